@@ -1,0 +1,20 @@
+# Compiler flags of all our own targets, carried by the interface target foretoken_flags.
+add_library(foretoken_flags INTERFACE)
+target_include_directories(foretoken_flags INTERFACE ${PROJECT_SOURCE_DIR})
+
+# -ffp-contract=off: fused multiply-adds would make the same seed give other bytes on other machines.
+# -fmacro-prefix-map: __FILE__ in messages is relative to the repository, so that the binary names no build machine.
+target_compile_options(foretoken_flags INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wconversion -Wshadow -ffp-contract=off>
+  "$<$<COMPILE_LANGUAGE:CXX>:-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>")
+if(FORETOKEN_WERROR)
+  target_compile_options(foretoken_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+if(FORETOKEN_CHECKS)
+  target_compile_definitions(foretoken_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:_GLIBCXX_ASSERTIONS>)
+endif()
+if(FORETOKEN_SANITIZE)
+  target_compile_options(foretoken_flags INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${FORETOKEN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer>)
+  target_link_options(foretoken_flags INTERFACE -fsanitize=${FORETOKEN_SANITIZE})
+endif()
