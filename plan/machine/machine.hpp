@@ -1,0 +1,52 @@
+// The machine as the simulator and the planner see it: GPUs on nodes, directed links, and a route between any two GPUs.
+//
+// Built from a topology file (plan/machine/topology.hpp) on Boost.Graph, then frozen into flat arrays. It knows nominal
+// bandwidths and latencies only; what payload achieves is the calibration's business.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/device_spec.hpp"
+#include "core/ids.hpp"
+#include "core/link_class.hpp"
+#include "core/units.hpp"
+
+namespace foretoken::plan {
+
+/// One direction of a cable or of a port.
+struct Link {
+  VertexId from;
+  VertexId to;
+  LinkClass link_class = LinkClass::nvlink;
+  BytesPerSecond bandwidth;  // nominal, this direction
+  Seconds latency;           // propagation and switching of this hop
+};
+
+class Machine {
+ public:
+  struct Impl;
+  explicit Machine(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+  [[nodiscard]] const std::string& name() const;
+  [[nodiscard]] const DeviceSpec& device() const;
+  [[nodiscard]] std::int64_t gpus() const;
+  [[nodiscard]] std::int64_t nodes() const;
+  /// Node of GPU `gpu` (GPUs are numbered node by node), 0 <= gpu < gpus().
+  [[nodiscard]] std::int32_t node_of(RankId gpu) const;
+  /// True if the node's NVSwitch can reduce and multicast (NVLink SHARP).
+  [[nodiscard]] bool nvls() const;
+  [[nodiscard]] std::span<const Link> links() const;
+  /// Name of a vertex, for reports: "node3.gpu5", "node0.nic2", "fabric".
+  [[nodiscard]] std::string vertex_name(VertexId vertex) const;
+  /// Links from GPU to GPU in order of travel; empty if from == to. Shortest path; deterministic among equals.
+  [[nodiscard]] std::span<const LinkId> route(RankId from, RankId to) const;
+
+ private:
+  std::shared_ptr<const Impl> impl_;
+};
+
+}  // namespace foretoken::plan

@@ -1,0 +1,250 @@
+// The Program: what every rank does in one step, written per role. Both executors interpret exactly this.
+//
+// Ranks whose ops have the same shapes share a Role. A role's ops stand in program order; each is on a named in-order
+// stream and names the ops it depends on, in this step or in the one before (`distance` 1). Ops say what is computed,
+// never how long it takes. Row counts that depend on routing are symbols (Extent::routed), resolved per rank and step
+// by plan/program/resolve.hpp. FLOPs and bytes of an op: plan/program/work.hpp. Text form: plan/program/text.hpp.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/collective_algorithm.hpp"
+#include "core/dtype.hpp"
+#include "core/ids.hpp"
+
+namespace foretoken::plan {
+
+enum class OpKind : std::uint8_t {
+  input,           // the step's hidden states become available: drawn from the seed, no cost
+  norm,            // RMS norm; with a second input, residual add and norm in one pass
+  gemm,            // dense matrix product
+  rope_kv,         // rotary embedding of q and k, append of k and v to the KV cache
+  attention,       // decode attention over the KV cache
+  route,           // router GEMM, softmax and top-k
+  permute,         // copies token rows into expert or destination order
+  grouped_gemm,    // one matrix product per local expert
+  activation,      // SiLU, or SiLU times gate
+  unpermute,       // back to token order, weighted sum over a token's experts
+  add,             // residual add
+  all_reduce,
+  reduce_scatter,  // of token rows: each rank keeps its slice of the tokens
+  all_gather,      // of token rows
+  dispatch,        // token rows to the ranks of their experts
+  combine,         // expert outputs back to the ranks of their tokens
+  send,
+  recv,
+  step_end,        // the tokens of a micro-batch are out
+};
+
+constexpr std::array<std::pair<OpKind, std::string_view>, 19> kOpKindNames{{{OpKind::input, "input"},
+                                                                            {OpKind::norm, "norm"},
+                                                                            {OpKind::gemm, "gemm"},
+                                                                            {OpKind::rope_kv, "rope_kv"},
+                                                                            {OpKind::attention, "attention"},
+                                                                            {OpKind::route, "route"},
+                                                                            {OpKind::permute, "permute"},
+                                                                            {OpKind::grouped_gemm, "grouped_gemm"},
+                                                                            {OpKind::activation, "activation"},
+                                                                            {OpKind::unpermute, "unpermute"},
+                                                                            {OpKind::add, "add"},
+                                                                            {OpKind::all_reduce, "all_reduce"},
+                                                                            {OpKind::reduce_scatter, "reduce_scatter"},
+                                                                            {OpKind::all_gather, "all_gather"},
+                                                                            {OpKind::dispatch, "dispatch"},
+                                                                            {OpKind::combine, "combine"},
+                                                                            {OpKind::send, "send"},
+                                                                            {OpKind::recv, "recv"},
+                                                                            {OpKind::step_end, "step_end"}}};
+
+constexpr std::string_view name_of(OpKind kind) { return kOpKindNames[static_cast<std::size_t>(kind)].second; }
+constexpr bool is_communication(OpKind kind) { return kind >= OpKind::all_reduce && kind <= OpKind::recv; }
+
+/// An in-order stream of a rank. The first four are fixed; kFirstExchange + c carries micro-stage chunk c, because
+/// chunks are received concurrently and must not queue behind one another.
+struct Stream {
+  std::int16_t index = 0;
+  constexpr auto operator<=>(const Stream&) const = default;
+};
+inline constexpr Stream kCompute{0};
+inline constexpr Stream kCommunication{1};
+inline constexpr Stream kPipelineSend{2};
+inline constexpr Stream kPipelineRecv{3};
+inline constexpr std::int16_t kFirstExchange = 4;
+std::string name_of(Stream stream);
+
+/// Number of rows: fixed, or decided by routing.
+struct Extent {
+  enum class Kind : std::uint8_t {
+    fixed,        // `count` rows
+    routed,       // (token, choice) pairs of `layer`, `micro_batch` and `chunk` whose expert is local to the rank
+    selected,     // (token, choice) pairs of the rank's own tokens: tokens x top_k = `count` rows, in routing order
+  };
+  Kind kind = Kind::fixed;
+  std::int64_t count = 0;
+  std::int16_t layer = -1;
+  std::int16_t micro_batch = -1;
+  std::int16_t chunk = -1;  // -1: all sources
+  auto operator<=>(const Extent&) const = default;
+
+  static Extent fixed(std::int64_t count) { return Extent{Kind::fixed, count, -1, -1, -1}; }
+};
+
+enum class TensorKind : std::uint8_t { activation, weight, kv_cache };
+
+/// A matrix (or a stack of `stack` matrices) of a role. Activations are written once per step, before they are read.
+struct Tensor {
+  std::string name;
+  TensorKind kind = TensorKind::activation;
+  DType dtype = DType::fp16;
+  std::int64_t stack = 1;  // local experts, for expert weights
+  Extent rows;
+  std::int64_t cols = 0;
+};
+
+// ---- what each kind of op needs to know ----------------------------------------------------------------------------
+
+/// input, norm, add, activation, rope_kv, permute, unpermute, step_end: row-wise work. rows x cols elements in the widest operand.
+struct RowwiseOp {
+  Extent rows;
+  std::int64_t cols = 0;
+  bool residual = false;      // norm: adds the second input first and writes the sum too
+  bool gated = false;         // activation: cols gate columns and cols up columns in, cols out
+  std::int64_t fan = 1;       // permute/unpermute: rows copied or summed per row of `rows` (top_k), else 1
+};
+
+/// out[rows, n] = in[rows, k] x weight[k, n]
+struct GemmOp {
+  Extent rows;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+};
+
+/// For each local expert e: out[rows_e, n] = in[rows_e, k] x weight_e[k, n]
+struct GroupedGemmOp {
+  Extent rows;  // Kind::routed: sum of rows_e
+  std::int64_t experts = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+};
+
+/// One new token per sequence over `context` cached tokens (the new one included).
+struct AttentionOp {
+  std::int64_t sequences = 0;
+  std::int64_t context = 0;
+  std::int64_t heads = 0;  // on this rank
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+};
+
+struct RouteOp {
+  std::int64_t rows = 0;
+  std::int64_t hidden = 0;
+  std::int64_t experts = 0;
+  std::int64_t top_k = 0;
+};
+
+/// A collective over this rank's instance of the communication's group. Buffer: rows x cols elements (full, unsliced).
+struct CollectiveOpDetail {
+  CommunicationId communication;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+};
+
+/// dispatch and combine. A rank may be source, host, or both.
+struct ExchangeOp {
+  CommunicationId communication;
+  bool source = false;  // holds tokens of this chunk
+  bool host = false;    // holds experts of this layer
+  std::int64_t source_rows = 0;  // tokens x top_k of this rank in this chunk; 0 if not a source
+  std::int64_t cols = 0;
+};
+
+/// send and recv: rows x cols elements to or from rank + peer_offset.
+struct TransferOp {
+  CommunicationId communication;
+  std::int64_t peer_offset = 0;
+  std::int64_t rows = 0;
+  std::int64_t cols = 0;
+};
+
+using OpDetail =
+    std::variant<RowwiseOp, GemmOp, GroupedGemmOp, AttentionOp, RouteOp, CollectiveOpDetail, ExchangeOp, TransferOp>;
+
+struct Dependency {
+  OpId op;
+  std::int32_t distance = 0;  // 0: this step, 1: the step before
+  auto operator<=>(const Dependency&) const = default;
+};
+
+struct Op {
+  std::string name;  // unique within the role and stable across roles: "l0.m1.qkv"
+  OpKind kind = OpKind::norm;
+  Stream stream = kCompute;
+  DType dtype = DType::fp16;  // of the elements computed on or moved
+  std::int16_t layer = -1;
+  std::int16_t micro_batch = -1;
+  std::int16_t chunk = -1;
+  // Ops of one `arrival_set` (>= 0) form consecutive blocks, one per chunk, on one stream; the blocks run in the order
+  // in which their first op becomes ready (equal times: lower chunk first). Their results do not depend on that order.
+  std::int32_t arrival_set = -1;
+  OpDetail detail;
+  std::vector<TensorId> inputs;
+  std::vector<TensorId> outputs;
+  std::vector<Dependency> dependencies;  // beyond the order of the op's own stream
+};
+
+/// Ranks r with the same r - ((r / stride) mod size) * stride form one instance of the family.
+struct GroupFamily {
+  std::string name;  // "tp", "ep"
+  std::int64_t size = 1;
+  std::int64_t stride = 1;
+
+  [[nodiscard]] std::int64_t index_of(RankId rank) const { return rank.value() / stride % size; }
+  [[nodiscard]] RankId first_of(RankId rank) const {
+    return RankId(static_cast<std::int32_t>(rank.value() - index_of(rank) * stride));
+  }
+  /// Member `index` of the instance that `rank` belongs to.
+  [[nodiscard]] RankId member(RankId rank, std::int64_t index) const {
+    return RankId(static_cast<std::int32_t>(first_of(rank).value() + index * stride));
+  }
+};
+
+/// One communication, shared by all roles that take part in it: ops that meet name the same one.
+struct Communication {
+  std::string name;  // "l0.m1.attention_all_reduce"
+  OpKind kind = OpKind::all_reduce;  // send and recv share a communication of kind send
+  GroupId group;                     // transfers: invalid
+  CollectiveAlgorithm algorithm = CollectiveAlgorithm::ring;  // dispatch and combine: direct
+  DType dtype = DType::fp16;
+  std::int16_t layer = -1;
+  std::int16_t micro_batch = -1;
+  std::int16_t chunk = -1;
+};
+
+struct Role {
+  std::string name;  // "stage0", "stage0 hosts l1"
+  std::vector<RankId> ranks;
+  std::vector<Tensor> tensors;
+  std::vector<Op> ops;  // program order
+};
+
+struct Program {
+  std::int64_t ranks = 0;
+  std::int64_t tokens = 0;  // output tokens per step
+  std::vector<GroupFamily> groups;
+  std::vector<Communication> communications;
+  std::vector<Role> roles;
+  std::vector<std::int32_t> role_of_rank;
+
+  [[nodiscard]] const Role& role_of(RankId rank) const {
+    return roles[static_cast<std::size_t>(role_of_rank[rank.index()])];
+  }
+};
+
+}  // namespace foretoken::plan

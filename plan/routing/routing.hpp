@@ -1,0 +1,45 @@
+// Who goes to which expert: for step s, layer l and token t, top_k distinct experts.
+//
+// Counter-based: the answer is a pure function of (seed, step, layer, token), so that it is the same on every executor,
+// rank count and machine. Draws compare integers with integer thresholds, never floats.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "plan/scenario/scenario.hpp"
+
+namespace foretoken::plan {
+
+class Routing {
+ public:
+  /// @param experts 1..4096, @param top_k 1..experts, @param layers >= 1
+  Routing(const RoutingSpec& spec, std::int64_t layers, std::int64_t experts, std::int64_t top_k);
+
+  /// Distinct routed steps; step s of a run uses routed step s mod routed_steps().
+  [[nodiscard]] std::int64_t routed_steps() const { return spec_.routed_steps; }
+  [[nodiscard]] std::int64_t top_k() const { return top_k_; }
+
+  /// Fills `experts` (size top_k) with the distinct experts of one token, in the order in which they were drawn.
+  /// @param step   routed step, 0 <= step < routed_steps()
+  /// @param layer  0 <= layer < layers
+  /// @param token  global index of the sequence within the step's batch
+  void experts_of(std::int64_t step, std::int64_t layer, std::int64_t token, std::span<std::int32_t> experts) const;
+
+  /// Everything that decides the answers, as text: what routing_hash covers.
+  [[nodiscard]] std::string canonical_text() const;
+
+ private:
+  [[nodiscard]] std::int32_t draw(std::uint64_t random, std::int64_t layer) const;
+
+  RoutingSpec spec_;
+  std::int64_t layers_;
+  std::int64_t experts_;
+  std::int64_t top_k_;
+  std::vector<std::uint64_t> thresholds_;      // Zipf: cumulative weight of popularity ranks, scaled to 2^64 - 1
+  std::vector<std::int32_t> expert_of_rank_;   // [layer][popularity rank] -> expert
+};
+
+}  // namespace foretoken::plan

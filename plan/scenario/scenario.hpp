@@ -1,0 +1,129 @@
+// What a scenario file says, as one valid value: model, workload, routing, deployment, cluster, measure, published.
+//
+// parse_scenario() is the only reader of the format; JSON Schema: plan/scenario/schema.cpp prints it. Once a Scenario
+// exists every number in it is within its limits (plan/scenario/limits.hpp) and every combination is possible, so
+// nothing below re-checks it. What the machine can hold is checked later, in plan/placement and plan/memory.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/collective_algorithm.hpp"
+#include "core/dtype.hpp"
+#include "core/json_reader.hpp"
+#include "core/units.hpp"
+
+namespace foretoken::plan {
+
+/// A decoder-only transformer with mixture-of-experts layers, without embedding and LM head.
+struct ModelSpec {
+  std::string name;
+  std::int64_t layers = 0;
+  std::int64_t dense_layers = 0;  // the first ones: one MLP of dense_hidden instead of experts
+  std::int64_t dense_hidden = 0;
+  std::int64_t hidden = 0;
+  std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
+  std::int64_t experts = 0;
+  std::int64_t top_k = 0;
+  std::int64_t expert_hidden = 0;
+  bool gated = false;  // three matrices (gate, up, down) instead of two
+  std::int64_t shared_experts = 0;
+  DType weight_dtype = DType::fp16;
+  DType activation_dtype = DType::fp16;
+  DType kv_dtype = DType::fp16;
+};
+
+/// One decode step: every sequence, at the same context length, gets one token.
+struct WorkloadSpec {
+  std::int64_t sequences = 0;
+  std::int64_t context = 0;  // tokens already in the KV cache; the step's own token is attended too
+};
+
+enum class RoutingKind : std::uint8_t { uniform, zipf };
+
+/// Who goes to which expert: drawn from the seed, independent of ranks and machines.
+struct RoutingSpec {
+  RoutingKind kind = RoutingKind::uniform;
+  double exponent = 0;             // Zipf: expert of popularity rank r has weight 1/(r+1)^exponent
+  std::uint64_t seed = 1;
+  std::int64_t routed_steps = 1;   // distinct routed steps that cycle
+};
+
+enum class PipelineSchedule : std::uint8_t { flush, flow };
+enum class PipelineTransfer : std::uint8_t { replicated, scatter_gather };
+enum class ExpertPlacement : std::uint8_t { colocated, round_robin, sharded };
+enum class ExpertExchange : std::uint8_t { all_reduce, dispatch };
+enum class Overlap : std::uint8_t { none, two_batch, micro_stages };
+enum class CollectiveChoice : std::uint8_t { automatic, ring, direct, nvls };
+
+/// How the model is spread over ranks.
+///
+/// Ranks are numbered stage-major: rank = (stage * dp + replica) * tp + tp_index.
+struct DeploymentSpec {
+  std::int64_t tp = 1;      // attention tensor parallelism
+  std::int64_t dp = 1;      // attention data parallelism
+  std::int64_t stages = 1;  // pipeline stages
+  PipelineSchedule schedule = PipelineSchedule::flush;
+  PipelineTransfer transfer = PipelineTransfer::scatter_gather;
+  std::int64_t micro_batches = 1;
+  std::int64_t ep = 1;  // ranks over which one copy of a stage's experts is spread
+  ExpertPlacement placement = ExpertPlacement::colocated;
+  ExpertExchange exchange = ExpertExchange::all_reduce;
+  Overlap overlap = Overlap::none;
+  std::int64_t chunks = 1;  // micro_stages: source groups whose tokens reach an expert as separate partial batches
+  CollectiveChoice all_reduce = CollectiveChoice::automatic;
+  CollectiveChoice all_gather = CollectiveChoice::automatic;
+  CollectiveChoice reduce_scatter = CollectiveChoice::automatic;
+
+  [[nodiscard]] std::int64_t ranks_per_stage() const { return dp * tp; }
+  [[nodiscard]] std::int64_t ranks() const { return stages * dp * tp; }
+};
+
+/// Which machine, with what-if overrides of its file.
+struct ClusterSpec {
+  std::filesystem::path topology;  // resolved against the scenario's directory
+  std::optional<std::int64_t> nodes;
+  std::optional<BytesPerSecond> nic;
+};
+
+struct MeasureSpec {
+  std::int64_t warmup_steps = 1;  // counted in cycles of routed_steps, so that counting starts in a steady state
+  std::int64_t steps = 1;         // counted steps; a multiple of routed_steps
+};
+
+/// What somebody else measured or claimed for this scenario.
+struct PublishedFigures {
+  std::string source;
+  std::optional<double> tps;
+  std::optional<Seconds> tpot;
+};
+
+/// A choice that the published description leaves open: a field and the values it may have had.
+struct OpenChoice {
+  std::string field;                // dotted path into this file
+  std::vector<std::string> values;  // as --set would take them
+  std::string reason;
+};
+
+struct Scenario {
+  std::string name;
+  std::string about;
+  ModelSpec model;
+  WorkloadSpec workload;
+  RoutingSpec routing;
+  DeploymentSpec deployment;
+  ClusterSpec cluster;
+  MeasureSpec measure;
+  std::optional<PublishedFigures> published;
+  std::vector<OpenChoice> open_choices;
+};
+
+/// @throws Error{invalid_input} naming file, pointer, what was found and what would be right
+Scenario parse_scenario(const JsonDocument& document);
+
+}  // namespace foretoken::plan
