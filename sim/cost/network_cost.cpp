@@ -1,0 +1,182 @@
+#include "sim/cost/network_cost.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/error.hpp"
+
+namespace foretoken::sim {
+namespace {
+
+// Far above any message and far below where sums of doubles and 64-bit integers lose whole bytes for good.
+constexpr Bytes kBytesMax{std::int64_t{1} << 60};
+
+Bytes whole_bytes(double bytes) {
+  constexpr double limit = 9.2e18;
+  return Bytes(static_cast<std::int64_t>(std::ceil(std::min(bytes, limit))));
+}
+
+Seconds time_of(double bytes, BytesPerSecond rate) { return Seconds(bytes / rate.value()); }
+
+int ring_turns(CollectiveOp op) { return op == CollectiveOp::all_reduce ? 2 : 1; }
+
+Provenance provenance_of(const std::vector<FittedCollective>& fitted, CollectiveOp op, int ranks, int nodes,
+                         Bytes bytes) {
+  // A fitted curve passes near its points, not through them, so nothing it returns counts as measured.
+  const bool inside = std::any_of(fitted.begin(), fitted.end(), [&](const FittedCollective& entry) {
+    return entry.op == op && entry.range.holds(ranks, nodes, bytes);
+  });
+  return inside ? Provenance::interpolated : Provenance::extrapolated;
+}
+
+struct Route {
+  double in_node = 0.0;
+  double across_nodes = 0.0;
+};
+
+CollectiveEstimate estimate(Seconds latency, Seconds endpoint, Route route, BytesPerSecond nic_rate) {
+  CollectiveEstimate result;
+  result.latency = latency;
+  result.endpoint = endpoint;
+  result.transfer = std::max(endpoint, time_of(route.across_nodes, nic_rate));
+  result.bytes_in_node = whole_bytes(route.in_node);
+  result.bytes_across_nodes = whole_bytes(route.across_nodes);
+  return result;
+}
+
+const CollectiveEstimate& faster(const CollectiveEstimate& a, const CollectiveEstimate& b) {
+  return b.total() < a.total() ? b : a;
+}
+
+}  // namespace
+
+NetworkCost::NetworkCost(NetworkCalibration calibration) : calibration_(std::move(calibration)) {}
+
+CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm algorithm, int ranks, int nodes,
+                                           Bytes bytes) const {
+  FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes, "a collective needs a rank on each of its nodes");
+  FORETOKEN_CHECK(bytes >= Bytes(0) && bytes <= kBytesMax, "bytes of a collective out of range");
+  if (algorithm == CollectiveAlgorithm::nvls) {
+    FORETOKEN_CHECK(op == CollectiveOp::all_reduce && nodes == 1, "nvls reduces within one node");
+  }
+  if (ranks == 1 || bytes == Bytes(0)) return {};
+
+  const auto size = static_cast<double>(bytes.value());
+  CollectiveEstimate result;
+  switch (algorithm) {
+    case CollectiveAlgorithm::ring:
+      result = ring(op, ranks, nodes, size);
+      result.provenance = provenance_of(calibration_.ring.fitted, op, ranks, nodes, bytes);
+      break;
+    case CollectiveAlgorithm::nvls:
+      result = nvls(ranks, size);
+      result.provenance = provenance_of(calibration_.nvls.fitted, op, ranks, nodes, bytes);
+      break;
+    case CollectiveAlgorithm::direct:
+      result = direct(op, ranks, nodes, size);
+      result.provenance = provenance_of(calibration_.direct.fitted, op, ranks, nodes, bytes);
+      // Nobody measured it between nodes: its latency there is the ring's, by assumption.
+      if (nodes > 1) result.provenance = worst(result.provenance, Provenance::assumed);
+      break;
+  }
+  return result;
+}
+
+CollectiveEstimate NetworkCost::ring(CollectiveOp op, int ranks, int nodes, double bytes) const {
+  const RingCalibration& ring = calibration_.ring;
+  const double n = ranks;
+  const double chunk = bytes / n;
+  const double steps = ring_turns(op) * (n - 1);
+  const double network_steps = nodes == 1 ? 0.0 : std::min(steps, static_cast<double>(ring_turns(op)) * nodes);
+  // Of unevenly spread ranks the node with the fewest NICs sets the pace.
+  const double ranks_on_node = std::max(1, ranks / nodes);
+
+  const double wire = steps * chunk;
+  Route route;
+  route.across_nodes = nodes == 1 ? 0.0 : wire / ranks_on_node;
+  route.in_node = wire - route.across_nodes;
+
+  const Seconds latency =
+      ring.base_latency + ring.step_latency * (steps - network_steps) + ring.network_step_latency * network_steps;
+  const double handled = wire + chunk;
+  const CollectiveEstimate ll = estimate(latency, time_of(handled, ring.ll_rate), route, nic_rate());
+  const CollectiveEstimate ll128 =
+      estimate(latency + ring.ll128_latency, time_of(handled, ring.ll128_rate), route, nic_rate());
+  const Seconds simple_endpoint =
+      time_of(route.in_node, ring.simple_wire_rate) + time_of(chunk, ring.simple_local_rate);
+  const CollectiveEstimate simple = estimate(latency + ring.simple_latency, simple_endpoint, route, nic_rate());
+  return faster(faster(ll, ll128), simple);
+}
+
+CollectiveEstimate NetworkCost::nvls(int ranks, double bytes) const {
+  Route route;
+  route.in_node = bytes * (1.0 + 1.0 / ranks);
+  return estimate(calibration_.nvls.latency, time_of(route.in_node, calibration_.nvls.wire_rate), route, nic_rate());
+}
+
+CollectiveEstimate NetworkCost::direct(CollectiveOp op, int ranks, int nodes, double bytes) const {
+  const DirectCalibration& direct = calibration_.direct;
+  const double peers = ranks - 1;
+  const double ranks_on_node = std::max(1, ranks / nodes);
+  const double share_across = nodes == 1 ? 0.0 : (ranks - ranks_on_node) / peers;
+  const Seconds crossing = nodes == 1 ? Seconds(0.0) : calibration_.ring.network_step_latency;
+  const Seconds shot = direct.base_latency + crossing + direct.peer_latency * peers;
+  const auto exchange = [&](Seconds latency, double sent, BytesPerSecond rate) {
+    Route route;
+    route.across_nodes = sent * share_across;
+    route.in_node = sent - route.across_nodes;
+    return estimate(latency, time_of(route.in_node, rate), route, nic_rate());
+  };
+
+  const double scattered = bytes * peers / ranks;
+  if (op != CollectiveOp::all_reduce) return exchange(shot, scattered, direct.one_shot_rate);
+  const CollectiveEstimate one_shot = exchange(shot, bytes * peers, direct.one_shot_rate);
+  const Seconds second_shot = direct.second_shot_latency + crossing + direct.peer_latency * peers;
+  const CollectiveEstimate two_shot = exchange(shot + second_shot, 2.0 * scattered, direct.two_shot_rate);
+  return faster(one_shot, two_shot);
+}
+
+BytesPerSecond NetworkCost::nic_rate() const {
+  return calibration_.infiniband.nominal * calibration_.infiniband.payload_efficiency;
+}
+
+MessageEstimate NetworkCost::message(Span span, Bytes bytes) const {
+  FORETOKEN_CHECK(bytes >= Bytes(0) && bytes <= kBytesMax, "bytes of a message out of range");
+  const bool in_node = span == Span::in_node;
+  const MessageCalibration& message = in_node ? calibration_.message_in_node : calibration_.message_across_nodes;
+  MessageEstimate result;
+  result.latency = message.latency;
+  result.rate = message.rate;
+  result.transfer = bytes / message.rate;
+  const bool inside = bytes >= message.fitted.bytes_min && bytes <= message.fitted.bytes_max;
+  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  return result;
+}
+
+ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes) const {
+  FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes && queues >= 0, "an exchange needs a rank on each of its nodes");
+  const ExchangeCalibration& exchange = op == ExchangeOp::dispatch ? calibration_.dispatch : calibration_.combine;
+  ExchangeEstimate result;
+  result.rate_in_node = exchange.rate_in_node;
+  result.rate_across_nodes = exchange.rate_across_nodes;
+  if (ranks == 1) return result;
+  result.latency = (nodes == 1 ? exchange.latency_one_node : exchange.latency_across_nodes) +
+                   exchange.queue_latency * static_cast<double>(queues);
+  const bool inside = std::any_of(exchange.fitted.begin(), exchange.fitted.end(),
+                                  [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
+  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  return result;
+}
+
+LinkRate NetworkCost::link(LinkClass which) const {
+  const LinkCalibration& link = calibration_.link(which);
+  return {link.payload_efficiency, link.provenance};
+}
+
+Seconds exchange_alone(const ExchangeEstimate& estimate, Bytes bytes_in_node, Bytes bytes_across_nodes) {
+  return estimate.latency +
+         std::max(bytes_in_node / estimate.rate_in_node, bytes_across_nodes / estimate.rate_across_nodes);
+}
+
+}  // namespace foretoken::sim

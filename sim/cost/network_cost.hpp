@@ -1,0 +1,120 @@
+// How long communication takes when it is alone, and what it puts on the links.
+//
+// One estimator for collectives, messages and expert exchange; sharing links with others is the solver's business. The
+// parameters are a NetworkCalibration's; the equations stand at each method, derived once, and the fit in
+// calibrate/fit/network_fit.cpp evaluates these same methods.
+#pragma once
+
+#include <cstdint>
+
+#include "core/calibration_network.hpp"
+#include "core/collective_algorithm.hpp"
+#include "core/link_class.hpp"
+#include "core/provenance.hpp"
+#include "core/units.hpp"
+
+namespace foretoken::sim {
+
+/// Alone on the calibrated machine: time = latency + transfer.
+struct CollectiveEstimate {
+  Seconds latency;           // holds no link
+  Seconds transfer;          // the larger of endpoint and what the NIC needs at its calibrated rate
+  Seconds endpoint;          // what kernels and NVLink need for the transfer, however fast the network is: the ceiling
+  Bytes bytes_in_node;       // per rank and direction, over its NVLink
+  Bytes bytes_across_nodes;  // per rank and direction, over its NIC
+  Provenance provenance = Provenance::measured;
+
+  [[nodiscard]] Seconds total() const { return latency + transfer; }
+};
+
+/// Alone: time = latency + bytes / rate.
+struct MessageEstimate {
+  Seconds latency;
+  Seconds transfer;
+  BytesPerSecond rate;  // ceiling of this message in the solver
+  Provenance provenance = Provenance::measured;
+
+  [[nodiscard]] Seconds total() const { return latency + transfer; }
+};
+
+/// Fixed part of a dispatch or combine; its bytes are flows under these ceilings.
+struct ExchangeEstimate {
+  Seconds latency;
+  BytesPerSecond rate_in_node;       // of one rank's NVLink traffic, each direction
+  BytesPerSecond rate_across_nodes;  // of one rank's NIC traffic, each direction
+  Provenance provenance = Provenance::measured;
+};
+
+struct LinkRate {
+  double payload_efficiency = 1.0;
+  Provenance provenance = Provenance::assumed;
+};
+
+enum class Span : std::uint8_t { in_node, across_nodes };
+enum class ExchangeOp : std::uint8_t { dispatch, combine };
+
+class NetworkCost {
+ public:
+  explicit NetworkCost(NetworkCalibration calibration);
+
+  /// A collective over `ranks` GPUs spread evenly over `nodes`.
+  ///
+  /// @param bytes  all_reduce: the buffer on each rank; all_gather: the gathered output; reduce_scatter: the full input
+  /// Preconditions (checked): 1 <= nodes <= ranks; 0 <= bytes <= 2^60; nvls only for all_reduce in one node.
+  /// One rank or no bytes takes no time. Never decreases as bytes grow.
+  ///
+  /// With n ranks, s = n-1 steps (all_reduce: 2(n-1)), g = ranks on a node, B = bytes:
+  ///
+  ///   ring    latency  = base + (s-h) step + h network_step, where h = nodes (all_reduce: 2 nodes), at most s, or 0 in
+  ///                      one node: a chunk goes once around the ring, twice for all_reduce, and each turn crosses
+  ///                      from node to node as often as there are nodes
+  ///           transfer = the protocol that makes latency + transfer least:
+  ///                        LL, LL128   (s+1) B/n / rate          every rank's kernel handles s+1 chunks of B/n
+  ///                        Simple      s B/n / wire + B/n / local
+  ///                      with wire reduced to the (g-1)/g of it that stays on NVLink when there are several nodes;
+  ///                      each rank's NIC carries the other s B/n / g, because g rings leave the node through g NICs
+  ///   nvls    latency + (1 + 1/n) B / wire: the switch reads a rank's whole buffer and its share of the sum
+  ///   direct  base + (n-1) peer + (bytes sent) / one_shot, where a rank sends (n-1)/n B, or (n-1) B in a one-shot
+  ///           all_reduce; or, if faster, two shots: second_shot + base + 2(n-1) peer + 2(n-1)/n B / two_shot.
+  ///           Across nodes each shot adds network_step, and (n-g)/(n-1) of the bytes go over the NIC.
+  ///
+  /// Source of the form: the published protocols of NCCL. Limits: evenly spread ranks; no trees; LL's and LL128's flags
+  /// are inside the fitted rates, so the bytes on the links are payload.
+  /// Example: base 1 us, step 1 us, LL at 1 GB/s: 1 KB all_gathered over 4 ranks: 4 us + (3+1) 250 B / 1 GB/s = 5 us.
+  [[nodiscard]] CollectiveEstimate collective(CollectiveOp op, CollectiveAlgorithm algorithm, int ranks, int nodes,
+                                              Bytes bytes) const;
+
+  /// One message between two GPUs: latency(span) + bytes / rate(span). No bytes still costs the latency: both sides
+  /// meet.
+  [[nodiscard]] MessageEstimate message(Span span, Bytes bytes) const;
+
+  /// Fixed part and ceilings of a token exchange among `ranks` GPUs on `nodes`.
+  ///
+  ///   latency = latency(nodes == 1 ? one node : across) + queues x queue_latency
+  ///
+  /// @param queues  destination experts (dispatch) or source experts (combine) over all ranks: each is told its count
+  /// @param bytes   what the busiest rank sends, its own share included; decides the provenance alone
+  /// One rank takes no time: nothing leaves it.
+  [[nodiscard]] ExchangeEstimate exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes) const;
+
+  [[nodiscard]] LinkRate link(LinkClass which) const;
+  [[nodiscard]] const NetworkCalibration& calibration() const { return calibration_; }
+
+ private:
+  [[nodiscard]] CollectiveEstimate ring(CollectiveOp op, int ranks, int nodes, double bytes) const;
+  [[nodiscard]] CollectiveEstimate nvls(int ranks, double bytes) const;
+  [[nodiscard]] CollectiveEstimate direct(CollectiveOp op, int ranks, int nodes, double bytes) const;
+  [[nodiscard]] BytesPerSecond nic_rate() const;
+
+  NetworkCalibration calibration_;
+};
+
+/// Time of an exchange that is alone: its fixed part, then NVLink and NIC at once, each at its ceiling.
+///
+///   latency + max(bytes_in_node / rate_in_node, bytes_across_nodes / rate_across_nodes)
+///
+/// @param bytes_in_node       what the busiest rank sends or receives over NVLink
+/// @param bytes_across_nodes  and over its NIC
+Seconds exchange_alone(const ExchangeEstimate& estimate, Bytes bytes_in_node, Bytes bytes_across_nodes);
+
+}  // namespace foretoken::sim

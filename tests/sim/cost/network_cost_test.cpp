@@ -1,0 +1,204 @@
+#include "sim/cost/network_cost.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+
+#include "tests/sim/cost/invented_network.hpp"
+
+namespace foretoken::sim {
+namespace {
+
+using Op = CollectiveOp;
+using Algorithm = CollectiveAlgorithm;
+
+constexpr std::int64_t kMB = 1'000'000;
+
+NetworkCost cost() { return NetworkCost(testing::invented_network()); }
+double us(Seconds time) { return time.value() * 1e6; }
+
+TEST(NetworkCost, RingTakesLowLatencyProtocolForSmallBuffers) {
+  // all_gather, 4 ranks, 4 KB: 3 steps, chunk 1 KB. LL: 10 + 3x1 = 13 us, (3+1) KB at 1 GB/s = 4 us.
+  // LL128 would be 33 + 0.4 us, Simple 113 us and more.
+  const CollectiveEstimate e = cost().collective(Op::all_gather, Algorithm::ring, 4, 1, Bytes(4000));
+  EXPECT_NEAR(us(e.latency), 13.0, 1e-9);
+  EXPECT_NEAR(us(e.transfer), 4.0, 1e-9);
+  EXPECT_EQ(e.bytes_in_node, Bytes(3000));
+  EXPECT_EQ(e.bytes_across_nodes, Bytes(0));
+}
+
+TEST(NetworkCost, RingTakesLl128ForMediumAndSimpleForLargeBuffers) {
+  // 400 KB over 4: chunk 100 KB. LL 13 + 400; LL128 33 + 40 = 73; Simple 113 + 3 + 0.1: LL128 wins.
+  EXPECT_NEAR(us(cost().collective(Op::all_gather, Algorithm::ring, 4, 1, Bytes(400'000)).total()), 73.0, 1e-9);
+  // 400 MB over 4: chunk 100 MB. Simple: 113 us + 300 MB / 100 GB/s = 3000 us + 100 MB / 1 TB/s = 100 us.
+  EXPECT_NEAR(us(cost().collective(Op::all_gather, Algorithm::ring, 4, 1, Bytes(400 * kMB)).total()), 3213.0, 1e-6);
+}
+
+TEST(NetworkCost, RingAllReduceTakesTwoTurns) {
+  // 4 ranks: 6 steps. 4 KB: LL 10 + 6 us; (6+1) KB at 1 GB/s = 7 us.
+  const CollectiveEstimate small = cost().collective(Op::all_reduce, Algorithm::ring, 4, 1, Bytes(4000));
+  EXPECT_NEAR(us(small.latency), 16.0, 1e-9);
+  EXPECT_NEAR(us(small.transfer), 7.0, 1e-9);
+  // 400 MB: 110 + 6 us; 600 MB at 100 GB/s = 6000 us; 100 MB at 1 TB/s = 100 us.
+  EXPECT_NEAR(us(cost().collective(Op::all_reduce, Algorithm::ring, 4, 1, Bytes(400 * kMB)).total()), 6216.0, 1e-6);
+}
+
+TEST(NetworkCost, ReduceScatterIsTheRingAllGatherBackwards) {
+  const CollectiveEstimate gather = cost().collective(Op::all_gather, Algorithm::ring, 8, 1, Bytes(8 * kMB));
+  const CollectiveEstimate scatter = cost().collective(Op::reduce_scatter, Algorithm::ring, 8, 1, Bytes(8 * kMB));
+  EXPECT_EQ(gather.total(), scatter.total());
+  EXPECT_EQ(gather.bytes_in_node, scatter.bytes_in_node);
+  // Nobody measured it in this calibration.
+  EXPECT_EQ(gather.provenance, Provenance::interpolated);
+  EXPECT_EQ(scatter.provenance, Provenance::extrapolated);
+}
+
+TEST(NetworkCost, RingAcrossNodesLeavesThroughEveryNic) {
+  // all_reduce, 16 ranks on 2 nodes, 1,600 MB: 30 steps, of which 4 cross; chunk 100 MB; wire 3,000 MB.
+  // 8 NICs per node share it: 375 MB each at 50 GB/s = 7,500 us. NVLink carries the other 2,625 MB at 100 GB/s =
+  // 26,250 us, + 100 us local. Latency 10 + 26 x 1 + 4 x 5 + 100 = 156 us.
+  const CollectiveEstimate e = cost().collective(Op::all_reduce, Algorithm::ring, 16, 2, Bytes(1600 * kMB));
+  EXPECT_NEAR(us(e.latency), 156.0, 1e-6);
+  EXPECT_NEAR(us(e.transfer), 26350.0, 1e-3);
+  EXPECT_EQ(e.bytes_in_node, Bytes(2625 * kMB));
+  EXPECT_EQ(e.bytes_across_nodes, Bytes(375 * kMB));
+
+  // One rank per node: all of it goes over the NIC. 2 ranks, all_gather of 100 MB: 50 MB at 50 GB/s = 1,000 us.
+  // The path has one step only, so one crossing: 10 + 5 + 100 us.
+  const CollectiveEstimate pair = cost().collective(Op::all_gather, Algorithm::ring, 2, 2, Bytes(100 * kMB));
+  EXPECT_NEAR(us(pair.latency), 115.0, 1e-6);
+  EXPECT_NEAR(us(pair.transfer), 1000.0, 1e-6);
+  EXPECT_NEAR(us(pair.endpoint), 50.0, 1e-6);  // the ceiling knows no NIC
+  EXPECT_EQ(pair.bytes_in_node, Bytes(0));
+}
+
+TEST(NetworkCost, NvlsReadsTheBufferOnceAndWritesItsShare) {
+  // 8 ranks, 80 MB: 90 MB per direction at 200 GB/s = 450 us, + 50 us.
+  const CollectiveEstimate e = cost().collective(Op::all_reduce, Algorithm::nvls, 8, 1, Bytes(80 * kMB));
+  EXPECT_NEAR(us(e.total()), 500.0, 1e-9);
+  EXPECT_EQ(e.bytes_in_node, Bytes(90 * kMB));
+  EXPECT_EQ(e.provenance, Provenance::interpolated);
+  EXPECT_EQ(cost().collective(Op::all_reduce, Algorithm::nvls, 4, 1, Bytes(80 * kMB)).provenance,
+            Provenance::extrapolated);
+}
+
+TEST(NetworkCost, DirectAllReduceTakesOneShotWhileThatIsFaster) {
+  // 4 ranks, 10 KB: one shot 2 + 3 us, 30 KB at 100 GB/s = 0.3 us. Two shots: 2 + 4 + 6 us and more.
+  const CollectiveEstimate small = cost().collective(Op::all_reduce, Algorithm::direct, 4, 1, Bytes(10'000));
+  EXPECT_NEAR(us(small.total()), 5.3, 1e-9);
+  EXPECT_EQ(small.bytes_in_node, Bytes(30'000));
+  // 80 MB: one shot 5 + 2,400 us. Two shots: 12 us + 2 x 60 MB at 80 GB/s = 1,500 us.
+  const CollectiveEstimate large = cost().collective(Op::all_reduce, Algorithm::direct, 4, 1, Bytes(80 * kMB));
+  EXPECT_NEAR(us(large.total()), 1512.0, 1e-6);
+  EXPECT_EQ(large.bytes_in_node, Bytes(120 * kMB));
+}
+
+TEST(NetworkCost, DirectAcrossNodesIsAssumed) {
+  // all_gather, 4 ranks on 2 nodes, 40 MB: each sends 10 MB to 3 peers, 2 of them on the other node: 20 MB over the
+  // NIC at 50 GB/s = 400 us, beside 10 MB over NVLink = 100 us. Latency 2 + 5 + 3 us.
+  const CollectiveEstimate e = cost().collective(Op::all_gather, Algorithm::direct, 4, 2, Bytes(40 * kMB));
+  EXPECT_NEAR(us(e.latency), 10.0, 1e-9);
+  EXPECT_NEAR(us(e.transfer), 400.0, 1e-6);
+  EXPECT_EQ(e.bytes_in_node, Bytes(10 * kMB));
+  EXPECT_EQ(e.bytes_across_nodes, Bytes(20 * kMB));
+  EXPECT_EQ(e.provenance, Provenance::assumed);
+}
+
+TEST(NetworkCost, OneRankOrNoBytesTakesNoTime) {
+  for (const Algorithm algorithm : {Algorithm::ring, Algorithm::direct, Algorithm::nvls}) {
+    EXPECT_EQ(cost().collective(Op::all_reduce, algorithm, 1, 1, Bytes(kMB)).total(), Seconds(0.0));
+    EXPECT_EQ(cost().collective(Op::all_reduce, algorithm, 8, 1, Bytes(0)).total(), Seconds(0.0));
+  }
+  EXPECT_EQ(cost().exchange(ExchangeOp::dispatch, 1, 1, 16, Bytes(kMB)).latency, Seconds(0.0));
+}
+
+TEST(NetworkCost, TimeGrowsWithBytesAndIsFiniteWhenHuge) {
+  for (const Op op : {Op::all_reduce, Op::all_gather, Op::reduce_scatter}) {
+    for (const Algorithm algorithm : {Algorithm::ring, Algorithm::direct}) {
+      for (const auto& [ranks, nodes] :
+           {std::pair{2, 1}, std::pair{8, 1}, std::pair{16, 2}, std::pair{1 << 20, 1 << 17}}) {
+        Seconds before(0.0);
+        for (int shift = 0; shift <= 60; ++shift) {
+          const CollectiveEstimate e = cost().collective(op, algorithm, ranks, nodes, Bytes(std::int64_t{1} << shift));
+          EXPECT_GE(e.total(), before) << name_of(op) << ' ' << name_of(algorithm) << ' ' << ranks << " 2^" << shift;
+          EXPECT_LT(e.total().value(), 1e15);
+          EXPECT_GE(e.bytes_in_node, Bytes(0));
+          EXPECT_GE(e.bytes_across_nodes, Bytes(0));
+          EXPECT_LE(e.endpoint, e.transfer);
+          before = e.total();
+        }
+      }
+    }
+  }
+}
+
+TEST(NetworkCost, NoCollectiveBeatsTheLinksItRunsOver) {
+  // Payload over NVLink no faster than the fitted wire rate, over the NIC no faster than its payload rate: a bus
+  // bandwidth above the link would be an accounting error.
+  const NetworkCalibration network = testing::invented_network();
+  const double nic = network.infiniband.nominal.value() * network.infiniband.payload_efficiency;
+  for (const auto& [ranks, nodes] : {std::pair{8, 1}, std::pair{16, 2}, std::pair{64, 8}}) {
+    for (int shift = 10; shift <= 36; ++shift) {
+      const CollectiveEstimate e =
+          cost().collective(Op::all_reduce, Algorithm::ring, ranks, nodes, Bytes(std::int64_t{1} << shift));
+      const double seconds = e.transfer.value();
+      EXPECT_LE(static_cast<double>(e.bytes_in_node.value()), network.ring.simple_wire_rate.value() * seconds + 1.0);
+      EXPECT_LE(static_cast<double>(e.bytes_across_nodes.value()), nic * seconds + 1.0);
+    }
+  }
+}
+
+TEST(NetworkCost, ProvenanceTellsInsideFromOutside) {
+  const auto of = [](Op op, int ranks, int nodes, std::int64_t bytes) {
+    return cost().collective(op, Algorithm::ring, ranks, nodes, Bytes(bytes)).provenance;
+  };
+  EXPECT_EQ(of(Op::all_reduce, 8, 1, 1024), Provenance::interpolated);  // the edge is inside
+  EXPECT_EQ(of(Op::all_reduce, 8, 1, 1023), Provenance::extrapolated);  // below the smallest
+  EXPECT_EQ(of(Op::all_reduce, 6, 1, kMB), Provenance::interpolated);   // between 2 and 8 ranks
+  EXPECT_EQ(of(Op::all_reduce, 16, 1, kMB), Provenance::extrapolated);  // more ranks in a node
+  EXPECT_EQ(of(Op::all_reduce, 16, 2, kMB), Provenance::interpolated);
+  EXPECT_EQ(of(Op::all_gather, 16, 2, kMB), Provenance::extrapolated);  // another op
+  EXPECT_EQ(of(Op::all_reduce, 64, 8, kMB), Provenance::extrapolated);  // more nodes
+}
+
+TEST(NetworkCost, MessagePaysItsLatencyEvenWhenEmpty) {
+  EXPECT_NEAR(us(cost().message(Span::in_node, Bytes(0)).total()), 5.0, 1e-12);
+  // 4 MB across nodes: 20 us + 4 MB / 40 GB/s = 120 us.
+  const MessageEstimate e = cost().message(Span::across_nodes, Bytes(4 * kMB));
+  EXPECT_NEAR(us(e.total()), 120.0, 1e-9);
+  EXPECT_EQ(e.provenance, Provenance::interpolated);
+  EXPECT_EQ(cost().message(Span::in_node, Bytes(0)).provenance, Provenance::extrapolated);
+}
+
+TEST(NetworkCost, ExchangePaysForEveryQueueAndWaitsForTheSlowerRoad) {
+  // 16 ranks on 2 nodes, 16 experts: 16 + 16 x 0.25 = 20 us. 10 MB at 200 GB/s = 50 us beside 8 MB at 40 GB/s = 200.
+  const ExchangeEstimate e = cost().exchange(ExchangeOp::dispatch, 16, 2, 16, Bytes(18 * kMB));
+  EXPECT_NEAR(us(e.latency), 20.0, 1e-9);
+  EXPECT_NEAR(us(exchange_alone(e, Bytes(10 * kMB), Bytes(8 * kMB))), 220.0, 1e-9);
+  EXPECT_EQ(e.provenance, Provenance::interpolated);
+  // In one node a combine: 12 + 4 us.
+  EXPECT_NEAR(us(cost().exchange(ExchangeOp::combine, 8, 1, 16, Bytes(kMB)).latency), 16.0, 1e-9);
+  // 64 ranks on 8 nodes lie beyond what was fitted.
+  EXPECT_EQ(cost().exchange(ExchangeOp::dispatch, 64, 8, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
+}
+
+TEST(NetworkCost, RejectsWhatNoPlanMayAsk) {
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 8, 1, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::nvls, 16, 2, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::ring, 2, 4, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::ring, 8, 1, Bytes(-1)));
+}
+
+TEST(ChooseAllReduce, PicksNvlsForLargeBuffersInOneNode) {
+  using namespace literals;
+  EXPECT_EQ(choose_all_reduce(8, 1, 16_MiB, true), Algorithm::ring);
+  EXPECT_EQ(choose_all_reduce(8, 1, 32_MiB, true), Algorithm::nvls);
+  EXPECT_EQ(choose_all_reduce(8, 1, 32_MiB, false), Algorithm::ring);
+  EXPECT_EQ(choose_all_reduce(2, 1, 1_GiB, true), Algorithm::ring);
+  EXPECT_EQ(choose_all_reduce(16, 2, 1_GiB, true), Algorithm::ring);
+}
+
+}  // namespace
+}  // namespace foretoken::sim
