@@ -81,9 +81,8 @@ std::string name_of(Stream stream);
 /// Number of rows: fixed, or decided by routing.
 struct Extent {
   enum class Kind : std::uint8_t {
-    fixed,        // `count` rows
-    routed,       // (token, choice) pairs of `layer`, `micro_batch` and `chunk` whose expert is local to the rank
-    selected,     // (token, choice) pairs of the rank's own tokens: tokens x top_k = `count` rows, in routing order
+    fixed,   // `count` rows
+    routed,  // (token, choice) pairs of `layer`, `micro_batch` and `chunk` whose expert is local to the rank
   };
   Kind kind = Kind::fixed;
   std::int64_t count = 0;
@@ -93,6 +92,10 @@ struct Extent {
   auto operator<=>(const Extent&) const = default;
 
   static Extent fixed(std::int64_t count) { return Extent{Kind::fixed, count, -1, -1, -1}; }
+  static Extent routed(std::int64_t layer, std::int64_t micro_batch, std::int64_t chunk) {
+    return Extent{Kind::routed, 0, static_cast<std::int16_t>(layer), static_cast<std::int16_t>(micro_batch),
+                  static_cast<std::int16_t>(chunk)};
+  }
 };
 
 enum class TensorKind : std::uint8_t { activation, weight, kv_cache };
@@ -115,7 +118,7 @@ struct RowwiseOp {
   std::int64_t cols = 0;
   bool residual = false;      // norm: adds the second input first and writes the sum too
   bool gated = false;         // activation: cols gate columns and cols up columns in, cols out
-  std::int64_t fan = 1;       // permute/unpermute: rows copied or summed per row of `rows` (top_k), else 1
+  std::int64_t out_rows = 0;  // unpermute: rows written, each the weighted sum of some of `rows`; otherwise 0
 };
 
 /// out[rows, n] = in[rows, k] x weight[k, n]

@@ -1,0 +1,40 @@
+// How the choices of a scenario are spelled in JSON.
+#pragma once
+
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "plan/scenario/scenario.hpp"
+
+namespace foretoken::plan {
+
+template <class Enum, std::size_t N>
+using EnumNames = std::array<std::pair<Enum, std::string_view>, N>;
+
+inline constexpr EnumNames<RoutingKind, 2> kRoutingKindNames{
+    {{RoutingKind::uniform, "uniform"}, {RoutingKind::zipf, "zipf"}}};
+inline constexpr EnumNames<PipelineSchedule, 2> kPipelineScheduleNames{
+    {{PipelineSchedule::flush, "flush"}, {PipelineSchedule::flow, "flow"}}};
+inline constexpr EnumNames<PipelineTransfer, 2> kPipelineTransferNames{
+    {{PipelineTransfer::replicated, "replicated"}, {PipelineTransfer::scatter_gather, "scatter_gather"}}};
+inline constexpr EnumNames<ExpertPlacement, 3> kExpertPlacementNames{{{ExpertPlacement::colocated, "colocated"},
+                                                                      {ExpertPlacement::round_robin, "round_robin"},
+                                                                      {ExpertPlacement::sharded, "sharded"}}};
+inline constexpr EnumNames<ExpertExchange, 2> kExpertExchangeNames{
+    {{ExpertExchange::all_reduce, "all_reduce"}, {ExpertExchange::dispatch, "dispatch"}}};
+inline constexpr EnumNames<Overlap, 3> kOverlapNames{
+    {{Overlap::none, "none"}, {Overlap::two_batch, "two_batch"}, {Overlap::micro_stages, "micro_stages"}}};
+inline constexpr EnumNames<CollectiveChoice, 4> kCollectiveChoiceNames{{{CollectiveChoice::automatic, "auto"},
+                                                                        {CollectiveChoice::ring, "ring"},
+                                                                        {CollectiveChoice::direct, "direct"},
+                                                                        {CollectiveChoice::nvls, "nvls"}}};
+
+template <class Enum, std::size_t N>
+constexpr std::string_view name_of(Enum value, const EnumNames<Enum, N>& names) {
+  for (const auto& [candidate, name] : names)
+    if (candidate == value) return name;
+  return "?";
+}
+
+}  // namespace foretoken::plan
