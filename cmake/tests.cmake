@@ -1,7 +1,7 @@
 # One test program per folder of tests/: tests/<folder>/**/*.cpp -> foretoken_<folder>_test, label <folder>.
 #
 # Tests run from the repository root, so they name data files as a user would ("scenarios/paper/…"). Other .cpp files of
-# a folder (helpers, oracles) are linked into its program.
+# a folder (helpers, oracles) are linked into its program. Tests that run the command find it in FORETOKEN_BINARY.
 include(GoogleTest)
 
 file(GLOB test_folders CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/tests LIST_DIRECTORIES true ${PROJECT_SOURCE_DIR}/tests/*)
@@ -12,9 +12,17 @@ foreach(folder IN LISTS test_folders)
   endif()
   set(program foretoken_${folder}_test)
   add_executable(${program} ${sources})
-  target_link_libraries(${program} PRIVATE foretoken_tools GTest::gmock GTest::gtest_main)
+  # The folder's own library and what is below it, so that one part can be tested while another does not compile.
+  if(folder STREQUAL "style")
+    set(library foretoken_flags)
+  elseif(TARGET foretoken_${folder})
+    set(library foretoken_${folder})
+  else()
+    set(library foretoken_tools)
+  endif()
+  target_link_libraries(${program} PRIVATE ${library} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${program} PRIVATE FORETOKEN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  if(TARGET foretoken)
+  if(TARGET foretoken AND library STREQUAL "foretoken_tools")
     target_compile_definitions(${program} PRIVATE FORETOKEN_BINARY="$<TARGET_FILE:foretoken>")
     add_dependencies(${program} foretoken)
   endif()
