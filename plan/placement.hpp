@@ -26,6 +26,7 @@ Range split(Range whole, std::int64_t parts, std::int64_t index);
 
 class Placement {
  public:
+  /// @throws Error{internal} if the three contradict one another; parse_scenario() lets no such scenario through
   Placement(const ModelSpec& model, const WorkloadSpec& workload, const DeploymentSpec& deployment);
 
   [[nodiscard]] std::int64_t stage_of(RankId rank) const;
@@ -40,9 +41,13 @@ class Placement {
   /// Those that one rank of the replica keeps where tokens are sliced over the TP group (exchange = dispatch).
   [[nodiscard]] Range slice(std::int64_t replica, std::int64_t micro_batch, std::int64_t tp_index) const;
 
-  /// Experts of a layer that a rank with this expert-group index holds, ascending. Sharded experts: all of them.
+  /// Experts of a layer that a rank with this expert-group index holds, ascending. Sharded experts: all of them. None
+  /// in the model's dense layers.
   [[nodiscard]] std::span<const std::int32_t> experts_on(std::int64_t layer, std::int64_t ep_index) const;
   /// Expert-group index of the rank that holds an expert. Sharded: 0, every rank holds a part.
+  ///
+  ///   colocated    the part of split([0, experts), ep) that the expert is in
+  ///   round_robin  (layer within its stage x experts + expert) mod ep
   [[nodiscard]] std::int32_t host_of(std::int64_t layer, std::int64_t expert) const;
   /// Expert-group indices whose tokens form chunk `chunk`.
   [[nodiscard]] Range chunk_sources(std::int64_t chunk) const;
@@ -53,10 +58,8 @@ class Placement {
   ModelSpec model_;
   WorkloadSpec workload_;
   DeploymentSpec deployment_;
-  std::int64_t patterns_ = 1;               // layers repeat their placement with this period
-  std::vector<std::int32_t> host_;          // [layer mod patterns][expert] -> ep index
-  std::vector<std::int32_t> experts_;       // experts sorted by (pattern, host)
-  std::vector<std::int64_t> experts_begin_; // [pattern][ep index] -> offset into experts_
+  // One list serves all layers: experts in ascending order of (group that shares a host, expert); a host's are contiguous.
+  std::vector<std::int32_t> experts_;
 };
 
 }  // namespace foretoken::plan

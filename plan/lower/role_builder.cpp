@@ -18,6 +18,12 @@ TensorId RoleBuilder::tensor(Tensor tensor) {
   return TensorId(role_.tensors.size() - 1);
 }
 
+TensorId RoleBuilder::weight(Tensor tensor) {
+  const auto [place, added] = weights_.try_emplace(tensor.name);
+  if (added) place->second = this->tensor(std::move(tensor));
+  return place->second;
+}
+
 OpId RoleBuilder::emit(Op op) {
   const OpId id(role_.ops.size());
   for (const TensorId input : op.inputs) {

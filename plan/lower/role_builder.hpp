@@ -26,6 +26,8 @@ class RoleBuilder {
   explicit RoleBuilder(std::string name) { role_.name = std::move(name); }
 
   TensorId tensor(Tensor tensor);
+  /// The weight of this name: several micro-batches read the same one.
+  TensorId weight(Tensor tensor);
   /// Appends an op. Inputs that earlier ops of this role wrote on other streams become dependencies.
   OpId emit(Op op);
   /// Adds a dependency on an op of the previous step.
@@ -36,6 +38,7 @@ class RoleBuilder {
 
  private:
   Role role_;
+  std::map<std::string, TensorId> weights_;
   std::vector<OpId> writer_;  // [tensor] -> op that wrote it, or invalid
 };
 

@@ -30,15 +30,18 @@ struct RoutedRows {
 /// Counts rows on demand and remembers them. One per simulation or run; not shared between threads.
 class RowCounter {
  public:
+  /// Keeps references to both; they must outlive it.
   RowCounter(const Placement& placement, const Routing& routing, std::int64_t experts);
 
   /// @param instance   index of the expert-group instance: first rank of the group / ep
   /// @param routed_step 0 <= routed_step < routing.routed_steps()
-  /// Where experts are exchanged by all_reduce every rank of the group holds all its tokens and `pairs` is empty.
+  /// Where experts are exchanged by all_reduce every rank of the group holds all its tokens, there are no chunks, and
+  /// `pairs` is empty. The reference is valid until the next call: memory is bounded by forgetting.
   const RoutedRows& rows(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch, std::int64_t chunk,
                          std::int64_t instance);
 
   /// Rows per local expert of `rank` for an op's routed extent, in the order of Placement::experts_on.
+  /// @throws Error{internal} if the extent is not routed
   std::vector<std::int64_t> local_rows(RankId rank, const Extent& extent, std::int64_t routed_step);
 
  private:
@@ -46,6 +49,7 @@ class RowCounter {
   const Routing& routing_;
   std::int64_t experts_;
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t>, RoutedRows> cache_;
+  std::size_t cached_numbers_ = 0;
 };
 
 }  // namespace foretoken::plan

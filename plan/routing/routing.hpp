@@ -9,13 +9,14 @@
 #include <string>
 #include <vector>
 
+#include "core/random.hpp"
 #include "plan/scenario/scenario.hpp"
 
 namespace foretoken::plan {
 
 class Routing {
  public:
-  /// @param experts 1..4096, @param top_k 1..experts, @param layers >= 1
+  /// @param layers 1..1024, @param experts 1..4096, @param top_k 1..experts
   Routing(const RoutingSpec& spec, std::int64_t layers, std::int64_t experts, std::int64_t top_k);
 
   /// Distinct routed steps; step s of a run uses routed step s mod routed_steps().
@@ -32,14 +33,17 @@ class Routing {
   [[nodiscard]] std::string canonical_text() const;
 
  private:
-  [[nodiscard]] std::int32_t draw(std::uint64_t random, std::int64_t layer) const;
+  void draw_uniform(RandomSequence& random, std::span<std::int32_t> experts) const;
+  void draw_zipf(RandomSequence& random, std::int64_t layer, std::span<std::int32_t> experts) const;
+  /// Popularity rank whose share of [0, total weight) holds `point`.
+  [[nodiscard]] std::size_t popularity_at(std::uint64_t point) const;
 
   RoutingSpec spec_;
   std::int64_t layers_;
   std::int64_t experts_;
   std::int64_t top_k_;
-  std::vector<std::uint64_t> thresholds_;      // Zipf: cumulative weight of popularity ranks, scaled to 2^64 - 1
-  std::vector<std::int32_t> expert_of_rank_;   // [layer][popularity rank] -> expert
+  std::vector<std::uint64_t> thresholds_;     // Zipf: weights of popularity ranks 0..r added up; the last is the total
+  std::vector<std::int32_t> expert_of_rank_;  // Zipf: [layer][popularity rank] -> expert
 };
 
 }  // namespace foretoken::plan

@@ -1,0 +1,24 @@
+#include "plan/plan.hpp"
+
+#include "plan/lower/lower.hpp"
+#include "plan/memory.hpp"
+#include "plan/program/text.hpp"
+#include "plan/program/validate.hpp"
+
+namespace foretoken::plan {
+
+Plan make_plan(const Scenario& scenario, const Machine& machine) {
+  Placement placement(scenario.model, scenario.workload, scenario.deployment);
+  Routing routing(scenario.routing, scenario.model.layers, scenario.model.experts, scenario.model.top_k);
+  Program program = lower(scenario, placement, machine);
+  validate(program, placement);
+  check_memory(program, scenario, placement, machine.device().name, machine.device().memory);
+
+  const std::string program_hash = hash_of(to_text(program));
+  const std::string routing_hash = hash_of(routing.canonical_text());
+  const std::string plan_hash = hash_of(program_hash + routing_hash);
+  return Plan{scenario,     std::move(placement), std::move(routing), std::move(program),
+              program_hash, routing_hash,         plan_hash};
+}
+
+}  // namespace foretoken::plan
