@@ -247,13 +247,31 @@ PublishedFigures read_published(const JsonReader& place) {
   return published;
 }
 
+std::string assignment_of(const std::string& field, const JsonReader& value) {
+  return field + "=" + (value.is_string() ? value.as_string() : value.json().dump());
+}
+
+// Either "field" with "values", one assignment each, or "name" with "options", each a label and a set of assignments.
 OpenChoice read_open_choice(const JsonReader& place) {
   JsonObject object(place);
   OpenChoice choice;
-  choice.field = object.require("field").as_string();
-  for (const JsonReader& value : object.require("values").as_array(1, 64))
-    choice.values.push_back(value.is_string() ? value.as_string() : value.json().dump());
   choice.reason = object.require("reason").as_string();
+  if (const auto field = object.optional("field")) {
+    choice.name = field->as_string();
+    for (const JsonReader& value : object.require("values").as_array(1, 64))
+      choice.options.push_back(OpenOption{value.is_string() ? value.as_string() : value.json().dump(),
+                                          {assignment_of(choice.name, value)}});
+  } else {
+    choice.name = object.require("name").as_string();
+    for (const JsonReader& element : object.require("options").as_array(1, 64)) {
+      JsonObject option(element);
+      OpenOption read{option.require("label").as_string(), {}};
+      JsonObject set(option.require("set"));
+      for (const auto& [field, value] : set.members()) read.assignments.push_back(assignment_of(field, value));
+      option.finish();
+      choice.options.push_back(std::move(read));
+    }
+  }
   object.finish();
   return choice;
 }

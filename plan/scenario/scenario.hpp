@@ -103,11 +103,17 @@ struct PublishedFigures {
   std::optional<Seconds> tpot;
 };
 
-/// A choice that the published description leaves open: a field and the values it may have had.
+/// One way in which an open choice may have been made.
+struct OpenOption {
+  std::string label;
+  std::vector<std::string> assignments;  // as --set takes them
+};
+
+/// A choice that the published description leaves open.
 struct OpenChoice {
-  std::string field;                // dotted path into this file
-  std::vector<std::string> values;  // as --set would take them
+  std::string name;
   std::string reason;
+  std::vector<OpenOption> options;
 };
 
 struct Scenario {
