@@ -267,7 +267,7 @@ OpenChoice read_open_choice(const JsonReader& place) {
       JsonObject option(element);
       OpenOption read{option.require("label").as_string(), {}};
       JsonObject set(option.require("set"));
-      for (const auto& [field, value] : set.members()) read.assignments.push_back(assignment_of(field, value));
+      for (const auto& [path, value] : set.members()) read.assignments.push_back(assignment_of(path, value));
       option.finish();
       choice.options.push_back(std::move(read));
     }
