@@ -35,7 +35,8 @@ Placement::Placement(const ModelSpec& model, const WorkloadSpec& workload, const
   FORETOKEN_CHECK(d.ep >= 1 && d.ranks_per_stage() % d.ep == 0, "expert groups do not divide a stage");
 
   experts_.reserve(static_cast<std::size_t>(model_.experts));
-  // Round robin puts experts that are equal modulo ep on one rank, whatever the layer; the others keep experts in order.
+  // Round robin puts experts that are equal modulo ep on one rank, whatever the layer; the others keep experts in
+  // order.
   const std::int64_t step = d.placement == ExpertPlacement::round_robin ? d.ep : 1;
   for (std::int64_t first = 0; first < step && first < model_.experts; ++first)
     for (std::int64_t expert = first; expert < model_.experts; expert += step)

@@ -30,7 +30,7 @@ class Placement {
   Placement(const ModelSpec& model, const WorkloadSpec& workload, const DeploymentSpec& deployment);
 
   [[nodiscard]] std::int64_t stage_of(RankId rank) const;
-  [[nodiscard]] std::int64_t replica_of(RankId rank) const;   // attention data-parallel index
+  [[nodiscard]] std::int64_t replica_of(RankId rank) const;  // attention data-parallel index
   [[nodiscard]] std::int64_t tp_index_of(RankId rank) const;
   [[nodiscard]] std::int64_t ep_index_of(RankId rank) const;  // index within its expert group
   [[nodiscard]] Range layers_of_stage(std::int64_t stage) const;
@@ -58,7 +58,8 @@ class Placement {
   ModelSpec model_;
   WorkloadSpec workload_;
   DeploymentSpec deployment_;
-  // One list serves all layers: experts in ascending order of (group that shares a host, expert); a host's are contiguous.
+  // One list serves all layers: experts in ascending order of (group that shares a host, expert); a host's are
+  // contiguous.
   std::vector<std::int32_t> experts_;
 };
 

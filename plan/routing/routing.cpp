@@ -109,7 +109,8 @@ void Routing::draw_zipf(RandomSequence& random, std::int64_t layer, std::span<st
 std::string Routing::canonical_text() const {
   // Version of the drawing itself: raise it when the same numbers would give other experts.
   std::string text = "routing 1\n";
-  text += spec_.kind == RoutingKind::uniform ? "kind uniform\n" : fmt::format("kind zipf\nexponent {:a}\n", spec_.exponent);
+  text +=
+      spec_.kind == RoutingKind::uniform ? "kind uniform\n" : fmt::format("kind zipf\nexponent {:a}\n", spec_.exponent);
   text += fmt::format("seed {}\nrouted_steps {}\nlayers {}\nexperts {}\ntop_k {}\n", spec_.seed, spec_.routed_steps,
                       layers_, experts_, top_k_);
   return text;

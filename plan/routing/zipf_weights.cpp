@@ -11,8 +11,8 @@ namespace {
 constexpr double kLn2 = 0.693147180559945309417;
 constexpr int kWeightBits = 50;
 
-// ln(x) for x >= 1. With x = m 2^e and m in [2/3, 4/3): ln m = 2 (z + z^3/3 + z^5/5 + ...), z = (m-1)/(m+1), |z| <= 1/5,
-// so that the 13th term is below 2^-57.
+// ln(x) for x >= 1. With x = m 2^e and m in [2/3, 4/3): ln m = 2 (z + z^3/3 + z^5/5 + ...), z = (m-1)/(m+1), |z| <=
+// 1/5, so that the 13th term is below 2^-57.
 double logarithm(double x) {
   int exponent = 0;
   double mantissa = std::frexp(x, &exponent);  // exact, in [1/2, 1)
