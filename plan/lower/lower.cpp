@@ -262,19 +262,13 @@ std::int64_t nodes_of_tp_groups(const DeploymentSpec& deployment, const Machine&
 }
 
 void check_algorithms(const DeploymentSpec& deployment, std::int64_t nodes, const Machine& machine) {
-  const auto check = [&](CollectiveChoice choice, const char* key) {
-    if (choice != CollectiveChoice::nvls || deployment.tp == 1) return;
-    if (machine.nvls() && nodes == 1) return;
-    throw Error(ErrorCode::invalid_input,
-                fmt::format("deployment.collectives.{}: \"nvls\" needs an NVSwitch that reduces and groups within one node; "
-                            "{} {}; use \"ring\", \"direct\" or \"auto\"",
-                            key, machine.name(),
-                            machine.nvls() ? fmt::format("has them, but a TP group spans {} nodes", nodes)
-                                           : std::string("has none")));
-  };
-  check(deployment.all_reduce, "all_reduce");
-  check(deployment.all_gather, "all_gather");
-  check(deployment.reduce_scatter, "reduce_scatter");
+  if (deployment.all_reduce != CollectiveChoice::nvls || deployment.tp == 1 || (machine.nvls() && nodes == 1)) return;
+  throw Error(ErrorCode::invalid_input,
+              fmt::format("deployment.collectives.all_reduce: \"nvls\" needs an NVSwitch that reduces, and groups within one "
+                          "node; {} {}; use \"ring\", \"direct\" or \"auto\"",
+                          machine.name(),
+                          machine.nvls() ? fmt::format("has it, but a TP group spans {} nodes", nodes)
+                                         : std::string("has none")));
 }
 
 }  // namespace

@@ -42,7 +42,8 @@ class Machine {
   [[nodiscard]] std::span<const Link> links() const;
   /// Name of a vertex, for reports: "node3.gpu5", "node0.nic2", "fabric".
   [[nodiscard]] std::string vertex_name(VertexId vertex) const;
-  /// Links from GPU to GPU in order of travel; empty if from == to. Shortest path; deterministic among equals.
+  /// Links from GPU to GPU in order of travel; empty if from == to. Fewest hops; deterministic among equals.
+  /// May be called from several threads; what it returns stays valid as long as any copy of this Machine.
   [[nodiscard]] std::span<const LinkId> route(RankId from, RankId to) const;
 
  private:

@@ -5,12 +5,17 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/device_spec.hpp"
 #include "core/units.hpp"
 #include "plan/machine/machine.hpp"
 
 namespace foretoken::plan {
+
+inline constexpr std::int64_t kNodesMax = 16'384;
+inline constexpr std::int64_t kGpusPerNodeMax = 64;
+inline constexpr std::int64_t kGpusMax = 131'072;
 
 /// Nodes of GPUs behind one NVSwitch fabric each, one NIC per GPU, and a non-blocking fabric between the NICs.
 struct Topology {
@@ -25,8 +30,9 @@ struct Topology {
   bool nvls = false;
   BytesPerSecond pcie_bandwidth;  // GPU to NIC, per direction
   Seconds pcie_latency;
-  BytesPerSecond nic_bandwidth;  // per NIC and direction
-  Seconds nic_latency;           // NIC to fabric, and fabric to NIC
+  BytesPerSecond nic_bandwidth;             // per NIC and direction
+  Seconds nic_latency;                      // NIC to fabric, and fabric to NIC
+  std::vector<DeviceSpec::Source> sources;  // of the numbers above; those that begin with "assumed" are guesses
 };
 
 /// What a scenario or a what-if changes in the file.
@@ -35,10 +41,12 @@ struct TopologyOverrides {
   std::optional<BytesPerSecond> nic_bandwidth;
 };
 
+/// Reads the format that topologies/README.md describes. Does not open the calibration: planning needs none.
 /// @throws Error{invalid_input} naming file, pointer, what was found and what would be right
 Topology read_topology(const std::filesystem::path& file, const TopologyOverrides& overrides = {});
 
 /// Vertices, links and routes of the topology. Cost grows with GPUs; routes are found when first asked for.
+/// @param topology at most kNodesMax nodes, kGpusPerNodeMax GPUs each and kGpusMax GPUs in all
 Machine build_machine(const Topology& topology);
 
 }  // namespace foretoken::plan

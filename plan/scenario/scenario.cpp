@@ -167,6 +167,8 @@ void read_collectives(const JsonReader& place, DeploymentSpec& deployment) {
     const auto member = object.optional(key);
     if (!member) return;
     choice = member->as_enum(kCollectiveChoiceNames);
+    if (choice == CollectiveChoice::nvls && key != "all_reduce")
+      member->fail("\"nvls\" is an algorithm of all_reduce only", "write \"auto\", \"ring\" or \"direct\"");
   };
   read("all_reduce", deployment.all_reduce);
   read("all_gather", deployment.all_gather);

@@ -1,0 +1,123 @@
+#include "tools/cli/cli.hpp"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <new>
+#include <ostream>
+
+#include "core/error.hpp"
+#include "tools/cli/commands.hpp"
+#include "tools/cli/version.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+constexpr const char* kExamples =
+    "Examples:\n"
+    "  foretoken simulate scenarios/paper/large-ep64.json\n"
+    "  foretoken simulate scenarios/paper/*.json --set workload.context=512\n"
+    "  foretoken simulate scenarios/paper/baseline-tp8-pp2.json --choices\n"
+    "  foretoken simulate scenarios/paper/large-ep64.json --json | jq .tpot_ms.mean\n"
+    "  foretoken plan scenarios/paper/large-ep64.json --text | less\n"
+    "  foretoken schema scenario > scenario.schema.json\n";
+
+constexpr const char* kExitCodes =
+    "Exit codes: 0 ok, 1 internal error, 2 bad usage or input, 3 infeasible (memory), 4 a gate failed,\n"
+    "            5 measurement unhealthy, 6 a rank, device or link failed, 130 interrupted.";
+
+void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
+  command.add_option("scenario", options.scenarios, "Scenario file(s)")->required()->type_name("FILE");
+  command
+      .add_option("--set", options.overrides,
+                  "Override a field of the scenario: --set deployment.micro_batches=8 (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  command.add_flag("--json", options.json, "Machine-readable output");
+  command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")->type_name("FILE");
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
+  CLI::App app{
+      "foretoken predicts how fast a Mixture-of-Experts language model serves on a GPU cluster.\n\n" +
+          std::string(kExamples),
+      "foretoken"};
+  app.footer(kExitCodes);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "foretoken " + std::string(version()));
+
+  std::function<void()> chosen;
+
+  PlanOptions plan_options;
+  CLI::App* plan = app.add_subcommand("plan", "Show the program that every rank runs in a step, and what memory it needs");
+  plan->footer("Example: foretoken plan scenarios/paper/large-ep64.json --text");
+  add_scenario_options(*plan, plan_options);
+  plan->add_flag("--text", plan_options.text, "The whole program by role, one op per line");
+  plan->callback([&] { chosen = [&] { run_plan(plan_options, out); }; });
+
+  SimulateOptions simulate_options;
+  CLI::App* simulate = app.add_subcommand("simulate", "Predict TPS and TPOT of scenarios from a calibration");
+  simulate->footer("Example: foretoken simulate scenarios/paper/*.json --set workload.context=512");
+  add_scenario_options(*simulate, simulate_options);
+  simulate->add_option("--calibration", simulate_options.calibration, "Use this calibration instead of the topology's")
+      ->type_name("FILE");
+  simulate->add_flag("--choices", simulate_options.choices,
+                     "Also simulate what the scenario declares as open choices, and compare with what was published");
+  simulate->callback([&] { chosen = [&] { run_simulate(simulate_options, out, err); }; });
+
+  std::string schema_name;
+  CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");
+  schema->footer("Example: foretoken schema scenario > scenario.schema.json");
+  schema->add_option("name", schema_name, "scenario, topology, device, calibration or result")->required();
+  schema->callback([&] { chosen = [&] { run_schema(schema_name, out); }; });
+
+  FitOptions fit_options;
+  CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");
+  calibrate->require_subcommand(1);
+  CLI::App* fit = calibrate->add_subcommand("fit", "Fit a calibration to published measurements");
+  fit->footer("Example: foretoken calibrate fit --sources measurements/ --out h100.json --report residuals.md");
+  fit->add_option("--sources", fit_options.sources, "Directory with the measurement files")->required()->type_name("DIR");
+  fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE");
+  fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
+  fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
+
+  CLI::App* version_command = app.add_subcommand("version", "Print version and commit");
+  bool version_json = false;
+  version_command->add_flag("--json", version_json, "Machine-readable output");
+  version_command->callback([&] {
+    chosen = [&] {
+      if (version_json) {
+        out << R"({"schema_version": 1, "version": ")" << version() << R"(", "commit": ")" << commit() << "\"}\n";
+      } else {
+        out << "foretoken " << version() << " (" << commit() << ")\n";
+      }
+    };
+  });
+
+  try {
+    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // CLI11 takes its vector from the back
+    app.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, out, err) == 0 ? 0 : static_cast<int>(ErrorCode::invalid_input);
+  }
+
+  try {
+    chosen();
+    out.flush();
+    if (!out) throw Error(ErrorCode::invalid_input, "standard output: cannot be written; check the pipe or the free space");
+    return 0;
+  } catch (const Error& error) {
+    err << "foretoken: " << error.what() << "\n";
+    return static_cast<int>(error.code());
+  } catch (const std::bad_alloc&) {
+    err << "foretoken: out of memory on this computer; make the scenario smaller (ranks, micro-batches, steps)\n";
+    return static_cast<int>(ErrorCode::internal);
+  } catch (const std::exception& error) {
+    err << "foretoken: internal error: " << error.what() << "; please report it\n";
+    return static_cast<int>(ErrorCode::internal);
+  }
+}
+
+}  // namespace foretoken::cli

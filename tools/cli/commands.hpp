@@ -1,0 +1,39 @@
+// One function per command: options in, text out. No command parses its own arguments and none but these print.
+#pragma once
+
+#include <filesystem>
+#include <iosfwd>
+#include <string>
+#include <vector>
+
+namespace foretoken::cli {
+
+/// What every command that reads a scenario takes.
+struct ScenarioOptions {
+  std::vector<std::filesystem::path> scenarios;
+  std::vector<std::string> overrides;  // --set
+  bool json = false;
+  std::filesystem::path out;  // --out: store the whole result
+};
+
+struct PlanOptions : ScenarioOptions {
+  bool text = false;  // --text: the program itself
+};
+
+struct SimulateOptions : ScenarioOptions {
+  std::filesystem::path calibration;  // --calibration: instead of the topology's
+  bool choices = false;               // --choices: also every option of every open choice
+};
+
+struct FitOptions {
+  std::filesystem::path sources;
+  std::filesystem::path out;
+  std::filesystem::path report;
+};
+
+void run_plan(const PlanOptions& options, std::ostream& out);
+void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
+void run_schema(const std::string& name, std::ostream& out);
+void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
+
+}  // namespace foretoken::cli

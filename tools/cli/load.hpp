@@ -1,0 +1,29 @@
+// From files to values: a scenario with everything it names.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/calibration.hpp"
+#include "plan/machine/topology.hpp"
+#include "plan/plan.hpp"
+
+namespace foretoken::cli {
+
+struct Loaded {
+  plan::Scenario scenario;
+  plan::Topology topology;
+  plan::Machine machine;
+  plan::Plan plan;
+};
+
+/// Reads a scenario and its topology, applies the overrides, and plans.
+/// @param overrides as given to --set: "deployment.micro_batches=8"
+/// @throws Error as parse_scenario, read_topology and make_plan do
+Loaded load(const std::filesystem::path& scenario, const std::vector<std::string>& overrides);
+
+/// The calibration named by the topology, or `instead` if it is not empty.
+Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead);
+
+}  // namespace foretoken::cli

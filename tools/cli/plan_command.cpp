@@ -1,0 +1,78 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "plan/memory.hpp"
+#include "plan/program/text.hpp"
+#include "tools/cli/commands.hpp"
+#include "tools/cli/load.hpp"
+#include "tools/cli/write_file.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::MemoryUse>& memory) {
+  const plan::Program& program = loaded.plan.program;
+  nlohmann::ordered_json roles = nlohmann::ordered_json::array();
+  for (std::size_t r = 0; r < program.roles.size(); ++r) {
+    const plan::Role& role = program.roles[r];
+    roles.push_back({{"name", role.name},
+                     {"ranks", role.ranks.size()},
+                     {"ops", role.ops.size()},
+                     {"memory_bytes",
+                      {{"weights", memory[r].weights},
+                       {"kv_cache", memory[r].kv_cache},
+                       {"activations", memory[r].activations},
+                       {"total", memory[r].total()}}}});
+  }
+  return {{"schema_version", 1},
+          {"kind", "plan"},
+          {"scenario", loaded.scenario.name},
+          {"plan_hash", loaded.plan.plan_hash},
+          {"program_hash", loaded.plan.program_hash},
+          {"routing_hash", loaded.plan.routing_hash},
+          {"seed", loaded.scenario.routing.seed},
+          {"ranks", program.ranks},
+          {"tokens_per_step", program.tokens},
+          {"communications", program.communications.size()},
+          {"device", loaded.machine.device().name},
+          {"device_memory_bytes", loaded.machine.device().memory.value()},
+          {"roles", roles}};
+}
+
+std::string plan_summary(const Loaded& loaded, const std::vector<plan::MemoryUse>& memory) {
+  const plan::Program& program = loaded.plan.program;
+  std::size_t ops = 0;
+  for (const plan::Role& role : program.roles) ops += role.ops.size();
+  return fmt::format(
+             "{}\n"
+             "  plan {}  (program {}, routing {}, seed {})\n"
+             "  {} ranks on {} ({} nodes, {} GPUs), {} tokens per step\n"
+             "  {} roles, {} ops, {} communications\n\n",
+             loaded.scenario.name, loaded.plan.plan_hash, loaded.plan.program_hash, loaded.plan.routing_hash,
+             loaded.scenario.routing.seed, program.ranks, loaded.machine.name(), loaded.machine.nodes(),
+             loaded.machine.gpus(), program.tokens, program.roles.size(), ops, program.communications.size()) +
+         plan::memory_table(program, memory, loaded.machine.device().memory);
+}
+
+}  // namespace
+
+void run_plan(const PlanOptions& options, std::ostream& out) {
+  std::string text;
+  auto list = nlohmann::ordered_json::array();
+  for (const auto& scenario : options.scenarios) {
+    const Loaded loaded = load(scenario, options.overrides);
+    std::vector<plan::MemoryUse> memory;
+    for (const plan::Role& role : loaded.plan.program.roles)
+      memory.push_back(plan::memory_of(role, loaded.scenario, loaded.plan.placement));
+    if (options.json) list.push_back(plan_json(loaded, memory));
+    else if (options.text) text += plan::to_text(loaded.plan.program);
+    else text += plan_summary(loaded, memory);
+  }
+  if (options.json) text = (list.size() == 1 ? list.front() : list).dump(2) + "\n";
+  if (!options.out.empty()) write_file(options.out, text);
+  out << text;
+}
+
+}  // namespace foretoken::cli
