@@ -1,0 +1,20 @@
+# Compiles the JSON Schemas of our file formats into the tools, so that `foretoken schema` needs no file at run time.
+#
+# Every schema stays one file beside the data that it describes. To add one, add a line to FORETOKEN_SCHEMAS: its name,
+# a colon, its path.
+set(FORETOKEN_SCHEMAS
+  scenario:scenarios/scenario.schema.json
+  topology:topologies/topology.schema.json
+  device:topologies/devices/device.schema.json
+  calibration:topologies/calibrations/calibration.schema.json)
+
+set(schema_entries)
+list(LENGTH FORETOKEN_SCHEMAS schema_count)
+foreach(schema IN LISTS FORETOKEN_SCHEMAS)
+  string(REGEX MATCH "^([^:]+):(.+)$" matched "${schema}")
+  file(READ ${PROJECT_SOURCE_DIR}/${CMAKE_MATCH_2} schema_file_text)
+  string(APPEND schema_entries "    {\"${CMAKE_MATCH_1}\", R\"schema(${schema_file_text})schema\"},\n")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${CMAKE_MATCH_2})
+endforeach()
+configure_file(tools/cli/schemas.cpp.in ${FORETOKEN_GENERATED}/schemas.cpp @ONLY)
+target_sources(foretoken_tools PRIVATE ${FORETOKEN_GENERATED}/schemas.cpp)
