@@ -183,6 +183,17 @@ std::vector<MessageSample> read_vidur_send_recv(const std::filesystem::path& pat
   return samples;
 }
 
+std::vector<CollectiveSample> read_vidur_all_reduce(const std::filesystem::path& path) {
+  constexpr std::array<std::string_view, 3> columns{"time_stats.all_reduce.median", "num_workers", "size"};
+  const CsvTable table = CsvTable::from_file(path, columns);
+  std::vector<CollectiveSample> samples;
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    samples.push_back({"vidur", CollectiveOp::all_reduce, small(table, row, 1, kGpusPerNode), 1,
+                       bytes_of(table, row, 2), time_of(table, row, 0, 1e3)});
+  }
+  return samples;
+}
+
 double read_point(const std::filesystem::path& path, std::string_view metric, std::string_view gpu) {
   std::optional<double> value;
   for (JsonObject& row : good_rows(path)) {

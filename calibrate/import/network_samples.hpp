@@ -62,6 +62,9 @@ std::vector<ExchangeSample> read_deepep_rows(const std::filesystem::path& path);
 /// vidur's send/recv between two GPUs; one device per node means across nodes. Medians.
 std::vector<MessageSample> read_vidur_send_recv(const std::filesystem::path& path);
 
+/// vidur's all-reduce in one node. Medians. Group: "vidur".
+std::vector<CollectiveSample> read_vidur_all_reduce(const std::filesystem::path& path);
+
 /// The value of the one JSON row whose "metric" and "gpu" are these; of a range with a typical value, that one.
 /// @throws Error{invalid_input} if no row or several match, or the value is no positive number
 double read_point(const std::filesystem::path& path, std::string_view metric, std::string_view gpu);

@@ -1,0 +1,295 @@
+#include "calibrate/fit/network_fit.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <iterator>
+#include <map>
+#include <span>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "calibrate/fit/held_out.hpp"
+#include "calibrate/fit/network_families.hpp"
+#include "calibrate/import/network_samples.hpp"
+
+namespace foretoken::calibrate {
+namespace {
+
+using Algorithm = CollectiveAlgorithm;
+using sim::ExchangeOp;
+using sim::NetworkCost;
+
+constexpr Bytes kSmall{std::int64_t{1} << 20};
+// Above this the frameworks' own all-reduce kernels hand over to NCCL.
+constexpr Bytes kDirectBytesMax{std::int64_t{4} << 20};
+// DeepEP starts thread blocks in proportion to the experts: below this it is short of blocks, not of bandwidth.
+constexpr int kExpertsMin = 128;
+
+template <class Sample, class Keep>
+std::vector<Sample> keep(const std::vector<Sample>& samples, const Keep& condition) {
+  std::vector<Sample> out;
+  std::copy_if(samples.begin(), samples.end(), std::back_inserter(out), condition);
+  return out;
+}
+
+using Errors = std::vector<double>;
+
+double error_of(Seconds prediction, Seconds measured) { return ratio(prediction, measured) - 1.0; }
+
+class Report {
+ public:
+  void add(std::string family, std::string subset, bool held_out, const Errors& errors) {
+    if (errors.empty()) return;
+    const HeldOut statistics = held_out_statistics(errors);
+    residuals_.push_back({std::move(family), std::move(subset), held_out, std::ssize(errors), statistics.median,
+                          statistics.p90, statistics.signed_mean});
+  }
+
+  /// Collectives below and from 1 MiB on apart: below, latency decides; above, bandwidth.
+  void add(const std::string& family, const std::string& subset, bool held_out, const NetworkCost& cost,
+           Algorithm algorithm, const std::vector<CollectiveSample>& samples) {
+    Errors small;
+    Errors large;
+    for (const CollectiveSample& sample : samples) {
+      (sample.bytes < kSmall ? small : large).push_back(error_of(predicted(cost, algorithm, sample), sample.time));
+    }
+    add(family, subset + ", < 1 MiB", held_out, small);
+    add(family, subset + ", >= 1 MiB", held_out, large);
+  }
+
+  void add(const std::string& subset, bool held_out, const NetworkCost& cost,
+           const std::vector<ExchangeSample>& samples) {
+    Errors dispatch;
+    Errors combine;
+    for (const ExchangeSample& sample : samples) {
+      if (sample.dispatch > Seconds(0.0)) {
+        dispatch.push_back(error_of(predicted(cost, ExchangeOp::dispatch, sample), sample.dispatch));
+      }
+      if (sample.combine > Seconds(0.0)) {
+        combine.push_back(error_of(predicted(cost, ExchangeOp::combine, sample), sample.combine));
+      }
+    }
+    add("dispatch", subset, held_out, dispatch);
+    add("combine", subset, held_out, combine);
+  }
+
+  std::vector<NetworkResidual> take() { return std::move(residuals_); }
+
+ private:
+  std::vector<NetworkResidual> residuals_;
+};
+
+/// Every other power of two, so that a fit has to bridge a factor of two or four.
+bool odd_size(Bytes bytes) {
+  int log2 = 0;
+  for (std::int64_t rest = bytes.value(); rest > 1; rest /= 2) ++log2;
+  return log2 % 2 == 1;
+}
+
+using FitCollectives = std::function<void(NetworkCalibration&, std::span<const CollectiveSample>)>;
+
+void report_sizes(Report& report, const std::string& family, Algorithm algorithm, const NetworkCalibration& before,
+                  const FitCollectives& fit, const std::vector<CollectiveSample>& samples) {
+  NetworkCalibration trial = before;
+  fit(trial, keep(samples, [](const CollectiveSample& s) { return odd_size(s.bytes); }));
+  report.add(family, "every other size", true, NetworkCost(trial), algorithm,
+             keep(samples, [](const CollectiveSample& s) { return !odd_size(s.bytes); }));
+}
+
+void report_ring(Report& report, const NetworkCalibration& before, const std::vector<CollectiveSample>& ring) {
+  using Group = std::pair<CollectiveOp, int>;
+  std::map<Group, std::vector<CollectiveSample>> groups;
+  for (const CollectiveSample& sample : ring) groups[{sample.op, sample.ranks}].push_back(sample);
+  for (const auto& [group, held_out] : groups) {
+    NetworkCalibration trial = before;
+    fit_ring(trial, keep(ring, [&g = group](const CollectiveSample& s) { return Group(s.op, s.ranks) != g; }));
+    report.add(fmt::format("ring {}", name_of(group.first)), fmt::format("{} ranks", group.second), true,
+               NetworkCost(trial), Algorithm::ring, held_out);
+  }
+  for (const auto& [seen, unseen] : {std::pair{CollectiveOp::all_gather, CollectiveOp::all_reduce},
+                                     std::pair{CollectiveOp::all_reduce, CollectiveOp::all_gather}}) {
+    NetworkCalibration trial = before;
+    fit_ring(trial, keep(ring, [op = seen](const CollectiveSample& s) { return s.op == op; }));
+    report.add(fmt::format("ring {}", name_of(unseen)), fmt::format("from {} alone", name_of(seen)), true,
+               NetworkCost(trial), Algorithm::ring,
+               keep(ring, [op = unseen](const CollectiveSample& s) { return s.op == op; }));
+  }
+  report_sizes(report, "ring", Algorithm::ring, before, fit_ring, ring);
+}
+
+void report_exchange(Report& report, const NetworkCalibration& before, const std::vector<ExchangeSample>& samples) {
+  using Group = std::tuple<int, int, int>;
+  const auto group_of = [](const ExchangeSample& s) { return Group(s.hidden, s.top_k, s.experts); };
+  std::map<Group, std::vector<ExchangeSample>> groups;
+  for (const ExchangeSample& sample : samples) groups[group_of(sample)].push_back(sample);
+  for (const auto& [group, held_out] : groups) {
+    NetworkCalibration trial = before;
+    fit_exchange_in_node(trial, keep(samples, [&, g = group](const ExchangeSample& s) { return group_of(s) != g; }));
+    const auto& [hidden, top_k, experts] = group;
+    report.add(fmt::format("1 node, hidden {}, top-{}, {} experts", hidden, top_k, experts), true, NetworkCost(trial),
+               held_out);
+  }
+}
+
+void report_exchange_across(Report& report, const NetworkCalibration& before,
+                            const std::vector<ExchangeSample>& samples) {
+  const auto many_tokens = [](const ExchangeSample& s) { return s.tokens > 64; };
+  for (const bool train_many : {true, false}) {
+    NetworkCalibration trial = before;
+    fit_exchange_across_nodes(trial,
+                              keep(samples, [&](const ExchangeSample& s) { return many_tokens(s) == train_many; }));
+    report.add(train_many ? "2 nodes, up to 64 tokens" : "2 nodes, more than 64 tokens", true, NetworkCost(trial),
+               keep(samples, [&](const ExchangeSample& s) { return many_tokens(s) != train_many; }));
+  }
+}
+
+void report_messages(Report& report, const NetworkCalibration& before, const std::vector<MessageSample>& samples) {
+  NetworkCalibration trial = before;
+  fit_messages(trial, keep(samples, [](const MessageSample& s) { return odd_size(s.bytes); }));
+  const NetworkCost cost(trial);
+  for (const bool across : {false, true}) {
+    Errors errors;
+    for (const MessageSample& sample : samples) {
+      if (odd_size(sample.bytes) || sample.across_nodes != across) continue;
+      errors.push_back(error_of(predicted(cost, sample), sample.time));
+    }
+    report.add(across ? "message across nodes" : "message in a node", "every other octave of sizes", true, errors);
+  }
+}
+
+/// What the links carry, from point measurements.
+void set_links(NetworkCalibration& network, const std::filesystem::path& points) {
+  constexpr double bits_per_byte = 8.0;
+  const auto set = [](LinkCalibration& link, double payload_gbps, const char* source) {
+    link.payload_efficiency = payload_gbps * 1e9 / link.nominal.value();
+    link.provenance = Provenance::measured;
+    link.source = source;
+  };
+  set(network.nvlink, read_point(points, "unidirectional NVLink P2P writes", "H100 SXM HGX"), "nvlink-p2p");
+  set(network.infiniband, read_point(points, "ib_write_bw", "H100 + CX-7 400G") / bits_per_byte, "infiniband-perftest");
+  // From the device: what a NIC behind the PCIe switch reads from the GPU.
+  set(network.pcie, read_point(points, "device->host SM copy", "H100"), "nvbandwidth-pcie");
+}
+
+std::vector<CollectiveSample> run(const std::vector<CollectiveSample>& samples, std::string_view name) {
+  return keep(samples, [&](const CollectiveSample& sample) { return sample.group == name; });
+}
+
+}  // namespace
+
+NetworkFit fit_network(const std::filesystem::path& sources) {
+  const std::vector<CollectiveSample> table = read_nccl_table(sources / "aic_nccl_h100.csv");
+  const std::vector<CollectiveSample> runs = read_nccl_runs(sources / "01_nccl.json");
+  const std::vector<CollectiveSample> kernels = read_custom_all_reduce(sources / "aic_custom_allreduce_h100.csv");
+  const std::vector<ExchangeSample> one_node =
+      read_deepep_low_latency(sources / "aic_deepep_ll_h100_1node_0.5.12.csv", "sglang 0.5.12");
+  const std::vector<ExchangeSample> legacy =
+      read_deepep_low_latency(sources / "aic_deepep_ll_legacy_1-2node.csv", "sglang 0.5.6");
+  const std::vector<ExchangeSample> readme = read_deepep_rows(sources / "02_ep_alltoall.json");
+  const std::vector<MessageSample> messages = read_vidur_send_recv(sources / "vidur_h100_dgx_send_recv.csv");
+  const std::vector<CollectiveSample> vidur = read_vidur_all_reduce(sources / "vidur_h100_dgx_all_reduce.csv");
+
+  Report report;
+  NetworkCalibration network = network_first_guess();
+  set_links(network, sources / "04_compute_memory_network.json");
+
+  const auto by_nvls = [](const CollectiveSample& s) {
+    return s.op == CollectiveOp::all_reduce &&
+           choose_all_reduce(s.ranks, s.nodes, s.bytes, s.group != "int8") == Algorithm::nvls;
+  };
+  const std::vector<CollectiveSample> ring = keep(table, std::not_fn(by_nvls));
+  const std::vector<CollectiveSample> nvls = keep(table, by_nvls);
+  report_ring(report, network, ring);
+  fit_ring(network, ring);
+  report.add("ring", "all rows, one node", false, NetworkCost(network), Algorithm::ring, ring);
+  network.ring.source = "aic-nccl";
+
+  const std::vector<CollectiveSample> two_nodes = run(runs, "n309_gjaion_2node_ring");
+  report_sizes(report, "ring 2 nodes", Algorithm::ring, network, fit_ring_across_nodes, two_nodes);
+  fit_ring_across_nodes(network, two_nodes);
+  report.add("ring 2 nodes", "all rows", false, NetworkCost(network), Algorithm::ring, two_nodes);
+  report.add("ring 2 nodes", "measured with NCCL's default, a tree", true, NetworkCost(network), Algorithm::ring,
+             run(runs, "n309_qoofyk_2node"));
+
+  report_sizes(report, "nvls all_reduce", Algorithm::nvls, network, fit_nvls, nvls);
+  fit_nvls(network, nvls);
+  network.nvls.source = "aic-nccl";
+  report.add("nvls all_reduce", "all rows", false, NetworkCost(network), Algorithm::nvls, nvls);
+
+  const auto direct_rows = [&](std::string_view kernel) {
+    return keep(run(kernels, kernel), [](const CollectiveSample& s) { return s.bytes <= kDirectBytesMax; });
+  };
+  const std::vector<CollectiveSample> direct = direct_rows("SGLang_CustomAllReduce_graph");
+  report_sizes(report, "direct all_reduce", Algorithm::direct, network, fit_direct, direct);
+  fit_direct(network, direct);
+  network.direct.source = "aic-custom-all-reduce";
+  report.add("direct all_reduce", "all rows", false, NetworkCost(network), Algorithm::direct, direct);
+  for (const char* other : {"vLLM_custom_graph", "TRTLLM"}) {
+    report.add("direct all_reduce", other, true, NetworkCost(network), Algorithm::direct, direct_rows(other));
+  }
+
+  const auto enough_experts = [](const ExchangeSample& s) { return s.experts >= kExpertsMin; };
+  const std::vector<ExchangeSample> many_experts = keep(one_node, enough_experts);
+  report_exchange(report, network, many_experts);
+  fit_exchange_in_node(network, many_experts);
+  report.add("1 node, all rows from 128 experts", false, NetworkCost(network), many_experts);
+  report.add("1 node, 8 or 16 experts", true, NetworkCost(network), keep(one_node, std::not_fn(enough_experts)));
+  const auto across = [](const ExchangeSample& s) { return s.nodes > 1; };
+  report.add("1 node, older library", true, NetworkCost(network), keep(legacy, std::not_fn(across)));
+
+  const std::vector<ExchangeSample> legacy_two_nodes = keep(legacy, across);
+  report_exchange_across(report, network, legacy_two_nodes);
+  fit_exchange_across_nodes(network, legacy_two_nodes);
+  report.add("2 nodes, all rows", false, NetworkCost(network), legacy_two_nodes);
+  report.add("4 nodes of H800, same NIC", true, NetworkCost(network),
+             keep(readme, [&](const ExchangeSample& s) { return across(s) && s.group == "DeepEP V1"; }));
+  network.dispatch.source = "deepep-one-node";
+  network.combine.source = "deepep-one-node";
+
+  report_messages(report, network, messages);
+  fit_messages(network, messages);
+  network.message_in_node.source = "vidur-send-recv";
+  network.message_across_nodes.source = "vidur-send-recv";
+
+  // Another machine and another way of timing (a framework's, medians of 3): kept out of the fit, shown beside it.
+  report.add("ring all_reduce", "vidur's machine", true, NetworkCost(network), Algorithm::ring,
+             keep(vidur, std::not_fn(by_nvls)));
+  report.add("nvls all_reduce", "vidur's machine", true, NetworkCost(network), Algorithm::nvls, keep(vidur, by_nvls));
+
+  const std::string aiconfigurator = "github.com/ai-dynamo/aiconfigurator@095f58a51c, h100_sxm/comm/";
+  const std::string deepep_note = "DeepEP V1 low-latency kernels, FP8 dispatch and BF16 combine; ";
+  NetworkFit fit;
+  fit.sources = {
+      {"aic-nccl", aiconfigurator + "nccl/2.27.3", "Apache-2.0", std::ssize(table),
+       "nccl-tests, NCCL 2.27.3, one node of 8 H100 SXM: all_gather on 2, 4 and 8, all_reduce on 2 and 8. half on 8 "
+       "ranks above 16 MiB speaks for NVLS, every other row for the ring"},
+      {"nccl-tests-309", "github.com/NVIDIA/nccl-tests/issues/309, run with NCCL_ALGO=Ring", "public issue thread",
+       std::ssize(two_nodes),
+       "16 H100 SXM on 2 nodes, 8 x 400 Gb/s InfiniBand each; fixes ring.network_step_latency. The default run of the "
+       "same thread is a tree, which 2 nodes flatter; it is compared, not fitted"},
+      {"aic-custom-all-reduce", aiconfigurator + "sglang/0.5.14", "Apache-2.0", std::ssize(direct),
+       "SGLang's custom all-reduce inside a CUDA graph, 2 and 8 H100, up to 4 MiB"},
+      {"deepep-one-node", aiconfigurator + "sglang/0.5.12", "Apache-2.0", std::ssize(many_experts),
+       deepep_note + "8 H100 in one node, tables with at least 128 experts"},
+      {"deepep-two-nodes", aiconfigurator + "sglang/0.5.6.post2", "Apache-2.0", std::ssize(legacy_two_nodes),
+       deepep_note + "16 GPUs on 2 nodes, H100 or H200 (the table does not say); fixes latency_across_nodes and "
+                     "rate_across_nodes of dispatch and combine"},
+      {"vidur-send-recv", "github.com/microsoft/vidur@7d47513, data/profiling/network/h100_dgx", "MIT",
+       std::ssize(messages),
+       "medians of 3 on another DGX H100; between nodes one message reaches 36 GB/s of the 49 that a NIC carries"},
+      {"nvlink-p2p", "github.com/NVIDIA/nccl/issues/1264", "public issue thread", 1,
+       "unidirectional NVLink P2P writes, H100 SXM: typically 376 GB/s of 450"},
+      {"infiniband-perftest", "github.com/NVIDIA/nccl/issues/2409", "public issue thread", 1,
+       "ib_write_bw, ConnectX-7: 392 Gb/s of 400"},
+      {"nvbandwidth-pcie", "github.com/NVIDIA/nvbandwidth/issues/24", "public issue thread", 1,
+       "device to host copy by SMs, H100: 52.77 GB/s of the 64 of PCIe 5 x16; host to device was 35.2"},
+  };
+  fit.calibration = std::move(network);
+  fit.residuals = report.take();
+  return fit;
+}
+
+}  // namespace foretoken::calibrate

@@ -1,0 +1,41 @@
+// The network part of a calibration, fitted to published measurements.
+//
+// fit_network reads the files, fits one family after the other (calibrate/fit/network_families.hpp), predicts each
+// family from fits that did not see it, and names its sources.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "core/calibration.hpp"
+#include "core/calibration_network.hpp"
+
+namespace foretoken::calibrate {
+
+/// Errors predicted / measured - 1 over one set of rows.
+struct NetworkResidual {
+  std::string family;     // "ring all_gather", "dispatch", …
+  std::string subset;     // which rows: "8 ranks, >= 1 MiB", …
+  bool held_out = false;  // the fit that predicted them did not see them
+  std::int64_t rows = 0;
+  double median = 0.0;       // of the absolute error
+  double p90 = 0.0;          // of the absolute error
+  double signed_mean = 0.0;  // positive: predicted too slow
+};
+
+struct NetworkFit {
+  NetworkCalibration calibration;
+  std::vector<NetworkResidual> residuals;
+  std::vector<CalibrationSource> sources;
+};
+
+/// Fits every family from a folder with these files:
+///   01_nccl.json, 02_ep_alltoall.json, 04_compute_memory_network.json, aic_nccl_h100.csv,
+///   aic_custom_allreduce_h100.csv, aic_deepep_ll_h100_1node_0.5.12.csv, aic_deepep_ll_legacy_1-2node.csv,
+///   vidur_h100_dgx_all_reduce.csv, vidur_h100_dgx_send_recv.csv
+/// @throws Error{invalid_input} naming file and place for missing or damaged files
+NetworkFit fit_network(const std::filesystem::path& sources);
+
+}  // namespace foretoken::calibrate
