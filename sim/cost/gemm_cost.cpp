@@ -2,10 +2,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "core/error.hpp"
 
 namespace foretoken::sim {
+
+namespace {
+
+// Padding reaches this many knots up, which are doublings between 16 and 4096 rows; beyond, it never pays.
+constexpr int kPaddings = 3;
+
+}  // namespace
 
 std::array<double, 3> gemm_coordinates(const GemmShape& shape) {
   return {std::log2(static_cast<double>(shape.m)), std::log2(static_cast<double>(shape.n)),
@@ -24,7 +32,18 @@ Estimate GemmCost::operator()(std::int64_t m, std::int64_t n, std::int64_t k) co
   if (m == 0 || n == 0 || k == 0) return {Seconds(0), Provenance::measured};
   const GemmShape shape{m, n, k, element_bytes_};
   const std::array<double, 3> x = gemm_coordinates(shape);
-  const Seconds fitted = (floor_ + gemm_roofline(shape, rates_)) * std::exp(log_slowdown_.at(x));
+  const auto raw = [&](const GemmShape& asked, std::span<const double> at) {
+    return (floor_ + gemm_roofline(asked, rates_)) * std::exp(log_slowdown_.at(at));
+  };
+  Seconds fitted = raw(shape, x);
+  // Fewer rows can always be padded to more: where a sweep ran more rows faster, that is the time of both.
+  int padded = 0;
+  for (const double knot : log_slowdown_.axes[0].knots) {
+    if (knot <= x[0]) continue;
+    if (++padded > kPaddings) break;
+    const GemmShape wider{std::llround(std::exp2(knot)), n, k, element_bytes_};
+    fitted = std::min(fitted, raw(wider, std::array<double, 3>{knot, x[1], x[2]}));
+  }
   // log2 of an exact power of two is exact, so shapes on the edge of the measured range count as inside.
   const bool inside = log_slowdown_.contains(x) && x[1] + x[2] <= corner_sum_max_;
   return {std::max(fitted, gemm_lower_bound(shape, rates_)), inside ? Provenance::interpolated : Provenance::extrapolated};

@@ -1,0 +1,67 @@
+#include "calibrate/fit/fit_published.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <system_error>
+
+#include "core/error.hpp"
+
+namespace foretoken::calibrate {
+
+namespace {
+
+// Written beside its place and renamed, so that nobody ever reads half of it.
+void write_whole(const std::filesystem::path& path, const std::string& text) {
+  std::filesystem::path beside = path;
+  beside += ".partial";
+  {
+    std::ofstream out(beside, std::ios::binary | std::ios::trunc);
+    out << text;
+    out.flush();
+    if (!out) {
+      std::error_code ignored;
+      std::filesystem::remove(beside, ignored);
+      throw input_error(path.string(), "", "cannot be written", "check that the folder exists and has room");
+    }
+  }
+  std::error_code status;
+  std::filesystem::rename(beside, path, status);
+  if (!status) return;
+  const std::string reason = status.message();
+  std::filesystem::remove(beside, status);
+  throw input_error(path.string(), "", "cannot be written: " + reason, "check its permissions");
+}
+
+}  // namespace
+
+FitReport fit_published(const std::filesystem::path& sources, const DeviceSpec& device, const std::string& name,
+                        const FoldOptions& folds) {
+  ComputeFit compute = fit_compute(sources, device, folds);
+  NetworkFit network = fit_network(sources);
+  FitReport report;
+  report.residuals = residual_markdown(compute, network, folds);
+  Calibration& out = report.calibration;
+  out.name = name;
+  out.device = {device.name, device.memory_bandwidth, device.peak(DType::bf16).value_or(FlopsPerSecond(0))};
+  out.compute = std::move(compute.calibration);
+  out.network = std::move(network.calibration);
+  out.sources = std::move(compute.sources);
+  for (CalibrationSource& source : network.sources) {
+    const auto same = [&source](const CalibrationSource& other) { return other.id == source.id; };
+    FORETOKEN_CHECK(std::none_of(out.sources.begin(), out.sources.end(), same), "compute and network name their sources apart");
+    out.sources.push_back(std::move(source));
+  }
+  return report;
+}
+
+FitReport fit_to_files(const FitFiles& files) {
+  const DeviceSpec device = read_device_spec(files.device);
+  FitReport report = fit_published(files.sources, device, files.out.stem().string(), files.folds);
+  write_whole(files.out, calibration_text(report.calibration));
+  if (!files.report.empty()) write_whole(files.report, report.residuals);
+  return report;
+}
+
+}  // namespace foretoken::calibrate

@@ -1,0 +1,68 @@
+// The residual tables of topologies/calibrations/README.md, generated so that they cannot drift from the file.
+#include <fmt/format.h>
+
+#include <string>
+#include <vector>
+
+#include "calibrate/fit/fit_published.hpp"
+
+namespace foretoken::calibrate {
+
+namespace {
+
+std::string percent(double value) { return fmt::format("{:.1f} %", 100 * value); }
+std::string signed_percent(double value) { return fmt::format("{:+.1f} %", 100 * value); }
+
+void add_fit(std::string& out, const std::string& kind, const std::string& dtype, const KernelFit& fit) {
+  const HeldOut& h = fit.held_out;
+  out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", kind, fit.framework, dtype, percent(h.median),
+                     percent(h.p90), signed_percent(h.signed_mean), h.rows, h.groups);
+}
+
+void add_sources(std::string& out, const std::vector<CalibrationSource>& sources) {
+  for (const CalibrationSource& source : sources)
+    out += fmt::format("| {} | {} | {} | {} | {} |\n", source.id, source.citation, source.license, source.rows, source.note);
+}
+
+}  // namespace
+
+std::string residual_markdown(const ComputeFit& compute, const NetworkFit& network, const FoldOptions& folds) {
+  std::string out = fmt::format(
+      "## Compute: error on held-out groups\n\n"
+      "Predicted / measured - 1, every row predicted by a fit that did not see its group: an (n, k) pair for GEMM, a head\n"
+      "shape for attention. Up to {} folds, groups dealt out by seed {}. Within one framework each.\n\n"
+      "| kernel | framework | dtype | median of abs. | p90 of abs. | signed mean | rows | groups |\n"
+      "|---|---|---|---|---|---|---|---|\n",
+      folds.folds, folds.seed);
+  for (const GemmFit& fit : compute.calibration.gemm) add_fit(out, "GEMM", std::string(name_of(fit.dtype)), fit);
+  for (const AttentionFit& fit : compute.calibration.attention_decode)
+    add_fit(out, "attention, decode", fmt::format("bf16, KV {}", name_of(fit.kv_dtype)), fit);
+  for (const AttentionFit& fit : compute.calibration.attention_prefill)
+    add_fit(out, "attention, prefill", fmt::format("bf16, KV {}", name_of(fit.kv_dtype)), fit);
+
+  out +=
+      "\n## Compute: checks against what nothing was fitted to\n\n"
+      "| what | framework | median of abs. | p90 of abs. | signed mean | rows |\n"
+      "|---|---|---|---|---|---|\n";
+  for (const ComputeCheck& check : compute.checks)
+    out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", check.what, check.framework, percent(check.error.median),
+                       percent(check.error.p90), signed_percent(check.error.signed_mean), check.error.rows);
+
+  out +=
+      "\n## Network: residuals\n\n"
+      "| family | rows | held out | median of abs. | p90 of abs. | signed median | count |\n"
+      "|---|---|---|---|---|---|---|\n";
+  for (const NetworkResidual& r : network.residuals)
+    out += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", r.family, r.subset, r.held_out ? "yes" : "no",
+                       percent(r.median), percent(r.p90), signed_percent(r.signed_median), r.rows);
+
+  out +=
+      "\n## Sources\n\n"
+      "| id | origin | licence | rows used | conditions |\n"
+      "|---|---|---|---|---|\n";
+  add_sources(out, compute.sources);
+  add_sources(out, network.sources);
+  return out;
+}
+
+}  // namespace foretoken::calibrate
