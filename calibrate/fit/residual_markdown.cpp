@@ -50,11 +50,11 @@ std::string residual_markdown(const ComputeFit& compute, const NetworkFit& netwo
 
   out +=
       "\n## Network: residuals\n\n"
-      "| family | rows | held out | median of abs. | p90 of abs. | signed median | count |\n"
+      "| family | rows | held out | median of abs. | p90 of abs. | signed mean | count |\n"
       "|---|---|---|---|---|---|---|\n";
   for (const NetworkResidual& r : network.residuals)
     out += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", r.family, r.subset, r.held_out ? "yes" : "no",
-                       percent(r.median), percent(r.p90), signed_percent(r.signed_median), r.rows);
+                       percent(r.median), percent(r.p90), signed_percent(r.signed_mean), r.rows);
 
   out +=
       "\n## Sources\n\n"
