@@ -55,19 +55,26 @@ TensorId LayerLowering::activation(const std::string& name, Extent rows, std::in
   return builder_.tensor(Tensor{name, TensorKind::activation, model_.activation_dtype, 1, rows, cols});
 }
 
-TensorId LayerLowering::weight(const std::string& name, std::int64_t stack, std::int64_t rows, std::int64_t cols) {
-  return builder_.weight(Tensor{name, TensorKind::weight, model_.weight_dtype, stack, Extent::fixed(rows), cols});
+TensorId LayerLowering::weight(WeightKind kind, std::int64_t layer, std::int64_t stack, std::int64_t rows,
+                               std::int64_t cols) {
+  return builder_.weight(Tensor{fmt::format("l{}.w_{}", layer, name_of(kind)), TensorKind::weight, model_.weight_dtype,
+                                stack, Extent::fixed(rows), cols, kind, static_cast<std::int16_t>(layer)});
 }
 
-TensorId LayerLowering::gemm(const std::string& name, std::int64_t layer, const MicroBatchState& batch, TensorId input,
+TensorId LayerLowering::gemm(WeightKind kind, std::int64_t layer, const MicroBatchState& batch, TensorId input,
                              std::int64_t rows, std::int64_t n, std::int64_t k) {
+  const std::string name(name_of(kind));
   Op product = op(OpKind::gemm, name, layer, batch, GemmOp{Extent::fixed(rows), n, k});
   product.dtype = model_.weight_dtype;
   const TensorId output = activation(prefix(layer, batch) + name, Extent::fixed(rows), n);
-  product.inputs = {input, weight(fmt::format("l{}.w_{}", layer, name), 1, k, n)};
+  product.inputs = {input, weight(kind, layer, 1, k, n)};
   product.outputs = {output};
   builder_.emit(std::move(product));
   return output;
+}
+
+RowwiseOp LayerLowering::permutation(Extent rows, RowOrder order) const {
+  return RowwiseOp{rows, model_.hidden, false, false, 0, order};
 }
 
 Stream LayerLowering::communication_stream() const {
@@ -137,9 +144,9 @@ void LayerLowering::lower(Phase phase, std::int64_t layer, MicroBatchState& batc
 }
 
 // Residual add (of what the part before left in `delta`) and RMS norm in one pass, as serving kernels do it.
-void LayerLowering::norm(std::int64_t layer, MicroBatchState& batch, const char* name) {
+void LayerLowering::norm(std::int64_t layer, MicroBatchState& batch, WeightKind kind) {
   const bool add = batch.delta.valid();
-  Op pass = op(OpKind::norm, name, layer, batch, RowwiseOp{Extent::fixed(batch.owned), model_.hidden, add});
+  Op pass = op(OpKind::norm, std::string(name_of(kind)), layer, batch, RowwiseOp{Extent::fixed(batch.owned), model_.hidden, add});
   pass.inputs = {batch.residual};
   batch.normed = activation(pass.name, Extent::fixed(batch.owned), model_.hidden);
   pass.outputs = {batch.normed};
@@ -149,7 +156,7 @@ void LayerLowering::norm(std::int64_t layer, MicroBatchState& batch, const char*
     pass.outputs.push_back(batch.residual);
     batch.delta = TensorId();
   }
-  pass.inputs.push_back(weight(fmt::format("l{}.w_{}", layer, name), 1, 1, model_.hidden));
+  pass.inputs.push_back(weight(kind, layer, 1, 1, model_.hidden));
   builder_.emit(std::move(pass));
 }
 
@@ -175,7 +182,7 @@ void LayerLowering::settle(MicroBatchState& batch) {
 
 void LayerLowering::gather(std::int64_t layer, MicroBatchState& batch) {
   settle(batch);
-  norm(layer, batch, "attention_norm");
+  norm(layer, batch, WeightKind::attention_norm);
   if (sliced_ && deployment_.tp > 1)
     batch.normed = collective(OpKind::all_gather, "attention_all_gather", "attention_input", batch.normed, batch.tokens,
                               batch.tokens, layer, batch);
@@ -189,12 +196,13 @@ void LayerLowering::attention(std::int64_t layer, MicroBatchState& batch) {
   const std::int64_t q_cols = heads * model_.head_dim;
   const std::int64_t kv_cols = 2 * kv_heads * model_.head_dim;
 
-  const TensorId qkv = gemm("qkv", layer, batch, batch.normed, rows, q_cols + kv_cols, model_.hidden);
+  const TensorId qkv = gemm(WeightKind::qkv, layer, batch, batch.normed, rows, q_cols + kv_cols, model_.hidden);
 
   Op rope = op(OpKind::rope_kv, "rope_kv", layer, batch, RowwiseOp{Extent::fixed(rows), q_cols + kv_cols});
   const TensorId q = activation(prefix(layer, batch) + "q", Extent::fixed(rows), q_cols);
   const TensorId kv = builder_.tensor(Tensor{prefix(layer, batch) + "kv", TensorKind::kv_cache, model_.kv_dtype, 1,
-                                             Extent::fixed(rows * context), kv_cols});
+                                             Extent::fixed(rows * context), kv_cols, WeightKind::none,
+                                             static_cast<std::int16_t>(layer)});
   rope.inputs = {qkv};
   rope.outputs = {q, kv};
   builder_.emit(std::move(rope));
@@ -207,7 +215,7 @@ void LayerLowering::attention(std::int64_t layer, MicroBatchState& batch) {
   attend.outputs = {attended};
   builder_.emit(std::move(attend));
 
-  batch.delta = gemm("o_proj", layer, batch, attended, rows, model_.hidden, q_cols);
+  batch.delta = gemm(WeightKind::o_proj, layer, batch, attended, rows, model_.hidden, q_cols);
   if (deployment_.tp == 1) return;
   batch.delta = sliced_ ? collective(OpKind::reduce_scatter, "attention_reduce_scatter", "attention_output", batch.delta,
                                      rows, batch.owned, layer, batch)
@@ -216,7 +224,7 @@ void LayerLowering::attention(std::int64_t layer, MicroBatchState& batch) {
 }
 
 void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batch) {
-  norm(layer, batch, "mlp_norm");
+  norm(layer, batch, WeightKind::mlp_norm);
   if (dense(layer)) {
     if (sliced_ && deployment_.tp > 1)
       batch.normed = collective(OpKind::all_gather, "mlp_all_gather", "mlp_input", batch.normed, batch.tokens,
@@ -229,13 +237,13 @@ void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batc
   // Expert index and weight of each choice.
   batch.routes = builder_.tensor(Tensor{route.name, TensorKind::activation, DType::fp32, 1, Extent::fixed(batch.owned),
                                         2 * model_.top_k});
-  route.inputs = {batch.normed, weight(fmt::format("l{}.w_router", layer), 1, model_.hidden, model_.experts)};
+  route.inputs = {batch.normed, weight(WeightKind::router, layer, 1, model_.hidden, model_.experts)};
   route.outputs = {batch.routes};
   builder_.emit(std::move(route));
   if (!sliced_) return;
 
   const Extent rows = Extent::fixed(batch.owned * model_.top_k);
-  Op pack = op(OpKind::permute, "pack", layer, batch, RowwiseOp{rows, model_.hidden});
+  Op pack = op(OpKind::permute, "pack", layer, batch, permutation(rows, RowOrder::pack));
   const TensorId packed = activation(pack.name, rows, model_.hidden);
   pack.inputs = {batch.normed, batch.routes};
   pack.outputs = {packed};
@@ -304,20 +312,20 @@ TensorId LayerLowering::expert_chain(std::int64_t layer, const MicroBatchState& 
   const bool sorts = sliced_ && experts_here > 1;
   TensorId rows_in = input;
   if (sorts)
-    rows_in = emit(op(OpKind::permute, "", layer, batch, RowwiseOp{rows, model_.hidden}), "sort", {rows_in}, model_.hidden);
+    rows_in = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::sort)), "sort", {rows_in}, model_.hidden);
   Op up = op(OpKind::grouped_gemm, "", layer, batch, GroupedGemmOp{rows, experts_here, up_cols, model_.hidden});
   up.dtype = model_.weight_dtype;
   const TensorId raised = emit(std::move(up), "expert_up",
-                               {rows_in, weight(fmt::format("l{}.w_expert_up", layer), experts_here, model_.hidden, up_cols)}, up_cols);
+                               {rows_in, weight(WeightKind::expert_up, layer, experts_here, model_.hidden, up_cols)}, up_cols);
   const TensorId activated = emit(op(OpKind::activation, "", layer, batch, RowwiseOp{rows, inner, false, model_.gated}),
                                   "expert_activation", {raised}, inner);
   Op down = op(OpKind::grouped_gemm, "", layer, batch, GroupedGemmOp{rows, experts_here, model_.hidden, inner});
   down.dtype = model_.weight_dtype;
   TensorId rows_out = emit(std::move(down), "expert_down",
-                           {activated, weight(fmt::format("l{}.w_expert_down", layer), experts_here, inner, model_.hidden)},
+                           {activated, weight(WeightKind::expert_down, layer, experts_here, inner, model_.hidden)},
                            model_.hidden);
   if (sorts)
-    rows_out = emit(op(OpKind::permute, "", layer, batch, RowwiseOp{rows, model_.hidden}), "unsort", {rows_out}, model_.hidden);
+    rows_out = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::unsort)), "unsort", {rows_out}, model_.hidden);
   return rows_out;
 }
 
@@ -370,7 +378,7 @@ void LayerLowering::combine_arrivals(std::int64_t layer, MicroBatchState& batch)
 void LayerLowering::replicated_experts(std::int64_t layer, MicroBatchState& batch) {
   const Extent rows = Extent::routed(layer, batch.index, -1);
   // A rank without experts of this layer (round robin) still adds its zeros to the sum.
-  Op gather_rows = op(OpKind::permute, "permute", layer, batch, RowwiseOp{rows, model_.hidden});
+  Op gather_rows = op(OpKind::permute, "permute", layer, batch, permutation(rows, RowOrder::select));
   const TensorId selected = activation(gather_rows.name, rows, model_.hidden);
   gather_rows.inputs = {batch.normed, batch.routes};
   gather_rows.outputs = {selected};
@@ -401,27 +409,27 @@ void LayerLowering::replicated_experts(std::int64_t layer, MicroBatchState& batc
 TensorId LayerLowering::shared_experts(std::int64_t layer, const MicroBatchState& batch, std::int64_t rows) {
   const std::int64_t inner = model_.shared_experts * model_.expert_hidden / (sliced_ ? 1 : deployment_.tp);
   const std::int64_t up_cols = model_.gated ? 2 * inner : inner;
-  const TensorId raised = gemm("shared_up", layer, batch, batch.normed, rows, up_cols, model_.hidden);
+  const TensorId raised = gemm(WeightKind::shared_up, layer, batch, batch.normed, rows, up_cols, model_.hidden);
   Op activate = op(OpKind::activation, "shared_activation", layer, batch,
                    RowwiseOp{Extent::fixed(rows), inner, false, model_.gated});
   const TensorId activated = activation(activate.name, Extent::fixed(rows), inner);
   activate.inputs = {raised};
   activate.outputs = {activated};
   builder_.emit(std::move(activate));
-  return gemm("shared_down", layer, batch, activated, rows, model_.hidden, inner);
+  return gemm(WeightKind::shared_down, layer, batch, activated, rows, model_.hidden, inner);
 }
 
 void LayerLowering::dense_mlp(std::int64_t layer, MicroBatchState& batch) {
   const std::int64_t inner = model_.dense_hidden / deployment_.tp;
   const std::int64_t up_cols = model_.gated ? 2 * inner : inner;
-  const TensorId raised = gemm("mlp_up", layer, batch, batch.normed, batch.tokens, up_cols, model_.hidden);
+  const TensorId raised = gemm(WeightKind::mlp_up, layer, batch, batch.normed, batch.tokens, up_cols, model_.hidden);
   Op activate = op(OpKind::activation, "mlp_activation", layer, batch,
                    RowwiseOp{Extent::fixed(batch.tokens), inner, false, model_.gated});
   const TensorId activated = activation(activate.name, Extent::fixed(batch.tokens), inner);
   activate.inputs = {raised};
   activate.outputs = {activated};
   builder_.emit(std::move(activate));
-  batch.delta = gemm("mlp_down", layer, batch, activated, batch.tokens, model_.hidden, inner);
+  batch.delta = gemm(WeightKind::mlp_down, layer, batch, activated, batch.tokens, model_.hidden, inner);
   if (deployment_.tp == 1) return;
   batch.delta = sliced_ ? collective(OpKind::reduce_scatter, "mlp_reduce_scatter", "mlp_output", batch.delta,
                                      batch.tokens, batch.owned, layer, batch)

@@ -78,14 +78,15 @@ class LayerLowering {
   TensorId expert_chain(std::int64_t layer, const MicroBatchState& batch, std::int64_t chunk, std::int32_t arrival_set,
                         TensorId input);
   void combine_arrivals(std::int64_t layer, MicroBatchState& batch);
-  void norm(std::int64_t layer, MicroBatchState& batch, const char* name);
+  void norm(std::int64_t layer, MicroBatchState& batch, WeightKind kind);
   void settle(MicroBatchState& batch);
 
   Op op(OpKind kind, const std::string& name, std::int64_t layer, const MicroBatchState& batch, OpDetail detail) const;
   TensorId activation(const std::string& name, Extent rows, std::int64_t cols);
-  TensorId weight(const std::string& name, std::int64_t stack, std::int64_t rows, std::int64_t cols);
-  TensorId gemm(const std::string& name, std::int64_t layer, const MicroBatchState& batch, TensorId input,
-                std::int64_t rows, std::int64_t n, std::int64_t k);
+  TensorId weight(WeightKind kind, std::int64_t layer, std::int64_t stack, std::int64_t rows, std::int64_t cols);
+  TensorId gemm(WeightKind kind, std::int64_t layer, const MicroBatchState& batch, TensorId input, std::int64_t rows,
+                std::int64_t n, std::int64_t k);
+  [[nodiscard]] RowwiseOp permutation(Extent rows, RowOrder order) const;
   [[nodiscard]] bool dense(std::int64_t layer) const { return layer < model_.dense_layers; }
   [[nodiscard]] Stream communication_stream() const;
   [[nodiscard]] Stream exchange_stream(std::int64_t chunk) const;

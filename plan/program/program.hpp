@@ -98,9 +98,55 @@ struct Extent {
   }
 };
 
+/// A matrix of the model that a weight tensor holds, whole or in part. Whole, as [rows, columns]:
+///
+///   attention_norm, mlp_norm  [1, hidden]
+///   qkv          [hidden, q of all heads | k of all KV heads | v of all KV heads], each head_dim wide
+///   o_proj       [heads x head_dim, hidden]
+///   mlp_up       [hidden, dense_hidden], gated: [hidden, gate | up]; mlp_down [dense_hidden, hidden]
+///   router       [hidden, experts]
+///   expert_up    per expert [hidden, expert_hidden], gated: [hidden, gate | up]; expert_down [expert_hidden, hidden]
+///   shared_up    [hidden, shared_experts x expert_hidden], gated: [hidden, gate | up]; shared_down the other way round
+///
+/// A rank's part: its heads, or its contiguous slice of the inner width (of gate and of up alike); a rank with more TP
+/// peers than there are KV heads holds a copy of the KV head of its heads; expert stacks follow Placement::experts_on.
+enum class WeightKind : std::uint8_t {
+  none,  // not a weight
+  attention_norm,
+  qkv,
+  o_proj,
+  mlp_norm,
+  mlp_up,
+  mlp_down,
+  router,
+  expert_up,
+  expert_down,
+  shared_up,
+  shared_down,
+};
+
+constexpr std::array<std::pair<WeightKind, std::string_view>, 12> kWeightKindNames{
+    {{WeightKind::none, "none"},
+     {WeightKind::attention_norm, "attention_norm"},
+     {WeightKind::qkv, "qkv"},
+     {WeightKind::o_proj, "o_proj"},
+     {WeightKind::mlp_norm, "mlp_norm"},
+     {WeightKind::mlp_up, "mlp_up"},
+     {WeightKind::mlp_down, "mlp_down"},
+     {WeightKind::router, "router"},
+     {WeightKind::expert_up, "expert_up"},
+     {WeightKind::expert_down, "expert_down"},
+     {WeightKind::shared_up, "shared_up"},
+     {WeightKind::shared_down, "shared_down"}}};
+
+constexpr std::string_view name_of(WeightKind kind) { return kWeightKindNames[static_cast<std::size_t>(kind)].second; }
+
+/// A KV cache belongs to one layer and micro-batch: row (sequence x context + position), columns [k | v] by KV head.
 enum class TensorKind : std::uint8_t { activation, weight, kv_cache };
 
 /// A matrix (or a stack of `stack` matrices) of a role. Activations are written once per step, before they are read.
+/// No two tensors overlap. An executor may keep one buffer per tensor for all steps: dependencies, stream order and
+/// meetings of ranks see to it that a tensor's readers of one step are done before its writer of the next begins.
 struct Tensor {
   std::string name;
   TensorKind kind = TensorKind::activation;
@@ -108,9 +154,31 @@ struct Tensor {
   std::int64_t stack = 1;  // local experts, for expert weights
   Extent rows;
   std::int64_t cols = 0;
+  WeightKind weight = WeightKind::none;
+  std::int16_t layer = -1;  // of a weight or a KV cache
 };
 
 // ---- what each kind of op needs to know ----------------------------------------------------------------------------
+
+/// Which rows a `permute` copies, and in which order. Tokens in ascending order of sequence; experts and hosts as
+/// Placement orders them. A token's choices are distinct, so (expert, token) names a row.
+///
+/// select  all_reduce: rows of the local experts, by (expert, token), from the tokens that all ranks of the group hold
+/// pack    dispatch, source: all choices of the rank's tokens by (host, expert, token); a message is what one host gets
+/// sort    dispatch, host: from the order of arrival, by (source, expert, token), to (expert, source, token)
+/// unsort  back to the order of arrival, in which `combine` returns rows: at the source they are as `pack` left them
+///
+/// `unpermute` finds a token's rows in the order of `select` or `pack` and adds them in the order of its choices
+/// (Routing::experts_of), each times its weight; choices that are not on this rank add nothing.
+enum class RowOrder : std::uint8_t { none, select, pack, sort, unsort };
+
+constexpr std::array<std::pair<RowOrder, std::string_view>, 5> kRowOrderNames{{{RowOrder::none, "none"},
+                                                                               {RowOrder::select, "select"},
+                                                                               {RowOrder::pack, "pack"},
+                                                                               {RowOrder::sort, "sort"},
+                                                                               {RowOrder::unsort, "unsort"}}};
+
+constexpr std::string_view name_of(RowOrder order) { return kRowOrderNames[static_cast<std::size_t>(order)].second; }
 
 /// input, norm, add, activation, rope_kv, permute, unpermute, step_end: row-wise work. rows x cols elements in the widest operand.
 struct RowwiseOp {
@@ -119,6 +187,7 @@ struct RowwiseOp {
   bool residual = false;      // norm: adds the second input first and writes the sum too
   bool gated = false;         // activation: cols gate columns and cols up columns in, cols out
   std::int64_t out_rows = 0;  // unpermute: rows written, each the weighted sum of some of `rows`; otherwise 0
+  RowOrder order = RowOrder::none;  // permute
 };
 
 /// out[rows, n] = in[rows, k] x weight[k, n]
@@ -145,6 +214,7 @@ struct AttentionOp {
   std::int64_t head_dim = 0;
 };
 
+/// Out, per row: the token's top_k experts as numbers, then their weights: the softmax over those experts' logits.
 struct RouteOp {
   std::int64_t rows = 0;
   std::int64_t hidden = 0;
@@ -153,6 +223,7 @@ struct RouteOp {
 };
 
 /// A collective over this rank's instance of the communication's group. Buffer: rows x cols elements (full, unsliced).
+/// Member i's slice, of all_gather's input and reduce_scatter's output, is split([0, rows), size, i).
 struct CollectiveOpDetail {
   CommunicationId communication;
   std::int64_t rows = 0;
@@ -168,7 +239,8 @@ struct ExchangeOp {
   std::int64_t cols = 0;
 };
 
-/// send and recv: rows x cols elements to or from rank + peer_offset.
+/// send and recv: rows x cols elements to or from rank + peer_offset. A send whose input has more rows than that sends
+/// the slice of this rank's TP index: split([0, rows of the input), tp, index).
 struct TransferOp {
   CommunicationId communication;
   std::int64_t peer_offset = 0;

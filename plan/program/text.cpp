@@ -39,6 +39,7 @@ struct DetailText {
     if (o.residual) text += " residual";
     if (o.gated) text += " gated";
     if (o.out_rows > 0) text += fmt::format(" out_rows={}", o.out_rows);
+    if (o.order != RowOrder::none) text += fmt::format(" order={}", name_of(o.order));
     return text;
   }
   std::string operator()(const GemmOp& o) const { return fmt::format("m={} n={} k={}", shown(o.rows), o.n, o.k); }

@@ -25,6 +25,9 @@ void check_tensors(const Role& role) {
     const Op& op = role.ops[i];
     check(names.insert(op.name).second, role, op, "another op has this name");
     check(op.stream.index >= 0, role, op, "its stream is out of range");
+    const auto* rowwise = std::get_if<RowwiseOp>(&op.detail);
+    check((op.kind == OpKind::permute) == (rowwise != nullptr && rowwise->order != RowOrder::none), role, op,
+          "a permute, and nothing else, says which rows it takes");
     for (const Dependency& dependency : op.dependencies) {
       const bool known = dependency.op.valid() && dependency.op.index() < role.ops.size();
       check(known && (dependency.distance == 1 || (dependency.distance == 0 && dependency.op.index() < i)), role, op,
