@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -28,7 +29,8 @@ struct JsonDocument::Data {
   [[nodiscard]] std::string origin_of(const std::string& pointer) const {
     for (auto it = overrides.rbegin(); it != overrides.rend(); ++it) {
       const std::string& prefix = it->first;
-      if (pointer == prefix || pointer.rfind(prefix + "/", 0) == 0) return fmt::format("--set {} ({})", it->second, name);
+      if (pointer == prefix || pointer.rfind(prefix + "/", 0) == 0)
+        return fmt::format("--set {} ({})", it->second, name);
     }
     return name;
   }
@@ -39,6 +41,8 @@ namespace {
 constexpr std::uintmax_t kFileBytesMax = 64u << 20;
 constexpr int kDepthMax = 64;
 constexpr std::size_t kStringBytesMax = 4096;
+constexpr std::size_t kShownBytesMax = 80;
+constexpr double kWholeDoubleMax = 9007199254740992.0;  // 2^53: beyond it a double may have been rounded
 
 std::string escape_token(std::string_view key) {
   std::string out;
@@ -50,6 +54,15 @@ std::string escape_token(std::string_view key) {
   return out;
 }
 
+/// The value as JSON on one line, cut to a length that fits a message.
+std::string shortened(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() <= kShownBytesMax) return text;
+  std::size_t end = kShownBytesMax - 3;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;  // not inside a UTF-8 character
+  return text.substr(0, end) + (value.is_string() ? "...\"" : "...");
+}
+
 std::string line_and_column(std::string_view text, std::size_t byte) {
   const std::string_view before = text.substr(0, std::min(byte == 0 ? 0 : byte - 1, text.size()));
   const auto line = 1 + std::count(before.begin(), before.end(), '\n');
@@ -58,15 +71,49 @@ std::string line_and_column(std::string_view text, std::size_t byte) {
   return fmt::format("line {}, column {}", line, column);
 }
 
+/// Where the parser is, so that what it rejects can be named by its pointer.
+class ParsePlace {
+ public:
+  /// @return false if the key was seen before in its object
+  bool enter_key(const std::string& key) {
+    open_.back().token = escape_token(key);
+    return open_.back().keys.insert(key).second;
+  }
+  void open(bool is_array) { open_.push_back({is_array, {}, 0, is_array ? "0" : ""}); }
+  void close() {
+    open_.pop_back();
+    count_element();
+  }
+  void count_element() {
+    if (!open_.empty() && open_.back().is_array) open_.back().token = std::to_string(++open_.back().elements);
+  }
+  [[nodiscard]] std::string pointer() const {
+    std::string text;
+    for (const Level& level : open_) text += "/" + level.token;
+    return text;
+  }
+
+ private:
+  struct Level {
+    bool is_array = false;
+    std::set<std::string> keys;
+    std::size_t elements = 0;
+    std::string token;
+  };
+  std::vector<Level> open_;
+};
+
 Json parse_strictly(std::string_view text, const std::string& name) {
-  std::vector<std::set<std::string>> keys;
+  ParsePlace place;
   const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    using Event = Json::parse_event_t;
     if (depth > kDepthMax)
       throw input_error(name, "", fmt::format("nested deeper than {} levels", kDepthMax), "flatten the file");
-    if (event == Json::parse_event_t::object_start) keys.emplace_back();
-    if (event == Json::parse_event_t::object_end) keys.pop_back();
-    if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      throw input_error(name, "", fmt::format("key \"{}\" appears twice in one object", parsed.get<std::string>()),
+    if (event == Event::object_start || event == Event::array_start) place.open(event == Event::array_start);
+    if (event == Event::object_end || event == Event::array_end) place.close();
+    if (event == Event::value) place.count_element();
+    if (event == Event::key && !place.enter_key(parsed.get<std::string>()))
+      throw input_error(name, place.pointer(), fmt::format("the key {} appears twice in one object", shortened(parsed)),
                         "keep one of them");
     return true;
   };
@@ -74,10 +121,14 @@ Json parse_strictly(std::string_view text, const std::string& name) {
     return Json::parse(text, watch);
   } catch (const Json::parse_error& error) {
     const bool ended = error.byte > text.size();
-    throw input_error(name, "",
-                      fmt::format("not valid JSON at {}{}", line_and_column(text, error.byte),
-                                  ended ? " (the text ends too early)" : ""),
-                      ended ? "the file may be truncated" : "check quotes, commas and brackets there (JSON has no NaN, no comments)");
+    throw input_error(
+        name, "",
+        fmt::format("not valid JSON at {}{}", line_and_column(text, error.byte),
+                    ended ? " (the text ends too early)" : ""),
+        ended ? "the file may be truncated" : "check quotes, commas and brackets there (JSON has no NaN, no comments)");
+  } catch (const Json::out_of_range&) {
+    // The one number that JSON can write and a double cannot hold.
+    throw input_error(name, place.pointer(), "the number is too large", "write a number below 1e308");
   }
 }
 
@@ -93,13 +144,13 @@ JsonDocument JsonDocument::from_text(std::string_view text, std::string name) {
 
 JsonDocument JsonDocument::from_file(const std::filesystem::path& path) {
   std::error_code status;
-  if (!std::filesystem::exists(path, status))
-    throw input_error(path.string(), "", "no such file", "check the path");
+  if (!std::filesystem::exists(path, status)) throw input_error(path.string(), "", "no such file", "check the path");
   if (!std::filesystem::is_regular_file(path, status))
     throw input_error(path.string(), "", "not a regular file", "name a JSON file");
   const auto size = std::filesystem::file_size(path, status);
   if (status || size > kFileBytesMax)
-    throw input_error(path.string(), "", fmt::format("larger than {} MiB", kFileBytesMax >> 20), "name a smaller JSON file");
+    throw input_error(path.string(), "", fmt::format("larger than {} MiB", kFileBytesMax >> 20),
+                      "name a smaller JSON file");
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
   text << in.rdbuf();
@@ -116,16 +167,22 @@ void JsonDocument::set(std::string_view assignment) {
                       "write for example --set deployment.micro_batches=8");
   const std::string_view path = assignment.substr(0, equals);
   const std::string_view text = assignment.substr(equals + 1);
-  Json value = Json::parse(text, nullptr, false);
-  if (value.is_discarded()) value = std::string(text);
+  const std::string origin = "--set " + std::string(assignment);
+  Json value = Json::accept(text) ? parse_strictly(text, origin) : Json(std::string(text));
+  // Only what the shell passes can be something else than UTF-8; it could not be written out again.
+  if (value.is_string() && value.dump(-1, ' ', true, Json::error_handler_t::ignore) !=
+                               value.dump(-1, ' ', true, Json::error_handler_t::replace))
+    throw input_error("--set " + value.dump(-1, ' ', true, Json::error_handler_t::replace), "",
+                      "the value is not UTF-8 text", "write it in UTF-8");
 
   Json* place = &data_->root;
   std::string pointer;
+  if (std::count(path.begin(), path.end(), '.') >= kDepthMax)
+    throw input_error(origin, "", fmt::format("its path is longer than {} parts", kDepthMax), "name a shorter path");
   std::size_t start = 0;
   while (start <= path.size()) {
     const std::size_t dot = std::min(path.find('.', start), path.size());
     const std::string key(path.substr(start, dot - start));
-    const std::string origin = "--set " + std::string(assignment);
     if (key.empty()) throw input_error(origin, "", "has an empty part in its path", "separate keys by single dots");
     pointer += "/" + escape_token(key);
     if (place->is_null()) *place = Json::object();
@@ -139,7 +196,8 @@ void JsonDocument::set(std::string_view assignment) {
                           "use an index from 0");
       place = &(*place)[index];
     } else {
-      throw input_error(origin, pointer, "runs through a value that has no members", "check the path against `foretoken schema scenario`");
+      throw input_error(origin, pointer, "runs through a value that has no members",
+                        "check the path against `foretoken schema scenario`");
     }
     start = dot + 1;
   }
@@ -158,11 +216,7 @@ bool JsonReader::is_string() const { return value_->is_string(); }
 bool JsonReader::is_number() const { return value_->is_number(); }
 std::filesystem::path JsonReader::directory() const { return document_->directory; }
 
-std::string JsonReader::shown() const {
-  std::string text = value_->dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 80) text = text.substr(0, 77) + "...";
-  return text;
-}
+std::string JsonReader::shown() const { return shortened(*value_); }
 
 Error JsonReader::error(std::string_view found, std::string_view expected) const {
   return input_error(document_->origin_of(pointer_), pointer_, found, expected);
@@ -173,12 +227,20 @@ void JsonReader::fail(std::string_view found, std::string_view expected) const {
 std::int64_t JsonReader::as_integer(std::int64_t min, std::int64_t max) const {
   const std::string wanted = fmt::format("write a whole number from {} to {}", min, max);
   if (!value_->is_number()) fail(fmt::format("{} is not a number", shown()), wanted);
-  if (!value_->is_number_integer()) fail(fmt::format("{} is not a whole number", shown()), wanted);
-  const bool too_big = value_->is_number_unsigned() &&
-                       value_->get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
-  if (too_big || value_->get<std::int64_t>() < min || value_->get<std::int64_t>() > max)
-    fail(fmt::format("{} is out of range", shown()), wanted);
-  return value_->get<std::int64_t>();
+  std::int64_t number = 0;
+  bool fits = true;
+  if (value_->is_number_float()) {
+    // 8.0 and 1e3 are whole numbers, and so is 1e20, which is too large for an integer.
+    const double real = value_->get<double>();
+    if (real != std::floor(real)) fail(fmt::format("{} is not a whole number", shown()), wanted);
+    fits = std::abs(real) <= kWholeDoubleMax;
+    if (fits) number = static_cast<std::int64_t>(real);
+  } else {
+    fits = !value_->is_number_unsigned() || value_->get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX);
+    if (fits) number = value_->get<std::int64_t>();
+  }
+  if (!fits || number < min || number > max) fail(fmt::format("{} is out of range", shown()), wanted);
+  return number;
 }
 
 double JsonReader::as_number(double min, double max) const {
@@ -198,19 +260,29 @@ std::string JsonReader::as_string(bool may_be_empty) const {
   if (!value_->is_string()) fail(fmt::format("{} is not a string", shown()), "write text in double quotes");
   const auto& text = value_->get_ref<const std::string&>();
   if (text.empty() && !may_be_empty) fail("the string is empty", "write at least one character");
-  if (text.size() > kStringBytesMax) fail(fmt::format("the string has {} bytes", text.size()), fmt::format("at most {} are allowed", kStringBytesMax));
+  if (text.size() > kStringBytesMax)
+    fail(fmt::format("the string has {} bytes", text.size()), fmt::format("at most {} are allowed", kStringBytesMax));
   return text;
 }
 
 namespace {
 
+bool is_bare_number(std::string_view text) {
+  double number = 0;
+  const auto [rest, status] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return status == std::errc() && rest == text.data() + text.size();
+}
+
 // One shape for all quantities: text with a unit, finite, within bounds.
 template <class Q>
-Q quantity(const JsonReader& place, std::optional<Q> (*parse)(std::string_view), Q min, Q max, std::string_view example) {
+Q quantity(const JsonReader& place, std::optional<Q> (*parse)(std::string_view), Q min, Q max,
+           std::string_view example) {
   const std::string wanted = fmt::format("write for example {}", example);
   if (place.is_number()) place.fail(fmt::format("{} has no unit", place.shown()), wanted);
   if (!place.is_string()) place.fail(fmt::format("{} is not a quantity", place.shown()), wanted);
-  const auto value = parse(place.json().get_ref<const std::string&>());
+  const auto& text = place.json().get_ref<const std::string&>();
+  const auto value = parse(text);
+  if (!value && is_bare_number(text)) place.fail(fmt::format("{} has no unit", place.shown()), wanted);
   if (!value) place.fail(fmt::format("{} is not a number with a unit of this kind", place.shown()), wanted);
   if (*value < min || *value > max) place.fail(fmt::format("{} is out of range", place.shown()), wanted);
   return *value;
@@ -236,7 +308,11 @@ std::size_t JsonReader::option_index(std::span<const std::string_view> options) 
   if (!value_->is_string()) fail(fmt::format("{} is not a string", shown()), wanted);
   const auto& text = value_->get_ref<const std::string&>();
   const auto found = std::find(options.begin(), options.end(), text);
-  if (found == options.end()) fail(fmt::format("{} is not known", shown()), wanted);
+  if (found == options.end()) {
+    const std::string near = nearest_word(text, options);
+    fail(fmt::format("{} is not known", shown()),
+         near.empty() ? wanted : fmt::format("did you mean \"{}\"? {}", near, wanted));
+  }
   return static_cast<std::size_t>(found - options.begin());
 }
 
@@ -265,8 +341,7 @@ std::vector<std::int64_t> JsonReader::as_integers(std::size_t min, std::size_t m
 }
 
 JsonObject::JsonObject(JsonReader place) : place_(std::move(place)) {
-  if (!place_.is_object())
-    place_.fail(fmt::format("{} is not an object", place_.shown()), "write an object in braces");
+  if (!place_.is_object()) place_.fail(fmt::format("{} is not an object", place_.shown()), "write an object in braces");
 }
 
 JsonReader JsonObject::require(std::string_view key) {
@@ -297,8 +372,9 @@ void JsonObject::finish() const {
     const std::string near = nearest_word(item.key(), options);
     const std::string hint = near.empty() ? fmt::format("known keys: {}", fmt::join(options, ", "))
                                           : fmt::format("did you mean \"{}\"?", near);
-    JsonReader(place_.document_, &item.value(), place_.pointer() + "/" + escape_token(item.key()))
-        .fail(fmt::format("the key \"{}\" is not known here", item.key()), hint);
+    const std::string key = shortened(Json(item.key()));  // with its quotes
+    JsonReader(place_.document_, &item.value(), place_.pointer() + "/" + escape_token(key.substr(1, key.size() - 2)))
+        .fail(fmt::format("the key {} is not known here", key), hint);
   }
 }
 

@@ -17,9 +17,10 @@ double balanced_rows(const Extent& extent, const Role& role, const Scenario& sce
   const auto local = static_cast<double>(placement.experts_on(extent.layer, placement.ep_index_of(rank)).size());
   const bool dispatch = deployment.exchange == ExpertExchange::dispatch;
   const std::int64_t replicas = dispatch ? deployment.ep / deployment.tp : 1;
-  const double tokens = static_cast<double>(placement.sequences(0, extent.micro_batch).size()) * static_cast<double>(replicas) /
-                        static_cast<double>(extent.chunk < 0 ? 1 : deployment.chunks);
-  return std::ceil(tokens * static_cast<double>(scenario.model.top_k) * local / static_cast<double>(scenario.model.experts));
+  const double tokens = static_cast<double>(placement.sequences(0, extent.micro_batch).size()) *
+                        static_cast<double>(replicas) / static_cast<double>(extent.chunk < 0 ? 1 : deployment.chunks);
+  return std::ceil(tokens * static_cast<double>(scenario.model.top_k) * local /
+                   static_cast<double>(scenario.model.experts));
 }
 
 std::string gigabytes(double bytes) { return fmt::format("{:.2f} GB", bytes / 1e9); }
@@ -61,8 +62,8 @@ MemoryUse memory_of(const Role& role, const Scenario& scenario, const Placement&
 }
 
 std::string memory_table(const Program& program, const std::vector<MemoryUse>& use, Bytes device_memory) {
-  std::string table = fmt::format("{:<24} {:>8} {:>14} {:>14} {:>14} {:>14} {:>14}\n", "role", "ranks", "weights", "KV cache",
-                                  "activations", "total", "device");
+  std::string table = fmt::format("{:<24} {:>8} {:>14} {:>14} {:>14} {:>14} {:>14}\n", "role", "ranks", "weights",
+                                  "KV cache", "activations", "total", "device");
   for (std::size_t r = 0; r < program.roles.size(); ++r) {
     table += fmt::format("{:<24} {:>8} {:>14} {:>14} {:>14} {:>14} {:>14}\n", program.roles[r].name,
                          program.roles[r].ranks.size(), gigabytes(use[r].weights), gigabytes(use[r].kv_cache),
@@ -81,12 +82,13 @@ void check_memory(const Program& program, const Scenario& scenario, const Placem
     most = std::max(most, use.back().total());
   }
   if (most <= static_cast<double>(device_memory.value())) return;
-  throw Error(ErrorCode::infeasible,
-              fmt::format("the scenario does not fit: a rank needs {} and {} has {}\n{}"
-                          "spread weights over more ranks (deployment.experts.ep, attention.tp, pipeline.stages), or lower "
-                          "workload.sequences or workload.context",
-                          gigabytes(most), device, gigabytes(static_cast<double>(device_memory.value())),
-                          memory_table(program, use, device_memory)));
+  throw Error(
+      ErrorCode::infeasible,
+      fmt::format("{}the scenario does not fit: a rank needs {} and {} has {}\n{}"
+                  "spread weights over more ranks (deployment.experts.ep, attention.tp, pipeline.stages), or lower "
+                  "workload.sequences or workload.context",
+                  scenario.file.empty() ? std::string() : scenario.file + ": ", gigabytes(most), device,
+                  gigabytes(static_cast<double>(device_memory.value())), memory_table(program, use, device_memory)));
 }
 
 }  // namespace foretoken::plan

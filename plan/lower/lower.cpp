@@ -43,6 +43,12 @@ std::string name_of_role(RankId rank, const Placement& placement, std::size_t in
   return fmt::format("role{} (stage {})", index, placement.stage_of(rank));
 }
 
+[[noreturn]] void fail_too_large(const Scenario& scenario) {
+  throw input_error(scenario.file, "/deployment",
+                    fmt::format("the program of a step has more than {} ops", kProgramOpsMax),
+                    "lower deployment.micro_batches, deployment.chunks or model.layers");
+}
+
 /// Lowers everything that one role does in a step.
 class RoleLowering {
  public:
@@ -83,11 +89,7 @@ class RoleLowering {
   }
 
   void check_size() const {
-    if (builder_.ops() > static_cast<std::size_t>(kProgramOpsMax))
-      throw Error(ErrorCode::invalid_input,
-                  fmt::format("a role of this scenario has more than {} ops per step; lower deployment.micro_batches, "
-                              "deployment.chunks or model.layers",
-                              kProgramOpsMax));
+    if (builder_.ops() > static_cast<std::size_t>(kProgramOpsMax)) fail_too_large(context_.scenario);
   }
 
   void start_batches() {
@@ -141,15 +143,16 @@ class RoleLowering {
       return;
     }
     const std::int64_t rows = scatter_gather() ? slice_rows(batch.index) : batch.owned;
-    Op receive = op(OpKind::recv, "recv", batch, transfer("stage", batch, stage_ - 1, -stage_stride(), rows, hidden,
-                                                          context_.scenario.model.activation_dtype));
+    Op receive = op(
+        OpKind::recv, "recv", batch,
+        transfer("stage", batch, stage_ - 1, -stage_stride(), rows, hidden, context_.scenario.model.activation_dtype));
     receive.stream = kPipelineRecv;
     batch.residual = tensor(receive.name, rows, hidden);
     receive.outputs = {batch.residual};
     builder_.emit(std::move(receive));
     if (scatter_gather())
-      batch.residual = layers_.collective(OpKind::all_gather, fmt::format("s{}.input_all_gather", stage_), "stage_input",
-                                          batch.residual, batch.tokens, batch.tokens, -1, batch);
+      batch.residual = layers_.collective(OpKind::all_gather, fmt::format("s{}.input_all_gather", stage_),
+                                          "stage_input", batch.residual, batch.tokens, batch.tokens, -1, batch);
   }
 
   void leave(MicroBatchState& batch) {
@@ -157,8 +160,9 @@ class RoleLowering {
     const std::int64_t hidden = context_.scenario.model.hidden;
     if (!last_stage()) {
       const std::int64_t rows = scatter_gather() ? slice_rows(batch.index) : batch.owned;
-      Op send = op(OpKind::send, "send", batch, transfer("stage", batch, stage_, stage_stride(), rows, hidden,
-                                                         context_.scenario.model.activation_dtype));
+      Op send =
+          op(OpKind::send, "send", batch,
+             transfer("stage", batch, stage_, stage_stride(), rows, hidden, context_.scenario.model.activation_dtype));
       send.stream = kPipelineSend;
       send.inputs = {batch.residual};
       builder_.emit(std::move(send));
@@ -166,8 +170,8 @@ class RoleLowering {
     }
     Op end = op(OpKind::step_end, "step_end", batch, RowwiseOp{Extent::fixed(batch.owned), hidden});
     end.inputs = {batch.residual};
-    const TensorId tokens =
-        builder_.tensor(Tensor{end.name + ".tokens", TensorKind::activation, DType::int32, 1, Extent::fixed(batch.owned), 1});
+    const TensorId tokens = builder_.tensor(
+        Tensor{end.name + ".tokens", TensorKind::activation, DType::int32, 1, Extent::fixed(batch.owned), 1});
     end.outputs = {tokens};
     const OpId ended = builder_.emit(std::move(end));
     ends_.push_back(ended);
@@ -192,8 +196,8 @@ class RoleLowering {
                                  batch.owned, 1, DType::int32));
         receive.dtype = DType::int32;
         receive.stream = kPipelineRecv;
-        receive.outputs = {builder_.tensor(Tensor{receive.name, TensorKind::activation, DType::int32, 1,
-                                                  Extent::fixed(batch.owned), 1})};
+        receive.outputs = {builder_.tensor(
+            Tensor{receive.name, TensorKind::activation, DType::int32, 1, Extent::fixed(batch.owned), 1})};
         known.push_back(builder_.emit(std::move(receive)));
       }
     }
@@ -214,8 +218,8 @@ class RoleLowering {
   }
 
   TensorId tensor(const std::string& name, std::int64_t rows, std::int64_t cols) {
-    return builder_.tensor(Tensor{name, TensorKind::activation, context_.scenario.model.activation_dtype, 1,
-                                  Extent::fixed(rows), cols});
+    return builder_.tensor(
+        Tensor{name, TensorKind::activation, context_.scenario.model.activation_dtype, 1, Extent::fixed(rows), cols});
   }
 
   // A transfer is named after what crosses and the stage it leaves, so that sender and receiver name the same one.
@@ -242,14 +246,14 @@ class RoleLowering {
 };
 
 void check_fits(const Scenario& scenario, const Machine& machine) {
-  const std::int64_t ranks = scenario.deployment.ranks();
-  if (ranks <= machine.gpus()) return;
-  throw Error(ErrorCode::invalid_input,
-              fmt::format("deployment: tp {} x dp {} x stages {} = {} ranks do not fit {} with {} GPUs; lower them, or set "
-                          "cluster.nodes to at least {}",
-                          scenario.deployment.tp, scenario.deployment.dp, scenario.deployment.stages, ranks,
-                          machine.name(), machine.gpus(),
-                          (ranks * machine.nodes() + machine.gpus() - 1) / machine.gpus()));
+  const DeploymentSpec& d = scenario.deployment;
+  if (d.ranks() <= machine.gpus()) return;
+  const std::int64_t gpus_per_node = machine.gpus() / machine.nodes();
+  throw input_error(
+      scenario.file, "/deployment",
+      fmt::format("attention tp {} x dp {} x pipeline stages {} = {} ranks do not fit {} with {} GPUs", d.tp, d.dp,
+                  d.stages, d.ranks(), machine.name(), machine.gpus()),
+      fmt::format("lower them, or set cluster.nodes to at least {}", (d.ranks() + gpus_per_node - 1) / gpus_per_node));
 }
 
 std::int64_t nodes_of_tp_groups(const DeploymentSpec& deployment, const Machine& machine) {
@@ -261,14 +265,20 @@ std::int64_t nodes_of_tp_groups(const DeploymentSpec& deployment, const Machine&
   return most;
 }
 
-void check_algorithms(const DeploymentSpec& deployment, std::int64_t nodes, const Machine& machine) {
-  if (deployment.all_reduce != CollectiveChoice::nvls || deployment.tp == 1 || (machine.nvls() && nodes == 1)) return;
-  throw Error(ErrorCode::invalid_input,
-              fmt::format("deployment.collectives.all_reduce: \"nvls\" needs an NVSwitch that reduces, and groups within one "
-                          "node; {} {}; use \"ring\", \"direct\" or \"auto\"",
-                          machine.name(),
-                          machine.nvls() ? fmt::format("has it, but a TP group spans {} nodes", nodes)
-                                         : std::string("has none")));
+void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machine& machine) {
+  const DeploymentSpec& deployment = scenario.deployment;
+  const auto check = [&](CollectiveChoice choice, const char* key) {
+    if (choice != CollectiveChoice::nvls || deployment.tp == 1) return;
+    if (machine.nvls() && nodes == 1) return;
+    const std::string found = machine.nvls()
+                                  ? fmt::format("a tensor-parallel group of {} spans {} nodes", deployment.tp, nodes)
+                                  : fmt::format("the NVSwitch of {} cannot add up", machine.name());
+    throw input_error(scenario.file, fmt::format("/deployment/collectives/{}", key),
+                      fmt::format("\"nvls\" is chosen, but {}", found), "write \"ring\", \"direct\" or \"auto\"");
+  };
+  check(deployment.all_reduce, "all_reduce");
+  check(deployment.all_gather, "all_gather");
+  check(deployment.reduce_scatter, "reduce_scatter");
 }
 
 }  // namespace
@@ -280,9 +290,9 @@ Program lower(const Scenario& scenario, const Placement& placement, const Machin
   program.ranks = deployment.ranks();
   program.tokens = scenario.workload.sequences;
   program.groups = {GroupFamily{"tp", deployment.tp, 1}, GroupFamily{"ep", deployment.ep, 1}};
-  LoweringContext context{scenario, placement, machine, {}, GroupId(0), GroupId(1),
-                          nodes_of_tp_groups(deployment, machine)};
-  check_algorithms(deployment, context.nodes_of_tp_group, machine);
+  LoweringContext context{
+      scenario, placement, machine, {}, GroupId(0), GroupId(1), nodes_of_tp_groups(deployment, machine)};
+  check_algorithms(scenario, context.nodes_of_tp_group, machine);
 
   std::map<RoleKey, std::int32_t> role_of_key;
   std::size_t ops = 0;
@@ -292,14 +302,9 @@ Program lower(const Scenario& scenario, const Placement& placement, const Machin
     const auto [place, added] =
         role_of_key.try_emplace(key_of(rank, scenario, placement), static_cast<std::int32_t>(program.roles.size()));
     if (added) {
-      program.roles.push_back(
-          RoleLowering(context, rank, name_of_role(rank, placement, program.roles.size())).run());
+      program.roles.push_back(RoleLowering(context, rank, name_of_role(rank, placement, program.roles.size())).run());
       ops += program.roles.back().ops.size();
-      if (ops > static_cast<std::size_t>(kProgramOpsMax))
-        throw Error(ErrorCode::invalid_input,
-                    fmt::format("the program has more than {} ops in {} roles; lower deployment.micro_batches, "
-                                "deployment.chunks or model.layers",
-                                kProgramOpsMax, program.roles.size()));
+      if (ops > static_cast<std::size_t>(kProgramOpsMax)) fail_too_large(scenario);
     }
     program.role_of_rank[rank.index()] = place->second;
     program.roles[static_cast<std::size_t>(place->second)].ranks.push_back(rank);

@@ -12,6 +12,9 @@ namespace foretoken::plan {
 template <class Enum, std::size_t N>
 using EnumNames = std::array<std::pair<Enum, std::string_view>, N>;
 
+// The types that weights and activations may have: all of kDTypeNames but the integers.
+inline constexpr EnumNames<DType, 4> kFloatTypeNames{
+    {{DType::fp32, "fp32"}, {DType::fp16, "fp16"}, {DType::bf16, "bf16"}, {DType::fp8, "fp8"}}};
 inline constexpr EnumNames<RoutingKind, 2> kRoutingKindNames{
     {{RoutingKind::uniform, "uniform"}, {RoutingKind::zipf, "zipf"}}};
 inline constexpr EnumNames<PipelineSchedule, 2> kPipelineScheduleNames{

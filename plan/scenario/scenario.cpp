@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/schema_header.hpp"
+#include "plan/machine/topology.hpp"
 #include "plan/scenario/limits.hpp"
 #include "plan/scenario/names.hpp"
 
@@ -34,14 +35,6 @@ void require_divides(const JsonReader& place, std::int64_t part, std::int64_t wh
   place.fail(fmt::format("{} does not divide {} {}", part, what, whole), fmt::format("write a divisor of {}", whole));
 }
 
-DType float_type(JsonObject& object, std::string_view key, DType otherwise) {
-  const auto place = object.optional(key);
-  if (!place) return otherwise;
-  const DType dtype = place->as_enum(kDTypeNames);
-  if (dtype == DType::int32) place->fail("\"int32\" cannot hold weights or activations", "write a floating-point type");
-  return dtype;
-}
-
 ModelSpec read_model(const JsonReader& place) {
   JsonObject object(place);
   ModelSpec model;
@@ -68,9 +61,9 @@ ModelSpec read_model(const JsonReader& place) {
     unused->fail("dense_hidden is given but no layer is dense", "remove it, or give dense_layers");
   }
   JsonObject dtypes(object.require("dtype"));
-  model.weight_dtype = float_type(dtypes, "weights", DType::fp16);
-  model.activation_dtype = float_type(dtypes, "activations", model.weight_dtype);
-  model.kv_dtype = float_type(dtypes, "kv_cache", model.activation_dtype);
+  model.weight_dtype = choice_or(dtypes, "weights", kFloatTypeNames, DType::fp16);
+  model.activation_dtype = choice_or(dtypes, "activations", kFloatTypeNames, model.weight_dtype);
+  model.kv_dtype = choice_or(dtypes, "kv_cache", kFloatTypeNames, model.activation_dtype);
   dtypes.finish();
   object.finish();
   return model;
@@ -91,7 +84,11 @@ RoutingSpec read_routing(const JsonReader& place) {
   JsonObject object(place);
   RoutingSpec routing;
   routing.kind = object.require("kind").as_enum(kRoutingKindNames);
-  if (routing.kind == RoutingKind::zipf) routing.exponent = object.require("exponent").as_number(0, 8);
+  if (routing.kind == RoutingKind::zipf) {
+    routing.exponent = object.require("exponent").as_number(0, kZipfExponentMax);
+  } else if (const auto unused = object.optional("exponent")) {
+    unused->fail("an exponent is given but kind is not \"zipf\"", "remove it, or write kind \"zipf\"");
+  }
   routing.seed = static_cast<std::uint64_t>(integer(object, "seed", 0, std::numeric_limits<std::int64_t>::max()));
   routing.routed_steps = integer_or(object, "routed_steps", 1, kRoutedStepsMax, 4);
   object.finish();
@@ -121,7 +118,8 @@ void read_experts(const JsonReader& place, const ModelSpec& model, DeploymentSpe
   if (deployment.exchange == ExpertExchange::all_reduce) {
     if (deployment.ep != deployment.tp)
       ep.fail(fmt::format("{} differs from attention tp {}", deployment.ep, deployment.tp),
-              "with exchange \"all_reduce\" the experts are spread over the ranks that hold the same activations: write ep equal "
+              "with exchange \"all_reduce\" the experts are spread over the ranks that hold the same activations: "
+              "write ep equal "
               "to deployment.attention.tp, or use exchange \"dispatch\"");
   } else {
     require_divides(ep, deployment.ep, ranks, "the ranks of a stage (attention tp x dp),");
@@ -154,7 +152,8 @@ void read_overlap(JsonObject& object, DeploymentSpec& deployment) {
   if (const auto chunks = object.optional("chunks")) {
     deployment.chunks = chunks->as_integer(1, kChunksMax);
     if (deployment.overlap != Overlap::micro_stages && deployment.chunks != 1)
-      chunks->fail("chunks are given but overlap is not micro_stages", "remove chunks, or write overlap \"micro_stages\"");
+      chunks->fail("chunks are given but overlap is not micro_stages",
+                   "remove chunks, or write overlap \"micro_stages\"");
     require_divides(*chunks, deployment.chunks, deployment.ep, "the expert group's ranks, ep =");
   } else if (deployment.overlap == Overlap::micro_stages) {
     overlap->fail("micro_stages needs the number of chunks", "add deployment.chunks, such as the number of nodes");
@@ -192,8 +191,9 @@ DeploymentSpec read_deployment(const JsonReader& place, const ModelSpec& model) 
 
   if (const auto pipeline = object.optional("pipeline")) read_pipeline(*pipeline, deployment);
   if (deployment.stages > model.layers)
-    object.require("pipeline").fail(fmt::format("{} stages are more than the {} layers", deployment.stages, model.layers),
-                                    "write at most one stage per layer");
+    object.require("pipeline")
+        .fail(fmt::format("{} stages are more than the {} layers", deployment.stages, model.layers),
+              "write at most one stage per layer");
   if (deployment.ranks() > kRanksMax)
     place.fail(fmt::format("tp {} x dp {} x stages {} are {} ranks", deployment.tp, deployment.dp, deployment.stages,
                            deployment.ranks()),
@@ -219,8 +219,9 @@ ClusterSpec read_cluster(const JsonReader& place) {
   if (!std::filesystem::is_regular_file(cluster.topology, status))
     topology.fail(fmt::format("there is no file {}", cluster.topology.string()),
                   "name a topology file, relative to this one");
-  if (const auto nodes = object.optional("nodes")) cluster.nodes = nodes->as_integer(1, kRanksMax);
-  if (const auto nic = object.optional("nic")) cluster.nic = nic->as_bandwidth(BytesPerSecond(1e3), BytesPerSecond(1e14));
+  if (const auto nodes = object.optional("nodes")) cluster.nodes = nodes->as_integer(1, kNodesMax);
+  if (const auto nic = object.optional("nic"))
+    cluster.nic = nic->as_bandwidth(BytesPerSecond(1e3), BytesPerSecond(1e14));
   object.finish();
   return cluster;
 }
@@ -261,8 +262,8 @@ OpenChoice read_open_choice(const JsonReader& place) {
   if (const auto field = object.optional("field")) {
     choice.name = field->as_string();
     for (const JsonReader& value : object.require("values").as_array(1, 64))
-      choice.options.push_back(OpenOption{value.is_string() ? value.as_string() : value.json().dump(),
-                                          {assignment_of(choice.name, value)}});
+      choice.options.push_back(
+          OpenOption{value.is_string() ? value.as_string() : value.json().dump(), {assignment_of(choice.name, value)}});
   } else {
     choice.name = object.require("name").as_string();
     for (const JsonReader& element : object.require("options").as_array(1, 64)) {
@@ -284,6 +285,7 @@ Scenario parse_scenario(const JsonDocument& document) {
   JsonObject root(document.root());
   read_schema_header(root, "scenario", 1);
   Scenario scenario;
+  scenario.file = document.name();
   scenario.name = root.require("name").as_string();
   if (const auto about = root.optional("about")) scenario.about = about->as_string(true);
   scenario.model = read_model(root.require("model"));

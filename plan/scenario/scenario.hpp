@@ -1,6 +1,6 @@
 // What a scenario file says, as one valid value: model, workload, routing, deployment, cluster, measure, published.
 //
-// parse_scenario() is the only reader of the format; JSON Schema: plan/scenario/schema.cpp prints it. Once a Scenario
+// parse_scenario() is the only reader of the format; its JSON Schema is scenarios/scenario.schema.json. Once a Scenario
 // exists every number in it is within its limits (plan/scenario/limits.hpp) and every combination is possible, so
 // nothing below re-checks it. What the machine can hold is checked later, in plan/placement and plan/memory.
 #pragma once
@@ -49,9 +49,9 @@ enum class RoutingKind : std::uint8_t { uniform, zipf };
 /// Who goes to which expert: drawn from the seed, independent of ranks and machines.
 struct RoutingSpec {
   RoutingKind kind = RoutingKind::uniform;
-  double exponent = 0;             // Zipf: expert of popularity rank r has weight 1/(r+1)^exponent
+  double exponent = 0;  // Zipf: expert of popularity rank r has weight 1/(r+1)^exponent
   std::uint64_t seed = 1;
-  std::int64_t routed_steps = 1;   // distinct routed steps that cycle
+  std::int64_t routed_steps = 1;  // distinct routed steps that cycle
 };
 
 enum class PipelineSchedule : std::uint8_t { flush, flow };
@@ -117,6 +117,7 @@ struct OpenChoice {
 };
 
 struct Scenario {
+  std::string file;  // where it was read from, for errors that are found later
   std::string name;
   std::string about;
   ModelSpec model;
