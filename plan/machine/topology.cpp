@@ -70,8 +70,8 @@ void read_node(const JsonReader& place, Topology& topology) {
 DeviceSpec read_device(const JsonReader& place) {
   const std::filesystem::path file = place.directory() / place.as_string();
   std::error_code status;
-  if (!std::filesystem::exists(file, status))
-    place.fail(fmt::format("there is no file {}", file.string()),
+  if (!std::filesystem::is_regular_file(file, status))
+    place.fail(fmt::format("there is no regular file {}", file.string()),
                "name a device file, with a path that starts from the directory of this file");
   return read_device_spec(file);
 }
