@@ -16,7 +16,7 @@ std::optional<BytesPerSecond> parse_bandwidth(std::string_view text);
 std::optional<Seconds> parse_duration(std::string_view text);
 std::optional<FlopsPerSecond> parse_flop_rate(std::string_view text);
 
-/// Short human forms: "16.8 MB", "49.0 GB/s", "8.31 ms", "2.5 us".
+/// Short human forms: "16.8 MB", "49.0 GB/s", "8.31 ms", "2.50 us".
 std::string to_text(Bytes size);
 std::string to_text(BytesPerSecond rate);
 std::string to_text(Seconds time);
