@@ -77,8 +77,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");
   calibrate->require_subcommand(1);
   CLI::App* fit = calibrate->add_subcommand("fit", "Fit a calibration to published measurements");
-  fit->footer("Example: foretoken calibrate fit --sources measurements/ --out h100.json --report residuals.md");
+  fit->footer("Example: foretoken calibrate fit --sources measurements/ --device topologies/devices/h100-sxm5-80gb.json --out h100-sxm.json");
   fit->add_option("--sources", fit_options.sources, "Directory with the measurement files")->required()->type_name("DIR");
+  fit->add_option("--device", fit_options.device, "Datasheet of the GPU that was measured")->required()->type_name("FILE");
   fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE");
   fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });

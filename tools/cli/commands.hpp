@@ -27,6 +27,7 @@ struct SimulateOptions : ScenarioOptions {
 
 struct FitOptions {
   std::filesystem::path sources;
+  std::filesystem::path device;
   std::filesystem::path out;
   std::filesystem::path report;
 };

@@ -10,7 +10,7 @@ Loaded load(const std::filesystem::path& path, const std::vector<std::string>& o
       scenario.cluster.topology, plan::TopologyOverrides{scenario.cluster.nodes, scenario.cluster.nic});
   plan::Machine machine = plan::build_machine(topology);
   plan::Plan plan = plan::make_plan(scenario, machine);
-  return Loaded{std::move(scenario), std::move(topology), std::move(machine), std::move(plan)};
+  return Loaded{std::move(document), std::move(scenario), std::move(topology), std::move(machine), std::move(plan)};
 }
 
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead) {

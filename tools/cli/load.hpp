@@ -12,6 +12,7 @@
 namespace foretoken::cli {
 
 struct Loaded {
+  JsonDocument document;  // of the scenario, overrides applied
   plan::Scenario scenario;
   plan::Topology topology;
   plan::Machine machine;

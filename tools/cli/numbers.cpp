@@ -1,0 +1,18 @@
+#include "tools/cli/numbers.hpp"
+
+#include <fmt/format.h>
+
+namespace foretoken::cli {
+
+std::string grouped(double value) {
+  const std::string digits = fmt::format("{:.0f}", value);
+  const std::size_t sign = digits.front() == '-' ? 1 : 0;
+  std::string text;
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > sign && (digits.size() - i) % 3 == 0) text += ',';
+    text += digits[i];
+  }
+  return text;
+}
+
+}  // namespace foretoken::cli

@@ -1,0 +1,180 @@
+#include "tools/cli/result.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "tools/cli/numbers.hpp"
+#include "tools/cli/version.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kRanksInTraceMax = 64;
+
+double milliseconds(Seconds time) { return time.value() * 1e3; }
+
+Json distribution_json(const Distribution& d) {
+  return {{"mean", milliseconds(d.mean)}, {"p50", milliseconds(d.p50)}, {"p95", milliseconds(d.p95)}, {"p99", milliseconds(d.p99)}};
+}
+
+Json parts_json(const Breakdown& breakdown, const std::vector<BreakdownPart>& parts) {
+  Json json = Json::object();
+  for (const BreakdownPart& part : parts) json[part.kind] = milliseconds(breakdown.per_step(part.time));
+  return json;
+}
+
+Json breakdown_json(const Breakdown& b) {
+  Json provenance = Json::object();
+  for (const auto& [value, name] : kProvenanceNames) provenance[std::string(name)] = b.share(value);
+  return {{"rank", b.rank},
+          {"step_ms", milliseconds(b.per_step(b.window()))},
+          {"compute_ms", parts_json(b, b.compute)},
+          {"exposed_communication_ms", parts_json(b, b.exposed)},
+          {"waiting_ms", parts_json(b, b.waiting)},
+          {"idle_ms", milliseconds(b.per_step(b.idle))},
+          {"hidden_communication_ms", parts_json(b, b.hidden)},
+          {"provenance", provenance}};
+}
+
+Json published_json(const plan::PublishedFigures& published, const Metrics& metrics) {
+  Json json{{"source", published.source}};
+  if (published.tps) {
+    json["tps"] = *published.tps;
+    json["tps_error"] = metrics.tps / *published.tps - 1;
+  }
+  if (published.tpot) {
+    json["tpot_ms"] = milliseconds(*published.tpot);
+    json["tpot_error"] = ratio(metrics.tpot.mean, *published.tpot) - 1;
+  }
+  return json;
+}
+
+void append_parts(std::string& text, const Breakdown& b, const char* group, const std::vector<BreakdownPart>& parts) {
+  std::vector<BreakdownPart> sorted = parts;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const BreakdownPart& a, const BreakdownPart& c) { return a.time > c.time; });
+  for (const BreakdownPart& part : sorted)
+    text += fmt::format("    {:<10} {:<16} {:>9.3f} ms  {:>5.1f} %\n", group, part.kind, milliseconds(b.per_step(part.time)),
+                        100 * ratio(part.time, b.window()));
+}
+
+}  // namespace
+
+Result make_result(const Trace& trace, std::string calibration) {
+  return Result{trace.clock, std::move(calibration), compute_metrics(trace), break_down(trace)};
+}
+
+Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides, const Result& result) {
+  const Metrics& m = result.metrics;
+  Json json{{"schema_version", 1},
+            {"kind", "result"},
+            {"foretoken", {{"version", version()}, {"commit", commit()}}},
+            {"scenario", loaded.scenario.name},
+            {"overrides", overrides},
+            {"topology", loaded.machine.name()},
+            {"calibration", result.calibration},
+            {"plan_hash", loaded.plan.plan_hash},
+            {"program_hash", loaded.plan.program_hash},
+            {"routing_hash", loaded.plan.routing_hash},
+            {"clock", result.clock},
+            {"seed", loaded.scenario.routing.seed},
+            {"ranks", loaded.plan.program.ranks},
+            {"sequences", m.sequences},
+            {"tps", m.tps},
+            {"tpot_ms", distribution_json(m.tpot)},
+            {"step_ms", distribution_json(m.step)},
+            {"breakdown", breakdown_json(result.breakdown)}};
+  if (loaded.scenario.published) json["published"] = published_json(*loaded.scenario.published, m);
+  return json;
+}
+
+Json trace_json(const Trace& trace, const Breakdown& breakdown) {
+  std::set<std::int32_t> ranks{breakdown.rank};
+  if (trace.ranks <= kRanksInTraceMax) {
+    for (std::int32_t r = 0; r < trace.ranks; ++r) ranks.insert(r);
+  } else {
+    for (std::int32_t role = 0; role < static_cast<std::int32_t>(trace.roles.size()); ++role) {
+      const auto first = std::find(trace.role_of_rank.begin(), trace.role_of_rank.end(), role);
+      ranks.insert(static_cast<std::int32_t>(first - trace.role_of_rank.begin()));
+    }
+  }
+  Json roles = Json::array();
+  for (const auto& role : trace.roles) {
+    Json ops = Json::array();
+    for (const TraceOp& op : role) ops.push_back(Json::array({op.name, op.kind, op.stream, op.layer, op.micro_batch}));
+    roles.push_back(std::move(ops));
+  }
+  Json rank = Json::array(), op = Json::array(), step = Json::array(), posted = Json::array(), begun = Json::array(),
+       ended = Json::array(), provenance = Json::array();
+  for (std::size_t i = 0; i < trace.size(); ++i) {
+    if (!ranks.contains(trace.rank[i])) continue;
+    rank.push_back(trace.rank[i]);
+    op.push_back(trace.op[i]);
+    step.push_back(trace.step[i]);
+    posted.push_back(trace.posted[i].value());
+    begun.push_back(trace.begun[i].value());
+    ended.push_back(trace.ended[i].value());
+    provenance.push_back(static_cast<int>(trace.provenance[i]));
+  }
+  return {{"time_unit", "ps"},
+          {"warmup_steps", trace.warmup_steps},
+          {"steps", trace.steps},
+          {"ranks", std::vector<std::int32_t>(ranks.begin(), ranks.end())},
+          {"role_of_rank", trace.role_of_rank},
+          {"op_columns", {"name", "kind", "stream", "layer", "micro_batch"}},
+          {"roles", std::move(roles)},
+          {"events",
+           {{"rank", std::move(rank)},
+            {"op", std::move(op)},
+            {"step", std::move(step)},
+            {"posted", std::move(posted)},
+            {"begun", std::move(begun)},
+            {"ended", std::move(ended)},
+            {"provenance", std::move(provenance)}}}};
+}
+
+std::string result_text(const Loaded& loaded, const Result& result) {
+  const Metrics& m = result.metrics;
+  const Breakdown& b = result.breakdown;
+  std::string text = fmt::format("{}\n  {} ranks on {}, {} sequences decoding, {} steps counted, {} clock, seed {}\n",
+                                 loaded.scenario.name, loaded.plan.program.ranks, loaded.machine.name(),
+                                 grouped(m.sequences), loaded.scenario.measure.steps, result.clock,
+                                 loaded.scenario.routing.seed);
+  if (!result.calibration.empty()) text += fmt::format("  calibration {}, plan {}\n", result.calibration, loaded.plan.plan_hash);
+  text += fmt::format("\n  TPS   {:>12} tokens/s", grouped(m.tps));
+  const auto& published = loaded.scenario.published;
+  if (published && published->tps)
+    text += fmt::format("      published {:>9}        error {:+.1f} %", grouped(*published->tps), 100 * (m.tps / *published->tps - 1));
+  text += fmt::format("\n  TPOT  {:>12.3f} ms mean", milliseconds(m.tpot.mean));
+  if (published && published->tpot)
+    text += fmt::format("       published {:>9.3f} ms     error {:+.1f} %", milliseconds(*published->tpot),
+                        100 * (ratio(m.tpot.mean, *published->tpot) - 1));
+  text += fmt::format("\n        p50 {:.3f}  p95 {:.3f}  p99 {:.3f} ms;  step {:.3f} ms mean\n", milliseconds(m.tpot.p50),
+                      milliseconds(m.tpot.p95), milliseconds(m.tpot.p99), milliseconds(m.step.mean));
+
+  text += fmt::format("\n  Where a step goes, on the slowest rank ({}):\n", b.rank);
+  append_parts(text, b, "compute", b.compute);
+  append_parts(text, b, "exposed", b.exposed);
+  append_parts(text, b, "waiting", b.waiting);
+  if (b.idle.value() > 0)
+    text += fmt::format("    {:<10} {:<16} {:>9.3f} ms  {:>5.1f} %\n", "idle", "", milliseconds(b.per_step(b.idle)), 100 * ratio(b.idle, b.window()));
+  const Seconds hidden = b.per_step(total(b.hidden));
+  const Seconds exposed = b.per_step(total(b.exposed));
+  if (hidden.value() + exposed.value() > 0)
+    text += fmt::format("  Communication: {:.3f} ms exposed, {:.3f} ms hidden behind compute\n", milliseconds(exposed), milliseconds(hidden));
+  text += "  The busy time rests on:";
+  const char* separator = " ";
+  for (const auto& [value, name] : kProvenanceNames) {
+    if (b.share(value) <= 0) continue;
+    text += fmt::format("{}{:.1f} % {}", separator, 100 * b.share(value), name);
+    separator = ", ";
+  }
+  return text + "\n";
+}
+
+}  // namespace foretoken::cli

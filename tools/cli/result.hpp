@@ -1,0 +1,33 @@
+// The result of a run of a plan, simulated or live: one value, as JSON and as text.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "core/breakdown.hpp"
+#include "core/metrics.hpp"
+#include "core/trace.hpp"
+#include "tools/cli/load.hpp"
+
+namespace foretoken::cli {
+
+struct Result {
+  std::string clock;
+  std::string calibration;  // name; empty for a live run
+  Metrics metrics;
+  Breakdown breakdown;
+};
+
+Result make_result(const Trace& trace, std::string calibration);
+
+/// The documented form, `foretoken schema result`. Without the trace.
+nlohmann::ordered_json result_json(const Loaded& loaded, const std::vector<std::string>& overrides, const Result& result);
+
+/// The trace as columns, for --out: of all ranks up to 64, else of the slowest rank and the first rank of each role.
+nlohmann::ordered_json trace_json(const Trace& trace, const Breakdown& breakdown);
+
+/// For people: headline, published figures beside it, where the time goes, what it rests on.
+std::string result_text(const Loaded& loaded, const Result& result);
+
+}  // namespace foretoken::cli
