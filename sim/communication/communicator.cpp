@@ -1,0 +1,241 @@
+#include "sim/communication/communicator.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.hpp"
+
+namespace foretoken::sim {
+namespace {
+
+CollectiveOp collective_of(plan::OpKind kind) {
+  if (kind == plan::OpKind::all_gather) return CollectiveOp::all_gather;
+  if (kind == plan::OpKind::reduce_scatter) return CollectiveOp::reduce_scatter;
+  FORETOKEN_CHECK(kind == plan::OpKind::all_reduce, "not a collective");
+  return CollectiveOp::all_reduce;
+}
+
+Bytes bytes_of(std::int64_t rows, std::int64_t cols, DType dtype) {
+  return Bytes(rows * cols * bytes_per_element(dtype));
+}
+
+}  // namespace
+
+Communicator::Communicator(const plan::Program& program, const ProgramIndex& index, const Fabric& fabric, RowsOf rows,
+                           std::int64_t routed_steps)
+    : program_(program),
+      fabric_(fabric),
+      rows_(std::move(rows)),
+      routed_steps_(routed_steps),
+      meetings_(program, index),
+      network_(fabric.capacities()),
+      state_(meetings_.size()) {}
+
+const plan::Op& Communicator::op_of(const Participant& participant) const {
+  return program_.role_of(participant.rank).ops[participant.op.index()];
+}
+
+void Communicator::post(const Execution& execution, SimTime now, CommunicationEffects& effects) {
+  const Meetings::Place place = meetings_.place_of(execution.rank, execution.op);
+  FORETOKEN_CHECK(place.meeting >= 0, "not a communication op");
+  const Meeting& meeting = meetings_[place.meeting];
+  const plan::OpKind kind = program_.communications[meeting.communication.index()].kind;
+  if (kind == plan::OpKind::dispatch || kind == plan::OpKind::combine) {
+    post_exchange(place, execution.step, now, effects);
+    return;
+  }
+
+  // Members of a collective end together, so no one posts the next step's before all have posted this one's.
+  MeetingState& state = state_[static_cast<std::size_t>(place.meeting)];
+  if (++state.posted < static_cast<std::int32_t>(meeting.participants.size())) return;
+  state.posted = 0;
+  if (!state.footprint) state.footprint = footprint_of(meeting);
+  begin_all(meeting, execution.step, state.footprint->provenance, effects);
+  if (state.footprint->demand == 0 && state.footprint->latency == Seconds(0.0)) {
+    end_all(meeting, execution.step, effects);
+    return;
+  }
+  effects.timers.push_back(
+      {now + to_sim_time(state.footprint->latency), new_batch({place.meeting, execution.step, {}})});
+}
+
+Footprint Communicator::footprint_of(const Meeting& meeting) const {
+  const plan::Communication& communication = program_.communications[meeting.communication.index()];
+  const plan::Op& op = op_of(meeting.participants.front());
+  if (communication.kind == plan::OpKind::send) {
+    const auto& detail = std::get<plan::TransferOp>(op.detail);
+    return transfer_footprint(fabric_, meeting.participants[0].rank, meeting.participants[1].rank,
+                              bytes_of(detail.rows, detail.cols, communication.dtype));
+  }
+  const auto& detail = std::get<plan::CollectiveOpDetail>(op.detail);
+  std::vector<RankId> members;
+  for (const Participant& participant : meeting.participants) members.push_back(participant.rank);
+  return collective_footprint(fabric_, collective_of(communication.kind), communication.algorithm, members,
+                              bytes_of(detail.rows, detail.cols, communication.dtype));
+}
+
+void Communicator::begin_all(const Meeting& meeting, std::int32_t step, Provenance provenance,
+                             CommunicationEffects& effects) {
+  for (const Participant& p : meeting.participants) effects.begun.push_back({{p.rank, p.op, step}, provenance});
+}
+
+void Communicator::end_all(const Meeting& meeting, std::int32_t step, CommunicationEffects& effects) {
+  for (const Participant& p : meeting.participants) effects.ended.push_back({p.rank, p.op, step});
+}
+
+Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, std::int32_t step) {
+  const auto [entry, is_new] = exchanges_.try_emplace({meeting, step});
+  ExchangeState& state = entry->second;
+  if (!is_new) return state;
+
+  const std::int64_t routed_step = step % routed_steps_;
+  auto pattern = patterns_.find({meeting, routed_step});
+  if (pattern == patterns_.end()) {
+    const Meeting& who = meetings_[meeting];
+    const plan::RoutedRows& rows = rows_(program_.communications[who.communication.index()], who.instance, routed_step);
+    pattern = patterns_.try_emplace({meeting, routed_step}, program_, fabric_, who, rows).first;
+  }
+  state.pattern = &pattern->second;
+  const std::size_t participants = meetings_[meeting].participants.size();
+  state.posted.assign(participants, 0);
+  state.begun.assign(participants, 0);
+  state.left.resize(participants);
+  for (std::size_t p = 0; p < participants; ++p) {
+    state.left[p] = static_cast<std::int32_t>(state.pattern->messages_of(static_cast<std::int32_t>(p)).size());
+  }
+  state.participants_left = static_cast<std::int32_t>(participants);
+  return state;
+}
+
+void Communicator::begin_participant(const Meeting& meeting, std::int32_t step, ExchangeState& state,
+                                     std::int32_t participant, CommunicationEffects& effects) {
+  char& begun = state.begun[static_cast<std::size_t>(participant)];
+  if (begun != 0) return;
+  begun = 1;
+  const Participant& p = meeting.participants[static_cast<std::size_t>(participant)];
+  effects.begun.push_back({{p.rank, p.op, step}, state.pattern->provenance()});
+}
+
+void Communicator::end_participant(const Meetings::Place& place, std::int32_t step, ExchangeState& state,
+                                   CommunicationEffects& effects) {
+  const Participant& p = meetings_[place.meeting].participants[static_cast<std::size_t>(place.participant)];
+  effects.ended.push_back({p.rank, p.op, step});
+  if (--state.participants_left == 0) exchanges_.erase({place.meeting, step});
+}
+
+void Communicator::post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now,
+                                 CommunicationEffects& effects) {
+  ExchangeState& state = exchange_state(place.meeting, step);
+  const Meeting& meeting = meetings_[place.meeting];
+  state.posted[static_cast<std::size_t>(place.participant)] = 1;
+  if (state.left[static_cast<std::size_t>(place.participant)] == 0) {
+    begin_participant(meeting, step, state, place.participant, effects);
+    end_participant(place, step, state, effects);
+    return;
+  }
+  for (const std::int32_t m : state.pattern->messages_of(place.participant)) {
+    const ExchangeMessage& message = state.pattern->message(m);
+    const std::int32_t peer = message.from == place.participant ? message.to : message.from;
+    if (state.posted[static_cast<std::size_t>(peer)] == 0) continue;
+    begin_participant(meeting, step, state, place.participant, effects);
+    begin_participant(meeting, step, state, peer, effects);
+    // Ranks that post at one instant start their messages as one batch: one event and one solve.
+    if (state.batch < 0 || state.batch_time != now) {
+      state.batch = new_batch({place.meeting, step, {}});
+      state.batch_time = now;
+      effects.timers.push_back({now + to_sim_time(state.pattern->latency()), state.batch});
+    }
+    batches_[static_cast<std::size_t>(state.batch)].messages.push_back(m);
+  }
+}
+
+void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEffects& effects) {
+  Batch& started = batches_[static_cast<std::size_t>(batch)];
+  network_.advance(to_seconds(now).value());
+  if (started.messages.empty()) {
+    const Footprint& footprint = *state_[static_cast<std::size_t>(started.meeting)].footprint;
+    if (footprint.demand == 0) {
+      end_all(meetings_[started.meeting], started.step, effects);
+    } else {
+      network_.start(
+          {footprint.demand, 1.0, footprint.ceiling, footprint.uses, new_flow({started.meeting, started.step, -1})});
+    }
+  } else {
+    start_messages(started);
+    // The batch may take messages no longer: its number is about to be used again.
+    ExchangeState& state = exchange_state(started.meeting, started.step);
+    if (state.batch == batch) state.batch = -1;
+  }
+  started.messages.clear();
+  free_batches_.push_back(batch);
+}
+
+void Communicator::start_messages(const Batch& batch) {
+  const ExchangePattern& pattern = *exchange_state(batch.meeting, batch.step).pattern;
+  const auto& participants = meetings_[batch.meeting].participants;
+  for (const std::int32_t m : batch.messages) {
+    const ExchangeMessage& message = pattern.message(m);
+    const RankId from = participants[static_cast<std::size_t>(message.from)].rank;
+    const RankId to = participants[static_cast<std::size_t>(message.to)].rank;
+    const Span span = fabric_.span(from, to);
+    uses_.clear();
+    fabric_.append_route(from, to, uses_);
+    uses_.push_back({fabric_.exchange_resource(from, pattern.op(), span, Direction::out), 1.0});
+    uses_.push_back({fabric_.exchange_resource(to, pattern.op(), span, Direction::in), 1.0});
+    ActivityStart start;
+    start.demand = static_cast<double>(message.bytes.value());
+    start.uses = uses_;
+    start.tag = new_flow({batch.meeting, batch.step, m});
+    network_.start(start);
+  }
+}
+
+std::optional<SimTime> Communicator::next_completion() {
+  const double time = network_.next_completion();
+  if (!std::isfinite(time)) return std::nullopt;
+  return to_sim_time(Seconds(time));
+}
+
+void Communicator::complete(CommunicationEffects& effects) {
+  tags_.clear();
+  network_.complete(tags_);
+  for (const std::int32_t tag : tags_) {
+    const Flow flow = flows_[static_cast<std::size_t>(tag)];
+    free_flows_.push_back(tag);
+    if (flow.message < 0) {
+      end_all(meetings_[flow.meeting], flow.step, effects);
+      continue;
+    }
+    ExchangeState& state = exchange_state(flow.meeting, flow.step);
+    const ExchangeMessage& message = state.pattern->message(flow.message);
+    // The last participant to end takes the state with it; only one message can be the last, and `to` is its last side.
+    for (const std::int32_t participant : {message.from, message.to}) {
+      if (--state.left[static_cast<std::size_t>(participant)] > 0) continue;
+      end_participant({flow.meeting, participant}, flow.step, state, effects);
+    }
+  }
+}
+
+std::int32_t Communicator::new_batch(Batch batch) {
+  if (free_batches_.empty()) {
+    batches_.push_back(std::move(batch));
+    return static_cast<std::int32_t>(batches_.size() - 1);
+  }
+  const std::int32_t reused = free_batches_.back();
+  free_batches_.pop_back();
+  batches_[static_cast<std::size_t>(reused)] = std::move(batch);
+  return reused;
+}
+
+std::int32_t Communicator::new_flow(Flow flow) {
+  if (free_flows_.empty()) {
+    flows_.push_back(flow);
+    return static_cast<std::int32_t>(flows_.size() - 1);
+  }
+  const std::int32_t reused = free_flows_.back();
+  free_flows_.pop_back();
+  flows_[static_cast<std::size_t>(reused)] = flow;
+  return reused;
+}
+
+}  // namespace foretoken::sim

@@ -1,0 +1,131 @@
+// Communication ops from posting to their end: who waits for whom, fixed latencies, and flows over the network.
+//
+//   collective      begins when all members have posted; latency; one coupled activity; ends for all members together
+//   send, recv      begin when both have posted; latency; one flow; end together
+//   dispatch,       every message begins when both of its sides have posted; latency; one flow. A rank's op begins with
+//   combine         its first message and ends with its last one; without messages it ends when it is posted
+//
+// Latencies hold no link. What moves nothing (no bytes, a group of one) takes no time once everybody is there.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/provenance.hpp"
+#include "core/units.hpp"
+#include "plan/program/program.hpp"
+#include "plan/program/resolve.hpp"
+#include "sim/communication/exchange_pattern.hpp"
+#include "sim/communication/fabric.hpp"
+#include "sim/communication/footprint.hpp"
+#include "sim/communication/meetings.hpp"
+#include "sim/network/flow_network.hpp"
+#include "sim/program_index.hpp"
+
+namespace foretoken::sim {
+
+/// Rows of a dispatch or combine for one instance of its group. The result need not outlive the next call.
+using RowsOf =
+    std::function<const plan::RoutedRows&(const plan::Communication&, std::int64_t instance, std::int64_t routed_step)>;
+
+/// What a call to the Communicator has led to, for the engine to carry out.
+struct CommunicationEffects {
+  struct Begun {
+    Execution execution;
+    Provenance provenance = Provenance::measured;
+  };
+  struct Timer {
+    SimTime time;
+    std::int32_t batch = 0;
+  };
+  std::vector<Begun> begun;      // now
+  std::vector<Execution> ended;  // now
+  std::vector<Timer> timers;     // call latency_over(batch) then
+
+  void clear() {
+    begun.clear();
+    ended.clear();
+    timers.clear();
+  }
+};
+
+class Communicator {
+ public:
+  /// All but `rows` are kept by reference. Step s uses routed step s mod routed_steps.
+  Communicator(const plan::Program& program, const ProgramIndex& index, const Fabric& fabric, RowsOf rows,
+               std::int64_t routed_steps);
+
+  /// A rank's stream has reached a communication op and its dependencies have ended. Each execution is posted once.
+  void post(const Execution& execution, SimTime now, CommunicationEffects& effects);
+
+  /// The latency of what began together has passed: flows start.
+  void latency_over(std::int32_t batch, SimTime now, CommunicationEffects& effects);
+
+  /// When the network next finishes something, to the nearest picosecond; nothing if it is idle or stuck.
+  std::optional<SimTime> next_completion();
+  /// Finishes what next_completion() announced.
+  void complete(CommunicationEffects& effects);
+
+ private:
+  struct MeetingState {
+    std::int32_t posted = 0;             // participants, of the step that is gathering
+    std::optional<Footprint> footprint;  // collectives and transfers; the same in every step
+  };
+  struct ExchangeState {
+    const ExchangePattern* pattern = nullptr;
+    std::vector<char> posted;        // [participant]
+    std::vector<char> begun;         // [participant]
+    std::vector<std::int32_t> left;  // [participant] messages to go
+    std::int32_t participants_left = 0;
+    std::int32_t batch = -1;  // opened at batch_time, still taking messages
+    SimTime batch_time{-1};
+  };
+  // What starts together after one latency; as an activity's tag, a flow of it.
+  struct Batch {
+    std::int32_t meeting = -1;
+    std::int32_t step = 0;
+    std::vector<std::int32_t> messages;  // exchanges
+  };
+  struct Flow {
+    std::int32_t meeting = -1;
+    std::int32_t step = 0;
+    std::int32_t message = -1;
+  };
+
+  void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
+  [[nodiscard]] Footprint footprint_of(const Meeting& meeting) const;
+  static void begin_all(const Meeting& meeting, std::int32_t step, Provenance provenance,
+                        CommunicationEffects& effects);
+  static void end_all(const Meeting& meeting, std::int32_t step, CommunicationEffects& effects);
+  static void begin_participant(const Meeting& meeting, std::int32_t step, ExchangeState& state,
+                                std::int32_t participant, CommunicationEffects& effects);
+  void end_participant(const Meetings::Place& place, std::int32_t step, ExchangeState& state,
+                       CommunicationEffects& effects);
+  void start_messages(const Batch& batch);
+  ExchangeState& exchange_state(std::int32_t meeting, std::int32_t step);
+  std::int32_t new_batch(Batch batch);
+  std::int32_t new_flow(Flow flow);
+  [[nodiscard]] const plan::Op& op_of(const Participant& participant) const;
+
+  const plan::Program& program_;
+  const Fabric& fabric_;
+  RowsOf rows_;
+  std::int64_t routed_steps_;
+  Meetings meetings_;
+  FlowNetwork network_;
+  std::vector<MeetingState> state_;                                            // [meeting]
+  std::map<std::pair<std::int32_t, std::int32_t>, ExchangeState> exchanges_;   // by meeting and step, under way
+  std::map<std::pair<std::int32_t, std::int64_t>, ExchangePattern> patterns_;  // by meeting and routed step
+  std::vector<Batch> batches_;
+  std::vector<std::int32_t> free_batches_;
+  std::vector<Flow> flows_;
+  std::vector<std::int32_t> free_flows_;
+  std::vector<ResourceUse> uses_;   // scratch
+  std::vector<std::int32_t> tags_;  // scratch
+};
+
+}  // namespace foretoken::sim

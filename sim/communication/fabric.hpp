@@ -1,0 +1,57 @@
+// The machine's links and the ranks' own limits as resources of the flow network.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/ids.hpp"
+#include "core/provenance.hpp"
+#include "plan/machine/machine.hpp"
+#include "sim/cost/network_cost.hpp"
+#include "sim/network/max_min.hpp"
+
+namespace foretoken::sim {
+
+enum class Direction : std::uint8_t { out, in };
+
+/// Resources are numbered: first the links of the machine; then, for each rank, what its expert-exchange kernels can
+/// move, by (dispatch or combine) x (in the node or across nodes) x (out or in).
+///
+///   capacity of a link = nominal bandwidth x payload efficiency of its class
+///
+/// Rank r runs on GPU r.
+class Fabric {
+ public:
+  /// Both are kept by reference. Precondition: ranks <= machine.gpus().
+  Fabric(const plan::Machine& machine, const NetworkCost& cost, std::int64_t ranks);
+
+  /// Of every resource, in bytes per second.
+  [[nodiscard]] std::vector<double> capacities() const;
+
+  [[nodiscard]] std::int32_t link_resource(LinkId link) const { return link.value(); }
+  [[nodiscard]] std::int32_t exchange_resource(RankId rank, ExchangeOp op, Span span, Direction direction) const {
+    return links_ + ((rank.value() * 2 + static_cast<std::int32_t>(op)) * 2 + static_cast<std::int32_t>(span)) * 2 +
+           static_cast<std::int32_t>(direction);
+  }
+
+  /// in_node if both ranks are on one node.
+  [[nodiscard]] Span span(RankId from, RankId to) const {
+    return machine_.node_of(from) == machine_.node_of(to) ? Span::in_node : Span::across_nodes;
+  }
+  [[nodiscard]] Seconds route_latency(RankId from, RankId to) const;
+  /// What the capacity of the route's tightest link rests on. The others do not matter: it is the one that limits.
+  [[nodiscard]] Provenance route_provenance(RankId from, RankId to) const;
+  /// Appends the route's links, each used in full.
+  void append_route(RankId from, RankId to, std::vector<ResourceUse>& uses) const;
+
+  [[nodiscard]] const plan::Machine& machine() const { return machine_; }
+  [[nodiscard]] const NetworkCost& cost() const { return cost_; }
+
+ private:
+  const plan::Machine& machine_;
+  const NetworkCost& cost_;
+  std::int32_t links_ = 0;
+  std::int64_t ranks_ = 0;
+};
+
+}  // namespace foretoken::sim

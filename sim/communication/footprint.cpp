@@ -1,0 +1,109 @@
+#include "sim/communication/footprint.hpp"
+
+#include <algorithm>
+#include <map>
+
+namespace foretoken::sim {
+namespace {
+
+// Bytes by link, in order of link.
+class Loads {
+ public:
+  explicit Loads(const Fabric& fabric) : fabric_(fabric) {}
+
+  void add_link(LinkId link, double bytes) {
+    if (bytes > 0) bytes_[fabric_.link_resource(link)] += bytes;
+  }
+  void add_route(RankId from, RankId to, double bytes) {
+    for (const LinkId link : fabric_.machine().route(from, to)) add_link(link, bytes);
+  }
+  [[nodiscard]] const std::map<std::int32_t, double>& bytes() const { return bytes_; }
+
+ private:
+  const Fabric& fabric_;
+  std::map<std::int32_t, double> bytes_;
+};
+
+using Nodes = std::vector<std::vector<RankId>>;  // members by node
+
+Nodes by_node(const Fabric& fabric, std::span<const RankId> members) {
+  std::map<std::int32_t, std::vector<RankId>> nodes;
+  for (const RankId member : members) nodes[fabric.machine().node_of(member)].push_back(member);
+  Nodes result;
+  for (auto& [node, ranks] : nodes) result.push_back(std::move(ranks));
+  return result;
+}
+
+void load_ring(Loads& loads, const Nodes& nodes, double in_node, double across_nodes) {
+  for (std::size_t n = 0; n < nodes.size(); ++n) {
+    const auto& here = nodes[n];
+    const auto& there = nodes[(n + 1) % nodes.size()];
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      loads.add_route(here[i], here[(i + 1) % here.size()], in_node);
+      loads.add_route(here[i], there[i % there.size()], across_nodes);
+    }
+  }
+}
+
+void load_nvls(Loads& loads, const Fabric& fabric, const Nodes& nodes, double in_node) {
+  for (const auto& here : nodes) {
+    for (std::size_t i = 0; i < here.size(); ++i) {
+      const auto route = fabric.machine().route(here[i], here[(i + 1) % here.size()]);
+      if (route.empty()) continue;
+      loads.add_link(route.front(), in_node);  // up from this member; down to the next one
+      loads.add_link(route.back(), in_node);
+    }
+  }
+}
+
+void load_direct(Loads& loads, std::span<const RankId> members, double sent) {
+  const double part = sent / static_cast<double>(members.size() - 1);
+  for (const RankId from : members) {
+    for (const RankId to : members) {
+      if (from != to) loads.add_route(from, to, part);
+    }
+  }
+}
+
+}  // namespace
+
+Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, CollectiveAlgorithm algorithm,
+                               std::span<const RankId> members, Bytes bytes) {
+  if (members.size() == 1 || bytes == Bytes(0)) return {};
+  const Nodes nodes = by_node(fabric, members);
+  const CollectiveEstimate estimate =
+      fabric.cost().collective(op, algorithm, static_cast<int>(members.size()), static_cast<int>(nodes.size()), bytes);
+  const auto in_node = static_cast<double>(estimate.bytes_in_node.value());
+  const auto across_nodes = static_cast<double>(estimate.bytes_across_nodes.value());
+
+  Loads loads(fabric);
+  switch (algorithm) {
+    case CollectiveAlgorithm::ring: load_ring(loads, nodes, in_node, across_nodes); break;
+    case CollectiveAlgorithm::nvls: load_nvls(loads, fabric, nodes, in_node); break;
+    case CollectiveAlgorithm::direct: load_direct(loads, members, in_node + across_nodes); break;
+  }
+
+  Footprint footprint;
+  footprint.latency = estimate.latency;
+  footprint.provenance = estimate.provenance;
+  for (const auto& [resource, load] : loads.bytes()) footprint.demand = std::max(footprint.demand, load);
+  for (const auto& [resource, load] : loads.bytes()) footprint.uses.push_back({resource, load / footprint.demand});
+  // Kernels may need time even where no link is used: then the activity advances in seconds, at one per second.
+  if (footprint.uses.empty()) footprint.demand = estimate.endpoint.value();
+  footprint.ceiling = footprint.demand / estimate.endpoint.value();
+  return footprint;
+}
+
+Footprint transfer_footprint(const Fabric& fabric, RankId from, RankId to, Bytes bytes) {
+  if (from == to || bytes == Bytes(0)) return {};
+  const MessageEstimate estimate = fabric.cost().message(fabric.span(from, to), bytes);
+  Footprint footprint;
+  footprint.latency = std::max(estimate.latency, fabric.route_latency(from, to));
+  footprint.demand = static_cast<double>(bytes.value());
+  footprint.ceiling = estimate.rate.value();
+  fabric.append_route(from, to, footprint.uses);
+  footprint.provenance = worst(estimate.provenance, fabric.route_provenance(from, to));
+  return footprint;
+}
+
+}  // namespace foretoken::sim

@@ -1,0 +1,306 @@
+#include "sim/engine/engine.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <queue>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "core/error.hpp"
+#include "sim/engine/role_streams.hpp"
+#include "sim/program_index.hpp"
+
+namespace foretoken::sim {
+namespace {
+
+constexpr SimTime kNever{-1};
+
+enum class EventKind : std::uint8_t { compute_end, latency_over };
+
+struct Event {
+  SimTime time;
+  EventKind kind = EventKind::compute_end;
+  Execution execution;      // compute_end
+  std::int32_t batch = -1;  // latency_over
+  auto operator<=>(const Event&) const = default;
+};
+
+// One stream of one rank.
+struct StreamState {
+  std::int32_t step = 0;
+  std::int32_t position = 0;              // of the op to be taken up, or under way
+  bool busy = false;                      // its op has been posted and has not ended
+  bool waked = false;                     // in the list of streams to look at
+  std::int32_t set = -1;                  // arrival set that it is in
+  std::int32_t block_end = -1;            // of the block that it is in; -1: to be chosen
+  std::vector<std::int32_t> blocks_left;  // of that set, ascending, the current one included
+};
+
+class Engine {
+ public:
+  explicit Engine(const EngineInput& input);
+  Trace run();
+
+ private:
+  void prepare_trace();
+  void settle();
+  void look_at(std::int32_t stream);
+  bool choose_block(RankId rank, const RoleStream& stream, StreamState& state);
+  void post(const Execution& execution);
+  void finish(const Execution& execution);
+  void go_on(const RoleStream& stream, StreamState& state) const;
+  void wake(std::int32_t stream);
+  void carry_out_effects();
+  void check_finished() const;
+
+  // When everything that the op depends on has ended; nothing before that.
+  [[nodiscard]] std::optional<SimTime> ready_time(const Execution& execution) const;
+  [[nodiscard]] std::size_t event_of(const Execution& execution) const { return index_.event(execution, steps_); }
+  [[nodiscard]] const plan::Op& op_of(const Execution& execution) const {
+    return program_.role_of(execution.rank).ops[execution.op.index()];
+  }
+  [[nodiscard]] const RoleStreams& role_streams(RankId rank) const {
+    return role_streams_[static_cast<std::size_t>(program_.role_of_rank[rank.index()])];
+  }
+
+  const EngineInput& input_;
+  const plan::Program& program_;
+  ProgramIndex index_;
+  std::int64_t steps_;
+  Communicator communicator_;
+  CommunicationEffects effects_;
+  std::vector<RoleStreams> role_streams_;     // [role]
+  std::vector<std::int32_t> streams_before_;  // [rank] -> first of its streams
+  std::vector<RankId> rank_of_stream_;
+  std::vector<StreamState> streams_;
+  std::vector<std::int32_t> waked_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  SimTime now_{0};
+  Trace trace_;
+};
+
+Engine::Engine(const EngineInput& input)
+    : input_(input),
+      program_(input.program),
+      index_(input.program),
+      steps_(input.warmup_steps + input.steps),
+      communicator_(program_, index_, input.fabric, input.rows, input.routed_steps) {
+  for (const plan::Role& role : program_.roles) role_streams_.emplace_back(role);
+  for (std::int64_t r = 0; r < program_.ranks; ++r) {
+    const RankId rank(static_cast<std::int32_t>(r));
+    streams_before_.push_back(static_cast<std::int32_t>(streams_.size()));
+    const std::size_t count = role_streams(rank).streams().size();
+    streams_.resize(streams_.size() + count);
+    rank_of_stream_.resize(streams_.size(), rank);
+  }
+  prepare_trace();
+}
+
+void Engine::prepare_trace() {
+  trace_.clock = "simulated";
+  trace_.ranks = program_.ranks;
+  trace_.warmup_steps = input_.warmup_steps;
+  trace_.steps = input_.steps;
+  trace_.role_of_rank = program_.role_of_rank;
+  for (const plan::Role& role : program_.roles) {
+    auto& ops = trace_.roles.emplace_back();
+    for (const plan::Op& op : role.ops) {
+      ops.push_back({op.name, std::string(name_of(op.kind)), name_of(op.stream), is_communication(op.kind), op.layer,
+                     op.micro_batch});
+    }
+  }
+  const auto events = static_cast<std::size_t>(index_.ops() * steps_);
+  trace_.rank.reserve(events);
+  trace_.op.reserve(events);
+  trace_.step.reserve(events);
+  for (std::int32_t rank = 0; rank < program_.ranks; ++rank) {
+    const auto ops = static_cast<std::int32_t>(index_.ops_of(RankId(rank)));
+    for (std::int32_t step = 0; step < steps_; ++step) {
+      for (std::int32_t op = 0; op < ops; ++op) {
+        trace_.rank.push_back(rank);
+        trace_.step.push_back(step);
+        trace_.op.push_back(op);
+      }
+    }
+  }
+  trace_.posted.assign(events, kNever);
+  trace_.begun.assign(events, kNever);
+  trace_.ended.assign(events, kNever);
+  trace_.provenance.assign(events, Provenance::measured);
+}
+
+Trace Engine::run() {
+  for (std::size_t stream = 0; stream < streams_.size(); ++stream) wake(static_cast<std::int32_t>(stream));
+  settle();
+  for (;;) {
+    const std::optional<SimTime> completion = communicator_.next_completion();
+    if (!completion && events_.empty()) break;
+    if (completion && (events_.empty() || *completion <= events_.top().time)) {
+      // A completion may be rounded to just before the event that changed its rate.
+      now_ = std::max(now_, *completion);
+      communicator_.complete(effects_);
+      carry_out_effects();
+    } else {
+      now_ = events_.top().time;
+    }
+    settle();
+  }
+  check_finished();
+  return std::move(trace_);
+}
+
+// Everything that happens now, given what has happened already, except in the network.
+void Engine::settle() {
+  std::vector<std::int32_t> streams;
+  do {
+    while (!events_.empty() && events_.top().time == now_) {
+      const Event event = events_.top();
+      events_.pop();
+      if (event.kind == EventKind::compute_end) {
+        finish(event.execution);
+      } else {
+        communicator_.latency_over(event.batch, now_, effects_);
+        carry_out_effects();
+      }
+    }
+    streams.swap(waked_);
+    std::sort(streams.begin(), streams.end());
+    for (const std::int32_t stream : streams) {
+      streams_[static_cast<std::size_t>(stream)].waked = false;
+      look_at(stream);
+    }
+    streams.clear();
+  } while (!waked_.empty() || (!events_.empty() && events_.top().time == now_));
+}
+
+void Engine::wake(std::int32_t stream) {
+  StreamState& state = streams_[static_cast<std::size_t>(stream)];
+  if (state.waked || state.busy || state.step == steps_) return;
+  state.waked = true;
+  waked_.push_back(stream);
+}
+
+std::optional<SimTime> Engine::ready_time(const Execution& execution) const {
+  SimTime ready(0);
+  for (const plan::Dependency& dependency : op_of(execution).dependencies) {
+    const std::int32_t step = execution.step - dependency.distance;
+    if (step < 0) continue;
+    const SimTime ended = trace_.ended[event_of({execution.rank, dependency.op, step})];
+    if (ended == kNever) return std::nullopt;
+    ready = std::max(ready, ended);
+  }
+  return ready;
+}
+
+// Posts the stream's next op if it can be.
+void Engine::look_at(std::int32_t stream) {
+  StreamState& state = streams_[static_cast<std::size_t>(stream)];
+  if (state.busy || state.step == steps_) return;
+  const RankId rank = rank_of_stream_[static_cast<std::size_t>(stream)];
+  const auto own = static_cast<std::size_t>(stream - streams_before_[rank.index()]);
+  const RoleStream& ops = role_streams(rank).streams()[own];
+  if (!choose_block(rank, ops, state)) return;
+  const Execution execution{rank, ops.ops[static_cast<std::size_t>(state.position)], state.step};
+  if (!ready_time(execution)) return;
+  state.busy = true;
+  post(execution);
+}
+
+// In an arrival set, between two blocks: moves to the block that was ready first, if any is ready.
+bool Engine::choose_block(RankId rank, const RoleStream& stream, StreamState& state) {
+  if (state.set < 0) {
+    state.set = stream.set_begun[static_cast<std::size_t>(state.position)];
+    if (state.set < 0) return true;
+    state.block_end = -1;
+    state.blocks_left.resize(stream.sets[static_cast<std::size_t>(state.set)].blocks.size());
+    for (std::size_t b = 0; b < state.blocks_left.size(); ++b) state.blocks_left[b] = static_cast<std::int32_t>(b);
+  }
+  if (state.block_end >= 0) return true;
+
+  const ArrivalSet& set = stream.sets[static_cast<std::size_t>(state.set)];
+  std::optional<std::pair<SimTime, std::int32_t>> first;  // ready, block: blocks are in order of chunk
+  for (const std::int32_t block : state.blocks_left) {
+    const auto begin = static_cast<std::size_t>(set.blocks[static_cast<std::size_t>(block)].begin);
+    const auto ready = ready_time({rank, stream.ops[begin], state.step});
+    if (ready && (!first || std::pair(*ready, block) < *first)) first = {*ready, block};
+  }
+  if (!first) return false;
+  const Block& chosen = set.blocks[static_cast<std::size_t>(first->second)];
+  state.position = chosen.begin;
+  state.block_end = chosen.end;
+  std::erase(state.blocks_left, first->second);
+  return true;
+}
+
+void Engine::post(const Execution& execution) {
+  const std::size_t event = event_of(execution);
+  trace_.posted[event] = now_;
+  if (is_communication(op_of(execution).kind)) {
+    communicator_.post(execution, now_, effects_);
+    carry_out_effects();
+    return;
+  }
+  const Estimate estimate = input_.duration(execution.rank, execution.op, execution.step);
+  trace_.begun[event] = now_;
+  trace_.provenance[event] = estimate.provenance;
+  events_.push({now_ + to_sim_time(estimate.time), EventKind::compute_end, execution, -1});
+}
+
+void Engine::finish(const Execution& execution) {
+  trace_.ended[event_of(execution)] = now_;
+  const RoleStreams& streams = role_streams(execution.rank);
+  const std::int32_t first = streams_before_[execution.rank.index()];
+  const std::int32_t own = streams.stream_of(execution.op);
+  StreamState& state = streams_[static_cast<std::size_t>(first + own)];
+  go_on(streams.streams()[static_cast<std::size_t>(own)], state);
+  wake(first + own);
+  for (const std::int32_t woken : streams.woken_by(execution.op)) wake(first + woken);
+}
+
+void Engine::go_on(const RoleStream& stream, StreamState& state) const {
+  state.busy = false;
+  ++state.position;
+  if (state.set >= 0 && state.position == state.block_end) {
+    state.block_end = -1;
+    if (state.blocks_left.empty()) {
+      state.position = stream.sets[static_cast<std::size_t>(state.set)].end;
+      state.set = -1;
+    }
+  }
+  if (state.set < 0 && state.position == static_cast<std::int32_t>(stream.ops.size())) {
+    state.position = 0;
+    ++state.step;
+  }
+}
+
+void Engine::carry_out_effects() {
+  for (const auto& begun : effects_.begun) {
+    const std::size_t event = event_of(begun.execution);
+    trace_.begun[event] = now_;
+    trace_.provenance[event] = begun.provenance;
+  }
+  for (const auto& timer : effects_.timers) events_.push({timer.time, EventKind::latency_over, {}, timer.batch});
+  for (const Execution& ended : effects_.ended) finish(ended);
+  effects_.clear();
+}
+
+void Engine::check_finished() const {
+  for (std::size_t s = 0; s < streams_.size(); ++s) {
+    const StreamState& state = streams_[s];
+    if (state.step == steps_) continue;
+    const RankId rank = rank_of_stream_[s];
+    const auto own = s - static_cast<std::size_t>(streams_before_[rank.index()]);
+    const OpId op = role_streams(rank).streams()[own].ops[static_cast<std::size_t>(state.position)];
+    FORETOKEN_CHECK(false, "rank " + std::to_string(rank.value()) + " waits for ever at " +
+                               op_of({rank, op, state.step}).name + " of step " + std::to_string(state.step) +
+                               (state.busy ? ", which never ended" : ", whose dependencies never ended"));
+  }
+}
+
+}  // namespace
+
+Trace run_engine(const EngineInput& input) { return Engine(input).run(); }
+
+}  // namespace foretoken::sim

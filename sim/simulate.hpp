@@ -1,0 +1,35 @@
+// The simulator: Plan x Machine x Calibration -> Trace. Start reading here.
+//
+// Puts together what the folders below provide: durations of compute ops (sim/op_duration.hpp, sim/cost), communication
+// over the machine's links (sim/communication, sim/network), and the engine that runs both in simulated time
+// (sim/engine).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/calibration.hpp"
+#include "core/trace.hpp"
+#include "plan/machine/machine.hpp"
+#include "plan/plan.hpp"
+
+namespace foretoken::sim {
+
+struct SimulateOptions {
+  std::string framework;  // whose compute kernels; empty for the calibration's default
+  /// Most op executions (ops x ranks x steps) that may be simulated: 40 bytes of trace each.
+  std::int64_t executions_max = 50'000'000;
+};
+
+/// Simulates scenario.measure's warm-up and counted steps. Same arguments, same trace, to the bit.
+///
+/// An output is a (replica, micro-batch)'s tokens of a step: out when the step_end of the last of its ranks in the last
+/// stage has ended; batch = replica x micro_batches + micro_batch.
+///
+/// @throws Error{invalid_input} if the calibration was made for another device than the machine's, if the plan has more
+///         ranks than the machine has GPUs, if there would be more op executions than executions_max, or if the
+///         calibration cannot say how long an op takes
+Trace simulate(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
+               const SimulateOptions& options = {});
+
+}  // namespace foretoken::sim
