@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <fstream>
+#include <sstream>
+#include <string>
 #include <system_error>
 
 #include "core/error.hpp"
@@ -34,6 +36,16 @@ void write_whole(const std::filesystem::path& path, const std::string& text) {
   throw input_error(path.string(), "", "cannot be written: " + reason, "check its permissions");
 }
 
+// What people wrote above the generated part; nothing if there is no such file or mark.
+std::string written_by_hand(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  const std::string all = text.str();
+  const std::size_t mark = all.find(kGeneratedBelow);
+  return mark == std::string::npos ? std::string() : all.substr(0, mark);
+}
+
 }  // namespace
 
 FitReport fit_published(const std::filesystem::path& sources, const DeviceSpec& device, const std::string& name,
@@ -60,7 +72,10 @@ FitReport fit_to_files(const FitFiles& files) {
   const DeviceSpec device = read_device_spec(files.device);
   FitReport report = fit_published(files.sources, device, files.out.stem().string(), files.folds);
   write_whole(files.out, calibration_text(report.calibration));
-  if (!files.report.empty()) write_whole(files.report, report.residuals);
+  if (!files.report.empty()) {
+    const std::string by_hand = written_by_hand(files.report);
+    write_whole(files.report, by_hand + std::string(kGeneratedBelow) + "\n" + report.residuals);
+  }
   return report;
 }
 
