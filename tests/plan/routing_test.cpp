@@ -74,6 +74,13 @@ TEST(RoutingGolden, Zipf) {
   EXPECT_THAT(experts_of(routing, 1, 3, 1023), ElementsAre(9, 5));
 }
 
+// The same program: 9 draws are rejected on the way to the first answer, and 3 x 64 on the way to the second, each of
+// whose later slots therefore takes the exact draw. So the number of tries is part of the format.
+TEST(RoutingGolden, ZipfAfterRejections) {
+  EXPECT_THAT(experts_of(Routing(zipf(42, 1.2), 4, 16, 8), 0, 0, 0), ElementsAre(5, 9, 3, 6, 2, 8, 4, 7));
+  EXPECT_THAT(experts_of(Routing(zipf(42, 16), 4, 6, 4), 0, 1, 3), ElementsAre(3, 2, 5, 4));
+}
+
 // 2^50 / (r + 1), rounded, added up.
 TEST(ZipfThresholds, AreExactForExponentOne) {
   EXPECT_THAT(zipf_thresholds(4, 1.0),
