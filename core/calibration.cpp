@@ -63,14 +63,16 @@ Calibration read_calibration(const JsonDocument& document) {
 
   JsonObject device(root.require("device"));
   out.device.name = device.require("name").as_string();
-  out.device.memory_bandwidth = device.require("memory_bandwidth").as_bandwidth(BytesPerSecond(1e6), BytesPerSecond(1e15));
+  out.device.memory_bandwidth =
+      device.require("memory_bandwidth").as_bandwidth(BytesPerSecond(1e6), BytesPerSecond(1e15));
   out.device.peak_bf16 = device.require("peak_bf16").as_flop_rate(FlopsPerSecond(1e6), FlopsPerSecond(1e18));
   device.finish();
 
   for (const JsonReader& place : root.require("sources").as_array(1, kSourcesMax)) {
     CalibrationSource source = read_source(place);
     for (const CalibrationSource& other : out.sources)
-      if (other.id == source.id) place.fail(fmt::format("id \"{}\" appears twice", source.id), "give each source its own id");
+      if (other.id == source.id)
+        place.fail(fmt::format("id \"{}\" appears twice", source.id), "give each source its own id");
     out.sources.push_back(std::move(source));
   }
   const JsonReader compute = root.require("compute");
@@ -106,9 +108,10 @@ std::string calibration_text(const Calibration& calibration) {
 
 void require_calibration_for(const Calibration& calibration, const DeviceSpec& device) {
   if (calibration.device.name == device.name) return;
-  throw input_error(calibration.file, "/device/name",
-                    fmt::format("\"{}\" is calibrated here, but the topology has \"{}\"", calibration.device.name, device.name),
-                    fmt::format("choose a calibration made for {}", device.name));
+  throw input_error(
+      calibration.file, "/device/name",
+      fmt::format("\"{}\" is calibrated here, but the topology has \"{}\"", calibration.device.name, device.name),
+      fmt::format("choose a calibration made for {}", device.name));
 }
 
 }  // namespace foretoken

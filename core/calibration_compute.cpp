@@ -17,7 +17,8 @@ constexpr std::size_t kFitsMax = 64;
 // exp(+-12) is 160,000: a kernel that far from its roofline is a broken file, not a slow kernel.
 constexpr double kLogSlowdownMax = 12;
 
-// Dividing (not multiplying by 1e-4) keeps the shortest decimal form, so the file shows 0.1235 and not 0.12350000000000001.
+// Dividing (not multiplying by 1e-4) keeps the shortest decimal form, so the file shows 0.1235 and not
+// 0.12350000000000001.
 double rounded(double value, double per_unit) { return std::round(value * per_unit) / per_unit; }
 
 std::string microseconds(Seconds time) { return fmt::format("{:.4f} us", time.value() * 1e6); }
@@ -37,7 +38,8 @@ Lattice read_lattice(const JsonReader& place, const std::vector<std::string>& ax
     LatticeAxis read{axis_names[d], knots_place.as_numbers(2, kKnotsMax, -64, 64)};
     for (std::size_t i = 1; i < read.knots.size(); ++i)
       if (!(read.knots[i] > read.knots[i - 1]))
-        knots_place.fail(fmt::format("{} follows {}", read.knots[i], read.knots[i - 1]), "knots must increase strictly");
+        knots_place.fail(fmt::format("{} follows {}", read.knots[i], read.knots[i - 1]),
+                         "knots must increase strictly");
     axis.finish();
     lattice.axes.push_back(std::move(read));
   }
@@ -179,9 +181,8 @@ ComputeCalibration read_compute_calibration(const JsonReader& place) {
     return fmt::format("{} with {} KV", fit.framework, name_of(fit.kv_dtype));
   };
   const JsonReader gemm = root.require("gemm");
-  out.gemm = read_fits<GemmFit>(gemm, read_gemm_fit, [](const GemmFit& fit) {
-    return fmt::format("{} {}", fit.framework, name_of(fit.dtype));
-  });
+  out.gemm = read_fits<GemmFit>(
+      gemm, read_gemm_fit, [](const GemmFit& fit) { return fmt::format("{} {}", fit.framework, name_of(fit.dtype)); });
   out.attention_decode = read_fits<AttentionFit>(
       root.require("attention_decode"),
       [](const JsonReader& entry) { return read_attention_fit(entry, "log2_item_elements"); }, attention_identity);

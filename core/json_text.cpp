@@ -55,8 +55,7 @@ void append(std::string& out, const Json& value, std::size_t indent) {
   }
   if (value.is_array() && std::all_of(value.begin(), value.end(), [](const Json& item) { return item.is_number(); }))
     append_numbers(out, value, indent);
-  else
-    append_members(out, value, indent);
+  else append_members(out, value, indent);
 }
 
 }  // namespace

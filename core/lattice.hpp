@@ -1,7 +1,7 @@
 // A smooth function on a coarse grid: values at knots, multilinear in between, constant outside.
 //
-// Calibrations store log(measured time / roofline time) in this form. A value outside the grid is the value at its edge:
-// an efficiency is carried over to larger shapes, never extended along a slope.
+// Calibrations store log(measured time / roofline time) in this form. A value outside the grid is the value at its
+// edge: an efficiency is carried over to larger shapes, never extended along a slope.
 #pragma once
 
 #include <array>

@@ -29,8 +29,8 @@ constexpr double kManyItems = 1024;
 constexpr std::int64_t kShortTokens = 16;
 
 sim::AttentionShape shape_of(const AttentionSample& sample) {
-  return {sample.batch,    sample.query, sample.context,  sample.heads,           sample.kv_heads,
-          sample.head_dim, DType::bf16,  sample.kv_dtype, sim::Residency::repeated};
+  return {sample.batch, sample.query,    sample.context,          sample.heads, sample.kv_heads, sample.head_dim,
+          DType::bf16,  sample.kv_dtype, sim::Residency::repeated};
 }
 
 double items_of(sim::AttentionPhase phase, const AttentionSample& sample) {
@@ -48,7 +48,8 @@ Seconds time_per_item(sim::AttentionPhase phase, std::span<const AttentionSample
   return times.empty() ? Seconds(0) : Seconds(quantile_of(std::move(times), 0.5));
 }
 
-AttentionFit fit_to(sim::AttentionPhase phase, std::span<const AttentionSample> samples, const sim::MachineRates& rates) {
+AttentionFit fit_to(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
+                    const sim::MachineRates& rates) {
   AttentionFit fit;
   fit.framework = samples.front().framework;
   fit.kv_dtype = samples.front().kv_dtype;
@@ -80,29 +81,32 @@ AttentionFit fit_to(sim::AttentionPhase phase, std::span<const AttentionSample> 
   fit.head_dims.assign(head_dims.begin(), head_dims.end());
   fit.corner_sum_max = std::ceil(fit.corner_sum_max * 1e4) / 1e4;
   const char* const second = phase == sim::AttentionPhase::decode ? "log2_item_elements" : "log2_query";
-  fit.log_slowdown = fit_lattice({axis_within("log2_items", kItemKnots, low[0], high[0]),
-                                  axis_within(second, kLengthKnots, low[1], high[1])},
-                                 rows, kSmoothness);
+  fit.log_slowdown = fit_lattice(
+      {axis_within("log2_items", kItemKnots, low[0], high[0]), axis_within(second, kLengthKnots, low[1], high[1])},
+      rows, kSmoothness);
   return fit;
 }
 
 }  // namespace
 
-AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples, const std::string& source,
-                           const sim::MachineRates& rates, const FoldOptions& folds) {
-  if (samples.empty()) throw input_error("", "", "there are no attention samples", "give a sweep over batch and context");
+AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
+                           const std::string& source, const sim::MachineRates& rates, const FoldOptions& folds) {
+  if (samples.empty())
+    throw input_error("", "", "there are no attention samples", "give a sweep over batch and context");
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, std::int64_t> group_of;
   std::vector<std::int64_t> groups;
   for (const AttentionSample& sample : samples)
-    groups.push_back(group_of
-                         .try_emplace({sample.heads, sample.kv_heads, sample.head_dim},
-                                      static_cast<std::int64_t>(group_of.size()))
-                         .first->second);
+    groups.push_back(
+        group_of
+            .try_emplace({sample.heads, sample.kv_heads, sample.head_dim}, static_cast<std::int64_t>(group_of.size()))
+            .first->second);
   AttentionFit fit = fit_to(phase, samples, rates);
   fit.source = source;
   fit.held_out = cross_validate(
       samples, groups, folds,
-      [&](std::span<const AttentionSample> seen) { return sim::AttentionCost(phase, fit_to(phase, seen, rates), rates); },
+      [&](std::span<const AttentionSample> seen) {
+        return sim::AttentionCost(phase, fit_to(phase, seen, rates), rates);
+      },
       [](const sim::AttentionCost& cost, const AttentionSample& sample) { return cost(shape_of(sample)).time; });
   return fit;
 }
@@ -126,7 +130,8 @@ L2Fit fit_l2(std::span<const AttentionSample> samples, const std::string& source
       rates.push_back(bytes / busy.value());
   }
   if (rates.empty())
-    throw input_error("", "", "no decode sample has K and V of 40 to 70 % of L2", "extend the sweep over batch and context");
+    throw input_error("", "", "no decode sample has K and V of 40 to 70 % of L2",
+                      "extend the sweep over batch and context");
   L2Fit fit;
   fit.source = source;
   fit.hits_all_below = Bytes(static_cast<std::int64_t>(0.7 * capacity));

@@ -18,15 +18,15 @@ namespace foretoken::calibrate {
 /// @param samples of one framework and KV dtype
 /// @param rates   what the rooflines are made of; the peak is that of the dtype that attention multiplies in
 /// @throws Error{invalid_input} if there are no samples, or too few different shapes to fit
-AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples, const std::string& source,
-                           const sim::MachineRates& rates, const FoldOptions& folds);
+AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
+                           const std::string& source, const sim::MachineRates& rates, const FoldOptions& folds);
 
 /// The rate at which decode attention reads K and V from L2, and the working sets that do and do not stay there.
 ///
 /// The bandwidth is the 95th percentile, over rows with 40 to 70 % of L2 in K and V and few enough items to start at
 /// once, of bytes / (time - kernel floor): a roofline is what the fastest kernels reach, and the slower ones convert
-/// fp8 or have too few items in flight. The limits are set, not fitted: the published sweeps double their batches, so that
-/// they show 34 MB all in L2 and 67 MB all in HBM on 50 MB, and nothing between.
+/// fp8 or have too few items in flight. The limits are set, not fitted: the published sweeps double their batches, so
+/// that they show 34 MB all in L2 and 67 MB all in HBM on 50 MB, and nothing between.
 ///
 /// @param samples decode sweeps, any framework; a floor is taken for each
 /// @throws Error{invalid_input} if no row has a working set of that size

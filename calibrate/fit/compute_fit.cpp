@@ -17,7 +17,8 @@ namespace foretoken::calibrate {
 
 namespace {
 
-// Of the three that were measured, the most widely used server with a plain bf16 path; any other can be asked for by name.
+// Of the three that were measured, the most widely used server with a plain bf16 path; any other can be asked for by
+// name.
 constexpr const char* kDefaultFramework = "vllm";
 
 constexpr const char* kGemm = "aiconfigurator-gemm";
@@ -28,13 +29,15 @@ constexpr const char* kCopy = "h100-local-copy";
 
 std::string aiconfigurator(const std::string& table) {
   return fmt::format(
-      "github:ai-dynamo/aiconfigurator@095f58a51c, systems/data/h100_sxm/{0}: vllm 0.24.0, sglang 0.5.14, trtllm 1.3.0rc20",
+      "github:ai-dynamo/aiconfigurator@095f58a51c, systems/data/h100_sxm/{0}: vllm 0.24.0, sglang 0.5.14, trtllm "
+      "1.3.0rc20",
       table);
 }
 
 // Sweeps by framework and dtype, in order of name: the file must not depend on the order of rows.
 template <class Sample, class Key>
-std::map<std::pair<std::string, DType>, std::vector<Sample>> by_kernel(const std::vector<Sample>& samples, Key dtype_of) {
+std::map<std::pair<std::string, DType>, std::vector<Sample>> by_kernel(const std::vector<Sample>& samples,
+                                                                       Key dtype_of) {
   std::map<std::pair<std::string, DType>, std::vector<Sample>> out;
   for (const Sample& sample : samples) out[{sample.framework, dtype_of(sample)}].push_back(sample);
   return out;
@@ -72,8 +75,8 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
   calibration.default_framework = kDefaultFramework;
   calibration.l2 = fit_l2(decode.samples, kDecode, device);
   for (const auto& [kernel, samples] : by_kernel(gemm.samples, [](const GemmSample& s) { return s.dtype; }))
-    calibration.gemm.push_back(fit_gemm(
-        samples, kGemm, sim::machine_rates(device, calibration.l2, peak_of(device, kernel.second)), folds));
+    calibration.gemm.push_back(
+        fit_gemm(samples, kGemm, sim::machine_rates(device, calibration.l2, peak_of(device, kernel.second)), folds));
   // Queries and math are bf16 in all these sweeps; only the KV cache changes its dtype.
   const sim::MachineRates attention_rates = sim::machine_rates(device, calibration.l2, peak_of(device, DType::bf16));
   const auto kv_dtype = [](const AttentionSample& s) { return s.kv_dtype; };
@@ -87,7 +90,8 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
     if (fit.framework == kDefaultFramework && fit.dtype == DType::bf16)
       calibration.memory = fit_memory(copies.samples, fit.floor);
   if (calibration.memory.source.empty())
-    throw input_error((sources / "aic_gemm_h100.csv").string(), "", fmt::format("has no bf16 rows of {}", kDefaultFramework),
+    throw input_error((sources / "aic_gemm_h100.csv").string(), "",
+                      fmt::format("has no bf16 rows of {}", kDefaultFramework),
                       "they are the default of the calibration");
 
   // Row counts between the powers of two that were fitted.
@@ -107,7 +111,8 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
   const std::string graph = "one GPU, kernels repeated in a CUDA graph, so a time includes the gap to the next kernel";
   out.sources = {
       {kGemm, aiconfigurator("gemm"), "Apache-2.0", rows_of(gemm.samples.size() + gemm_steps.samples.size()),
-       graph + "; 15 powers of two of m; block-scaled fp8 left out; fp16 is taken to run like bf16 (same tensor-core rate)"},
+       graph + "; 15 powers of two of m; block-scaled fp8 left out; fp16 is taken to run like bf16 (same tensor-core "
+               "rate)"},
       {kDecode, aiconfigurator("attention"), "Apache-2.0", rows_of(decode.samples.size()),
        graph + "; one new token; five head shapes, all of head_dim 128 with 4 or 8 query heads per KV head"},
       {kPrefill, aiconfigurator("attention"), "Apache-2.0", rows_of(prefill.samples.size()),
@@ -118,7 +123,8 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
        "github:stas00/ml-engineering@744d01e compute/accelerator; https://github.com/NVIDIA/nccl/issues/1264: "
        "p2pBandwidthLatencyTest local copy",
        "values quoted as facts", rows_of(copies.samples.size()),
-       "device-to-device copy, reads and writes together; taken for every element-wise kernel, which is an assumption"}};
+       "device-to-device copy, reads and writes together; taken for every element-wise kernel, which is an "
+       "assumption"}};
   return out;
 }
 

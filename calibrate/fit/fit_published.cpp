@@ -62,7 +62,8 @@ FitReport fit_published(const std::filesystem::path& sources, const DeviceSpec& 
   out.sources = std::move(compute.sources);
   for (CalibrationSource& source : network.sources) {
     const auto same = [&source](const CalibrationSource& other) { return other.id == source.id; };
-    FORETOKEN_CHECK(std::none_of(out.sources.begin(), out.sources.end(), same), "compute and network name their sources apart");
+    FORETOKEN_CHECK(std::none_of(out.sources.begin(), out.sources.end(), same),
+                    "compute and network name their sources apart");
     out.sources.push_back(std::move(source));
   }
   return report;

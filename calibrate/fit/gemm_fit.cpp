@@ -16,7 +16,8 @@ namespace foretoken::calibrate {
 
 namespace {
 
-// Dense in m where tiles fill up (16 to 4096 rows), sparse where a GEMM is a stream of weights or plainly compute bound.
+// Dense in m where tiles fill up (16 to 4096 rows), sparse where a GEMM is a stream of weights or plainly compute
+// bound.
 constexpr std::array<double, 10> kRowKnots{2, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 constexpr std::array<double, 6> kWeightKnots{8, 10, 11, 12, 13, 14};
 // Held-out error is flat between 0.1 and 1 on every sweep that was tried; it is not tuned further.
@@ -46,10 +47,10 @@ GemmFit fit_to(std::span<const GemmSample> samples, const sim::MachineRates& rat
   }
   // A shape on the edge must not fall outside by the rounding of two logarithms in the file.
   fit.corner_sum_max = std::ceil(fit.corner_sum_max * 1e4) / 1e4;
-  fit.log_slowdown = fit_lattice({axis_within("log2_m", kRowKnots, low[0], high[0]),
-                                  axis_within("log2_n", kWeightKnots, low[1], high[1]),
-                                  axis_within("log2_k", kWeightKnots, low[2], high[2])},
-                                 rows, kSmoothness);
+  fit.log_slowdown = fit_lattice(
+      {axis_within("log2_m", kRowKnots, low[0], high[0]), axis_within("log2_n", kWeightKnots, low[1], high[1]),
+       axis_within("log2_k", kWeightKnots, low[2], high[2])},
+      rows, kSmoothness);
   return fit;
 }
 

@@ -30,7 +30,8 @@ HeldOut held_out_statistics(std::vector<double> relative_errors) {
   HeldOut out;
   out.rows = static_cast<std::int64_t>(relative_errors.size());
   if (relative_errors.empty()) return out;
-  out.signed_mean = std::accumulate(relative_errors.begin(), relative_errors.end(), 0.0) / static_cast<double>(out.rows);
+  out.signed_mean =
+      std::accumulate(relative_errors.begin(), relative_errors.end(), 0.0) / static_cast<double>(out.rows);
   for (double& error : relative_errors) error = std::abs(error);
   std::sort(relative_errors.begin(), relative_errors.end());
   const auto quantile = [&](double q) {

@@ -9,7 +9,8 @@ namespace foretoken::calibrate {
 
 LatticeAxis axis_within(std::string name, std::span<const double> knots, double low, double high) {
   if (!(low < high))
-    throw input_error("", "", fmt::format("all samples have {} = {}", name, low), "a fit needs at least two values of it");
+    throw input_error("", "", fmt::format("all samples have {} = {}", name, low),
+                      "a fit needs at least two values of it");
   LatticeAxis axis{std::move(name), {low}};
   for (const double knot : knots)
     if (knot > low && knot < high) axis.knots.push_back(knot);

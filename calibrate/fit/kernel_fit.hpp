@@ -31,13 +31,15 @@ double quantile_of(std::vector<double> values, double q);
 /// @param fit     samples -> a model; called once per fold with the samples that it may see
 /// @param predict model, sample -> seconds
 template <class Sample, class Fit, class Predict>
-HeldOut cross_validate(std::span<const Sample> samples, std::span<const std::int64_t> groups, const FoldOptions& options,
-                       const Fit& fit, const Predict& predict) {
+HeldOut cross_validate(std::span<const Sample> samples, std::span<const std::int64_t> groups,
+                       const FoldOptions& options, const Fit& fit, const Predict& predict) {
   const std::vector<std::int64_t> fold_of = deal_folds(groups, options);
   std::int64_t folds = 0, group_count = 0;
   for (const std::int64_t fold : fold_of) folds = std::max(folds, fold + 1);
   for (const std::int64_t group : groups) group_count = std::max(group_count, group + 1);
-  if (folds < 2) throw input_error("", "", "all samples belong to one group", "a fit is judged on groups that it did not see: two are needed");
+  if (folds < 2)
+    throw input_error("", "", "all samples belong to one group",
+                      "a fit is judged on groups that it did not see: two are needed");
   std::vector<double> errors;
   errors.reserve(samples.size());
   for (std::int64_t fold = 0; fold < folds; ++fold) {

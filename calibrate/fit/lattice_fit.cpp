@@ -36,7 +36,8 @@ void add_curvature(Triplets& form, const Lattice& lattice, double smoothness) {
       const double before = axis.knots[i] - axis.knots[i - 1];
       const double after = axis.knots[i + 1] - axis.knots[i];
       const double spacing = (before + after) / 2;
-      const std::array<LatticeCorner, 3> row{{{index - stride, 1 / before}, {index, -1 / before - 1 / after}, {index + stride, 1 / after}}};
+      const std::array<LatticeCorner, 3> row{
+          {{index - stride, 1 / before}, {index, -1 / before - 1 / after}, {index + stride, 1 / after}}};
       add_square(form, row, row.size(), smoothness / spacing);
     }
   }

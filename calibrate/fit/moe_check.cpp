@@ -25,10 +25,11 @@ constexpr std::int64_t kElementBytes = 2;
 }  // namespace
 
 Seconds moe_layer_time(const sim::ComputeCost& cost, const MoeSample& sample) {
-  const auto* const model = std::find_if(kModels.begin(), kModels.end(),
-                                         [&](const MoeModel& known) { return known.name == sample.model; });
+  const auto* const model =
+      std::find_if(kModels.begin(), kModels.end(), [&](const MoeModel& known) { return known.name == sample.model; });
   if (model == kModels.end())
-    throw input_error("", "", fmt::format("model \"{}\" is unknown", sample.model), "add its dimensions to moe_check.cpp");
+    throw input_error("", "", fmt::format("model \"{}\" is unknown", sample.model),
+                      "add its dimensions to moe_check.cpp");
   const std::int64_t routed = sample.tokens * model->top_k;
   std::vector<std::int64_t> rows;
   for (std::int64_t e = 0; e < model->experts; ++e)

@@ -21,7 +21,8 @@ void add_fit(std::string& out, const std::string& kind, const std::string& dtype
 
 void add_sources(std::string& out, const std::vector<CalibrationSource>& sources) {
   for (const CalibrationSource& source : sources)
-    out += fmt::format("| {} | {} | {} | {} | {} |\n", source.id, source.citation, source.license, source.rows, source.note);
+    out += fmt::format("| {} | {} | {} | {} | {} |\n", source.id, source.citation, source.license, source.rows,
+                       source.note);
 }
 
 }  // namespace
@@ -29,7 +30,8 @@ void add_sources(std::string& out, const std::vector<CalibrationSource>& sources
 std::string residual_markdown(const ComputeFit& compute, const NetworkFit& network, const FoldOptions& folds) {
   std::string out = fmt::format(
       "## Compute: error on held-out groups\n\n"
-      "Predicted / measured - 1, every row predicted by a fit that did not see its group: an (n, k) pair for GEMM, a head\n"
+      "Predicted / measured - 1, every row predicted by a fit that did not see its group: an (n, k) pair for GEMM, a "
+      "head\n"
       "shape for attention. Up to {} folds, groups dealt out by seed {}. Within one framework each.\n\n"
       "| kernel | framework | dtype | median of abs. | p90 of abs. | signed mean | rows | groups |\n"
       "|---|---|---|---|---|---|---|---|\n",

@@ -60,8 +60,8 @@ class Row {
 };
 
 Samples<AttentionSample> read_attention(const std::filesystem::path& path, bool decode) {
-  static constexpr std::array<std::string_view, 10> names{"framework", "heads",    "kv_heads", "head_dim", "window",
-                                                          "kv_dtype",  "batch",    "isl",      "step",     "latency_ms"};
+  static constexpr std::array<std::string_view, 10> names{"framework", "heads", "kv_heads", "head_dim", "window",
+                                                          "kv_dtype",  "batch", "isl",      "step",     "latency_ms"};
   const CsvTable table = CsvTable::from_file(path, names);
   Samples<AttentionSample> out;
   for (std::size_t i = 0; i < table.size(); ++i) {
@@ -70,7 +70,8 @@ Samples<AttentionSample> read_attention(const std::filesystem::path& path, bool 
     sample.framework = row.text("framework");
     sample.heads = row.integer("heads", 1, kDimensionMax);
     sample.kv_heads = row.integer("kv_heads", 1, sample.heads);
-    if (sample.heads % sample.kv_heads != 0) row.fail("kv_heads", fmt::format("write a divisor of heads = {}", sample.heads));
+    if (sample.heads % sample.kv_heads != 0)
+      row.fail("kv_heads", fmt::format("write a divisor of heads = {}", sample.heads));
     sample.head_dim = row.integer("head_dim", 1, kDimensionMax);
     sample.batch = row.integer("batch", 1, kDimensionMax);
     sample.query = row.integer("isl", 1, decode ? 1 : kDimensionMax);
@@ -91,7 +92,8 @@ Samples<AttentionSample> read_attention(const std::filesystem::path& path, bool 
 
 // `framework` empty: it is a column.
 Samples<GemmSample> read_gemm(const std::filesystem::path& path, std::span<const std::string_view> names,
-                              std::string_view dtype_name, std::string_view latency_name, const std::string& framework) {
+                              std::string_view dtype_name, std::string_view latency_name,
+                              const std::string& framework) {
   const CsvTable table = CsvTable::from_file(path, names);
   Samples<GemmSample> out;
   for (std::size_t i = 0; i < table.size(); ++i) {
@@ -145,18 +147,19 @@ Samples<AttentionSample> read_decode_samples(const std::filesystem::path& path) 
 Samples<AttentionSample> read_prefill_samples(const std::filesystem::path& path) { return read_attention(path, false); }
 
 Samples<MoeSample> read_moe_samples(const std::filesystem::path& path) {
-  static constexpr std::array<std::string_view, 9> names{"framework", "model",        "moe_dtype",  "num_tokens", "moe_tp",
-                                                         "moe_ep",    "distribution", "latency_ms", "flag"};
+  static constexpr std::array<std::string_view, 9> names{
+      "framework", "model", "moe_dtype", "num_tokens", "moe_tp", "moe_ep", "distribution", "latency_ms", "flag"};
   const CsvTable table = CsvTable::from_file(path, names);
   Samples<MoeSample> out;
   for (std::size_t i = 0; i < table.size(); ++i) {
     const Row row(table, names, i);
-    MoeSample sample{row.text("framework"), row.text("model"), row.integer("num_tokens", 1, kDimensionMax), row.latency()};
+    MoeSample sample{row.text("framework"), row.text("model"), row.integer("num_tokens", 1, kDimensionMax),
+                     row.latency()};
     const bool whole = row.integer("moe_tp", 1, kDimensionMax) == 1 && row.integer("moe_ep", 1, kDimensionMax) == 1;
-    if (whole && row.dtype("moe_dtype") == DType::bf16 && row.text("distribution") == "balanced" && row.text("flag").empty())
+    if (whole && row.dtype("moe_dtype") == DType::bf16 && row.text("distribution") == "balanced" &&
+        row.text("flag").empty())
       out.samples.push_back(std::move(sample));
-    else
-      ++out.left_out;
+    else ++out.left_out;
   }
   return out;
 }

@@ -25,8 +25,9 @@ AttentionCost::AttentionCost(AttentionPhase phase, const AttentionFit& fit, Mach
     : phase_(phase), fit_(fit), rates_(rates) {}
 
 Estimate AttentionCost::operator()(const AttentionShape& shape) const {
-  FORETOKEN_CHECK(shape.batch >= 0 && shape.query >= 0 && shape.heads >= 0 && shape.kv_heads >= 0 && shape.head_dim >= 0,
-                  "attention has no negative dimension");
+  FORETOKEN_CHECK(
+      shape.batch >= 0 && shape.query >= 0 && shape.heads >= 0 && shape.kv_heads >= 0 && shape.head_dim >= 0,
+      "attention has no negative dimension");
   FORETOKEN_CHECK(shape.context >= shape.query, "the context of attention includes its new tokens");
   if (shape.batch == 0 || shape.query == 0 || shape.heads == 0 || shape.kv_heads == 0 || shape.head_dim == 0)
     return {Seconds(0), Provenance::measured};

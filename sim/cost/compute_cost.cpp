@@ -66,7 +66,8 @@ ComputeCost::ComputeCost(const ComputeCalibration& calibration, const DeviceSpec
       const AttentionFit* own = find_attention(fits, framework_, dtype);
       const AttentionFit* fit = own != nullptr ? own : find_attention(fits, framework_, other.from);
       if (fit != nullptr && dtype != DType::int32)
-        models[index(dtype)] = {AttentionCost(phase, *fit, rates), own != nullptr ? Provenance::interpolated : other.at_best};
+        models[index(dtype)] = {AttentionCost(phase, *fit, rates),
+                                own != nullptr ? Provenance::interpolated : other.at_best};
     };
     add(AttentionPhase::decode, calibration.attention_decode, decode_);
     add(AttentionPhase::prefill, calibration.attention_prefill, prefill_);
@@ -97,8 +98,9 @@ Estimate ComputeCost::grouped_gemm(DType dtype, std::span<const std::int64_t> ro
 Estimate ComputeCost::attention(const PerDType<AttentionCost>& models, const AttentionShape& shape) const {
   const auto& model = models[index(shape.kv_dtype)];
   if (!model)
-    throw input_error("", "", fmt::format("the calibration has no {} attention with {} KV", framework_, name_of(shape.kv_dtype)),
-                      "choose another framework or KV dtype");
+    throw input_error(
+        "", "", fmt::format("the calibration has no {} attention with {} KV", framework_, name_of(shape.kv_dtype)),
+        "choose another framework or KV dtype");
   Estimate found = model->cost(shape);
   if (found.time > Seconds(0)) found.provenance = worst(found.provenance, model->at_best);
   // The math was measured in bf16; fp32 or fp8 math is a guess.

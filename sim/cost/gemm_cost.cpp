@@ -46,7 +46,8 @@ Estimate GemmCost::operator()(std::int64_t m, std::int64_t n, std::int64_t k) co
   }
   // log2 of an exact power of two is exact, so shapes on the edge of the measured range count as inside.
   const bool inside = log_slowdown_.contains(x) && x[1] + x[2] <= corner_sum_max_;
-  return {std::max(fitted, gemm_lower_bound(shape, rates_)), inside ? Provenance::interpolated : Provenance::extrapolated};
+  return {std::max(fitted, gemm_lower_bound(shape, rates_)),
+          inside ? Provenance::interpolated : Provenance::extrapolated};
 }
 
 }  // namespace foretoken::sim

@@ -36,14 +36,16 @@ MachineRates machine_rates(const DeviceSpec& device, const L2Fit& l2, FlopsPerSe
 }
 
 double l2_share(double bytes, const MachineRates& rates) {
-  return std::clamp((rates.l2_hits_none_above - bytes) / (rates.l2_hits_none_above - rates.l2_hits_all_below), 0.0, 1.0);
+  return std::clamp((rates.l2_hits_none_above - bytes) / (rates.l2_hits_none_above - rates.l2_hits_all_below), 0.0,
+                    1.0);
 }
 
 Seconds gemm_roofline(const GemmShape& shape, const MachineRates& rates) {
   const double result_bytes = as_double(std::max<std::int64_t>(shape.element_bytes, 2));
   const double activations = as_double(shape.element_bytes) * as_double(shape.m) * as_double(shape.k) +
                              result_bytes * as_double(shape.m) * as_double(shape.n);
-  const double memory = weight_bytes(shape) / rates.memory.value() + move(activations, l2_share(activations, rates), rates);
+  const double memory =
+      weight_bytes(shape) / rates.memory.value() + move(activations, l2_share(activations, rates), rates);
   const double math = gemm_flops(shape) / rates.peak.value();
   return Seconds(std::sqrt(memory * memory + math * math));
 }
@@ -66,7 +68,8 @@ AttentionWork attention_work(const AttentionShape& shape) {
   const double kv_token = 2 * as_double(bytes_per_element(shape.kv_dtype)) * as_double(shape.kv_heads) * dim;
   const double row = 2 * as_double(bytes_per_element(shape.dtype)) * as_double(shape.heads) * dim;
   const double attended = query * older + query * (query + 1) / 2;
-  return {batch * older * kv_token, batch * query * (kv_token + row), 4 * dim * as_double(shape.heads) * batch * attended};
+  return {batch * older * kv_token, batch * query * (kv_token + row),
+          4 * dim * as_double(shape.heads) * batch * attended};
 }
 
 }  // namespace

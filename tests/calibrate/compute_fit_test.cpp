@@ -33,14 +33,16 @@ DeviceSpec device() {
 }
 
 sim::MachineRates rates() {
-  return sim::machine_rates(device(), {"", Bytes(35'000'000), Bytes(50'000'000), BytesPerSecond(5e12)}, FlopsPerSecond(1e15));
+  return sim::machine_rates(device(), {"", Bytes(35'000'000), Bytes(50'000'000), BytesPerSecond(5e12)},
+                            FlopsPerSecond(1e15));
 }
 
 constexpr double kFloor = 3e-6;
 
 // A slowdown that is smooth in log m and differs by shape: 20 % at one row, growing with m, falling with n.
 double gemm_truth(std::int64_t m, std::int64_t n, std::int64_t k) {
-  const double slowdown = std::exp(0.2 + 0.02 * std::log2(static_cast<double>(m)) - 0.015 * std::log2(static_cast<double>(n)));
+  const double slowdown =
+      std::exp(0.2 + 0.02 * std::log2(static_cast<double>(m)) - 0.015 * std::log2(static_cast<double>(n)));
   return (kFloor + sim::gemm_roofline({m, n, k, 2}, rates()).value()) * slowdown;
 }
 
@@ -64,13 +66,15 @@ TEST(GemmFit, FindsThePhysicsOnHeldOutShapes) {
   EXPECT_EQ(fit.held_out.seed, 1);
   // Shapes between those of the sweep.
   const sim::GemmCost cost(fit, rates(), 2);
-  for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{{3, 100, 5000}, {96, 3000, 7000}, {3000, 6000, 1500}, {700, 20000, 300}})
+  for (const auto& [m, n, k] : std::vector<std::array<std::int64_t, 3>>{
+           {3, 100, 5000}, {96, 3000, 7000}, {3000, 6000, 1500}, {700, 20000, 300}})
     EXPECT_NEAR(cost(m, n, k).time.value() / gemm_truth(m, n, k), 1, 0.03) << m << " x " << n << " x " << k;
 }
 
 TEST(GemmFit, IsTheSameFromTheSameSamples) {
   const std::vector<GemmSample> sweep = gemm_sweep();
-  EXPECT_EQ(fit_gemm(sweep, "test", rates(), {3, 7}).log_slowdown.values, fit_gemm(sweep, "test", rates(), {3, 7}).log_slowdown.values);
+  EXPECT_EQ(fit_gemm(sweep, "test", rates(), {3, 7}).log_slowdown.values,
+            fit_gemm(sweep, "test", rates(), {3, 7}).log_slowdown.values);
 }
 
 TEST(GemmFit, RejectsSweepsThatCannotBeFitted) {
@@ -84,13 +88,15 @@ TEST(GemmFit, RejectsSweepsThatCannotBeFitted) {
 // Decode with 4 us per item and 30 % over the roofline.
 std::vector<AttentionSample> decode_sweep() {
   std::vector<AttentionSample> samples;
-  for (const auto& [heads, kv_heads] : std::vector<std::array<std::int64_t, 2>>{{64, 8}, {32, 8}, {8, 1}, {8, 2}, {4, 1}})
+  for (const auto& [heads, kv_heads] :
+       std::vector<std::array<std::int64_t, 2>>{{64, 8}, {32, 8}, {8, 1}, {8, 2}, {4, 1}})
     for (std::int64_t batch = 1; batch <= 2048; batch *= 2)
       for (std::int64_t context = 2; batch * context <= 1 << 19; context *= 2) {
-        const sim::AttentionShape shape{batch, 1,          context,    heads, kv_heads, 128, DType::bf16,
-                                        DType::bf16, sim::Residency::repeated};
+        const sim::AttentionShape shape{
+            batch, 1, context, heads, kv_heads, 128, DType::bf16, DType::bf16, sim::Residency::repeated};
         const Seconds ideal = sim::attention_roofline(AttentionPhase::decode, shape, Seconds(4e-6), rates());
-        samples.push_back({"made-up", DType::bf16, batch, 1, context, heads, kv_heads, 128, (Seconds(1e-5) + ideal) * 1.3});
+        samples.push_back(
+            {"made-up", DType::bf16, batch, 1, context, heads, kv_heads, 128, (Seconds(1e-5) + ideal) * 1.3});
       }
   return samples;
 }
@@ -137,8 +143,8 @@ TEST(L2Fit, FindsTheBandwidthOfWorkingSetsThatFit) {
 }
 
 TEST(LatticeFit, GivesBackAPlaneAndBridgesGaps) {
-  // y = 1 + 2 x has no curvature, so smoothness costs nothing, and the knot at x = 2 that no sample reaches continues the
-  // line. Only the ridge (1e-4) pulls, by less than a tenth of a percent.
+  // y = 1 + 2 x has no curvature, so smoothness costs nothing, and the knot at x = 2 that no sample reaches continues
+  // the line. Only the ridge (1e-4) pulls, by less than a tenth of a percent.
   std::vector<LatticeSample> samples;
   for (const double x : {0.0, 0.25, 0.5, 0.75, 1.0, 3.0, 3.5, 4.0}) samples.push_back({{x, 0, 0}, 1 + 2 * x});
   const Lattice lattice = fit_lattice({{"x", {0, 1, 2, 3, 4}}}, samples, 0.1);

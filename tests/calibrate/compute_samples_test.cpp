@@ -33,12 +33,11 @@ std::string message_of(const std::function<void()>& read) {
 }
 
 constexpr const char* kGemm = "# source: a lab\nframework,dtype,m,n,k,latency_ms\n";
-constexpr const char* kAttention =
-    "framework,heads,kv_heads,head_dim,window,kv_dtype,batch,isl,step,latency_ms\n";
+constexpr const char* kAttention = "framework,heads,kv_heads,head_dim,window,kv_dtype,batch,isl,step,latency_ms\n";
 
 TEST(ComputeSamples, ReadsGemmRowsAndLeavesOutBlockScaledOnes) {
-  const auto read = read_gemm_samples(file_of(
-      "gemm.csv", std::string(kGemm) + "a,bfloat16,1,2,3,0.5\na,fp8_block,1,2,3,0.5\nb,fp8,4,5,6,1e-3\n"));
+  const auto read = read_gemm_samples(
+      file_of("gemm.csv", std::string(kGemm) + "a,bfloat16,1,2,3,0.5\na,fp8_block,1,2,3,0.5\nb,fp8,4,5,6,1e-3\n"));
   ASSERT_EQ(read.samples.size(), 2U);
   EXPECT_EQ(read.left_out, 1);
   EXPECT_EQ(read.samples[0].framework, "a");
@@ -50,15 +49,17 @@ TEST(ComputeSamples, ReadsGemmRowsAndLeavesOutBlockScaledOnes) {
 
 TEST(ComputeSamples, AContextCountsTheNewTokens) {
   // isl 1 on step 1023 cached ones: 1024.
-  const auto decode = read_decode_samples(file_of("decode.csv", std::string(kAttention) + "a,8,2,128,0,fp8,16,1,1023,0.1\n"));
+  const auto decode =
+      read_decode_samples(file_of("decode.csv", std::string(kAttention) + "a,8,2,128,0,fp8,16,1,1023,0.1\n"));
   ASSERT_EQ(decode.samples.size(), 1U);
   EXPECT_EQ(decode.samples[0].context, 1024);
   EXPECT_EQ(decode.samples[0].query, 1);
   EXPECT_EQ(decode.samples[0].kv_dtype, DType::fp8);
   // A sliding window and a cached prefix are left out of prefill.
   const auto prefill = read_prefill_samples(file_of(
-      "prefill.csv", std::string(kAttention) +
-                         "a,8,2,128,0,bfloat16,2,64,0,0.1\na,8,2,128,512,bfloat16,2,64,0,0.1\na,8,2,128,0,bfloat16,2,64,9,0.1\n"));
+      "prefill.csv",
+      std::string(kAttention) +
+          "a,8,2,128,0,bfloat16,2,64,0,0.1\na,8,2,128,512,bfloat16,2,64,0,0.1\na,8,2,128,0,bfloat16,2,64,9,0.1\n"));
   ASSERT_EQ(prefill.samples.size(), 1U);
   EXPECT_EQ(prefill.left_out, 2);
   EXPECT_EQ(prefill.samples[0].context, 64);
@@ -91,14 +92,15 @@ TEST_P(GemmImportRejects, NamesFileAndLine) {
               AllOf(HasSubstr("bad_gemm.csv:4"), HasSubstr(GetParam().found)));
 }
 
-INSTANTIATE_TEST_SUITE_P(Lines, GemmImportRejects,
-                         ::testing::Values(BadLine{"a,bfloat17,1,2,3,0.5", "bfloat17"}, BadLine{"a,bfloat16,0,2,3,0.5", "m"},
-                                           BadLine{"a,bfloat16,-1,2,3,0.5", "-1"}, BadLine{"a,bfloat16,1,2.5,3,0.5", "2.5"},
-                                           BadLine{"a,bfloat16,1,2,1000000000000,0.5", "1000000000000"},
-                                           BadLine{"a,bfloat16,1,2,3,nan", "nan"}, BadLine{"a,bfloat16,1,2,3,inf", "inf"},
-                                           BadLine{"a,bfloat16,1,2,3,0", "latency_ms"}, BadLine{"a,bfloat16,1,2,3,-0.5", "-0.5"},
-                                           BadLine{"a,bfloat16,1,2,3,", "latency_ms"}, BadLine{"a,bfloat16,1,2,3,0.5ms", "0.5ms"},
-                                           BadLine{"a,bfloat16,1,2", "4 fields"}, BadLine{"a,bfloat16,1,2,3,0.5,7", "7 fields"}));
+INSTANTIATE_TEST_SUITE_P(
+    Lines, GemmImportRejects,
+    ::testing::Values(BadLine{"a,bfloat17,1,2,3,0.5", "bfloat17"}, BadLine{"a,bfloat16,0,2,3,0.5", "m"},
+                      BadLine{"a,bfloat16,-1,2,3,0.5", "-1"}, BadLine{"a,bfloat16,1,2.5,3,0.5", "2.5"},
+                      BadLine{"a,bfloat16,1,2,1000000000000,0.5", "1000000000000"},
+                      BadLine{"a,bfloat16,1,2,3,nan", "nan"}, BadLine{"a,bfloat16,1,2,3,inf", "inf"},
+                      BadLine{"a,bfloat16,1,2,3,0", "latency_ms"}, BadLine{"a,bfloat16,1,2,3,-0.5", "-0.5"},
+                      BadLine{"a,bfloat16,1,2,3,", "latency_ms"}, BadLine{"a,bfloat16,1,2,3,0.5ms", "0.5ms"},
+                      BadLine{"a,bfloat16,1,2", "4 fields"}, BadLine{"a,bfloat16,1,2,3,0.5,7", "7 fields"}));
 
 TEST(ComputeSamples, RejectsDamagedAttentionAndMoeTables) {
   EXPECT_THAT(message_of([&] {

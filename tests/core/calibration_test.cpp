@@ -48,7 +48,8 @@ TEST(Calibration, ShippedFitsKeepTheirPromiseOnHeldOutGroups) {
   }
   EXPECT_EQ(gemms, 3);
   EXPECT_EQ(shipped.compute.attention_decode.size(), 6U);
-  for (const AttentionFit& fit : shipped.compute.attention_decode) EXPECT_LE(fit.held_out.median, 0.06) << fit.framework;
+  for (const AttentionFit& fit : shipped.compute.attention_decode)
+    EXPECT_LE(fit.held_out.median, 0.06) << fit.framework;
 }
 
 struct BadLeaf {
@@ -66,12 +67,9 @@ TEST_P(CalibrationRejects, NamesThePlaceAndWhatWouldBeRight) {
 INSTANTIATE_TEST_SUITE_P(
     Leaves, CalibrationRejects,
     ::testing::Values(
-        BadLeaf{"kind=topology", "#/kind", "calibration"},
-        BadLeaf{"schema_version=999", "#/schema_version", "newer"},
-        BadLeaf{"surprise=1", "#/surprise", ""},
-        BadLeaf{"device.peak_bf16=989", "#/device/peak_bf16", ""},
-        BadLeaf{"sources=[]", "#/sources", ""},
-        BadLeaf{"sources.1.id=aiconfigurator-gemm", "#/sources/1", "own id"},
+        BadLeaf{"kind=topology", "#/kind", "calibration"}, BadLeaf{"schema_version=999", "#/schema_version", "newer"},
+        BadLeaf{"surprise=1", "#/surprise", ""}, BadLeaf{"device.peak_bf16=989", "#/device/peak_bf16", ""},
+        BadLeaf{"sources=[]", "#/sources", ""}, BadLeaf{"sources.1.id=aiconfigurator-gemm", "#/sources/1", "own id"},
         BadLeaf{"compute.memory.source=nobody", "#/compute/memory/source", "sources"},
         BadLeaf{"compute.gemm.0.source=nobody", "#/compute/gemm/0/source", "sources"},
         BadLeaf{"compute.default_framework=unheard", "#/compute/default_framework", "bf16"},
@@ -83,9 +81,11 @@ INSTANTIATE_TEST_SUITE_P(
         BadLeaf{"compute.gemm.0.log_slowdown.values=[1,2,3]", "#/compute/gemm/0/log_slowdown/values", "768"},
         BadLeaf{"compute.gemm.0.log_slowdown.values.5=NaN", "#/compute/gemm/0/log_slowdown/values/5", "number"},
         BadLeaf{"compute.gemm.0.log_slowdown.values.5=1e300", "#/compute/gemm/0/log_slowdown/values/5", "12"},
-        BadLeaf{"compute.gemm.0.log_slowdown.axes.0.knots.3=0", "#/compute/gemm/0/log_slowdown/axes/0/knots", "increase"},
+        BadLeaf{"compute.gemm.0.log_slowdown.axes.0.knots.3=0", "#/compute/gemm/0/log_slowdown/axes/0/knots",
+                "increase"},
         BadLeaf{"compute.gemm.0.log_slowdown.axes.0.knots=[1]", "#/compute/gemm/0/log_slowdown/axes/0/knots", ""},
-        BadLeaf{"compute.gemm.0.log_slowdown.axes.0.name=log2_k", "#/compute/gemm/0/log_slowdown/axes/0/name", "log2_m"},
+        BadLeaf{"compute.gemm.0.log_slowdown.axes.0.name=log2_k", "#/compute/gemm/0/log_slowdown/axes/0/name",
+                "log2_m"},
         BadLeaf{"compute.gemm.0.log_slowdown.axes=[]", "#/compute/gemm/0/log_slowdown/axes", ""},
         BadLeaf{"compute.gemm.0.held_out.median=-0.1", "#/compute/gemm/0/held_out/median", ""},
         BadLeaf{"compute.attention_decode.0.group_max=1", "#/compute/attention_decode/0/group_max", "4"},

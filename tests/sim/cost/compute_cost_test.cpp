@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/error.hpp"
-#include "invented_compute.hpp"
+#include "tests/sim/cost/invented_compute.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -46,7 +46,8 @@ TEST(ComputeCost, NothingBeatsTheLowerBound) {
 
 TEST(ComputeCost, RowsArePaddedWhereMoreRowsRunFaster) {
   // The sweep is twice slower at 64 rows than at 4096 and at 1; at 4096 rows of this small GEMM the roofline
-  // (activations 4096 x 8 x 2 x 2 B = 0.13 MB in L2: 0.033 us) is next to nothing. So 64 rows cost as 4096: about 1.03 us.
+  // (activations 4096 x 8 x 2 x 2 B = 0.13 MB in L2: 0.033 us) is next to nothing. So 64 rows cost as 4096: about 1.03
+  // us.
   ComputeCalibration calibration = invented_calibration();
   std::vector<double>& values = calibration.gemm[0].log_slowdown.values;
   for (std::size_t i = 4; i < 8; ++i) values[i] = std::log(2.0);

@@ -34,7 +34,8 @@ inline ComputeCalibration invented_calibration() {
   GemmFit gemm;
   gemm.framework = "plain";
   gemm.floor = Seconds(1e-6);
-  gemm.log_slowdown = {{{"log2_m", {0, 6, 12}}, {"log2_n", {0, 12}}, {"log2_k", {0, 12}}}, std::vector<double>(12, 0.0)};
+  gemm.log_slowdown = {{{"log2_m", {0, 6, 12}}, {"log2_n", {0, 12}}, {"log2_k", {0, 12}}},
+                       std::vector<double>(12, 0.0)};
   gemm.corner_sum_max = 23;
   calibration.gemm = {gemm};
   AttentionFit attention;

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "invented_compute.hpp"
+#include "tests/sim/cost/invented_compute.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -28,7 +28,8 @@ TEST(GemmRoofline, WritesResultsOfFp8InTwoBytes) {
 }
 
 TEST(GemmRoofline, IsFiniteForAbsurdShapes) {
-  const Seconds time = gemm_roofline({std::int64_t{1} << 62, std::int64_t{1} << 62, std::int64_t{1} << 62, 2}, rates(1e15));
+  const Seconds time =
+      gemm_roofline({std::int64_t{1} << 62, std::int64_t{1} << 62, std::int64_t{1} << 62, 2}, rates(1e15));
   EXPECT_TRUE(std::isfinite(time.value()));
   EXPECT_GT(time.value(), 1e30);
 }
@@ -47,9 +48,12 @@ AttentionShape one_megabyte(Residency kv) { return {1, 1, 1001, 1, 1, 250, DType
 TEST(AttentionRoofline, ColdCacheComesFromMemoryAndRepeatedFromL2) {
   // Cold: 1 MB at 1 TB/s is 1 us. Repeated: at 4 TB/s 0.25 us. The fresh 2 kB, and the 0.2 % over the limit of L2, are
   // worth less than 1 %.
-  EXPECT_NEAR(attention_roofline(AttentionPhase::decode, one_megabyte(Residency::cold), Seconds(0), rates(1e30)).value(), 1e-6, 1e-8);
-  EXPECT_NEAR(attention_roofline(AttentionPhase::decode, one_megabyte(Residency::repeated), Seconds(0), rates(1e30)).value(),
-              0.25e-6, 0.01e-6);
+  EXPECT_NEAR(
+      attention_roofline(AttentionPhase::decode, one_megabyte(Residency::cold), Seconds(0), rates(1e30)).value(), 1e-6,
+      1e-8);
+  EXPECT_NEAR(
+      attention_roofline(AttentionPhase::decode, one_megabyte(Residency::repeated), Seconds(0), rates(1e30)).value(),
+      0.25e-6, 0.01e-6);
 }
 
 TEST(AttentionRoofline, Fp8CacheIsHalfTheTraffic) {

@@ -35,7 +35,8 @@ TEST_P(ShippedCalibration, NothingIsFasterThanTheDatasheet) {
   for (std::int64_t m = 1; m <= 1 << 20; m *= 3)
     for (std::int64_t n = 1; n <= 1 << 20; n *= 7)
       for (std::int64_t k = 1; k <= 1 << 20; k *= 5)
-        EXPECT_GE(cost_.gemm(DType::bf16, m, n, k).time, gemm_lower_bound({m, n, k, 2}, rates_)) << m << " " << n << " " << k;
+        EXPECT_GE(cost_.gemm(DType::bf16, m, n, k).time, gemm_lower_bound({m, n, k, 2}, rates_))
+            << m << " " << n << " " << k;
   for (std::int64_t batch = 1; batch <= 4096; batch *= 4)
     for (std::int64_t context = 1; context <= 1 << 20; context *= 8) {
       const AttentionShape shape{batch, 1, context, 8, 2, 128};
