@@ -186,13 +186,17 @@ void FlowNetwork::advance(double time) {
 void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   const double time = next_completion();
   FORETOKEN_CHECK(std::isfinite(time), "nothing can complete");
-  const double elapsed = time - now_;
+  // Not time - now_: that may round to nothing, and the one that is due has to end.
+  double wait = kInfinity;
+  for (const std::int32_t slot : active_) {
+    if (rate_[at(slot)] > 0) wait = std::min(wait, progress_[at(slot)].remaining / rate_[at(slot)]);
+  }
   now_ = time;
   reached_.clear();
   std::size_t kept = 0;
   for (const std::int32_t slot : active_) {
     Progress& progress = progress_[at(slot)];
-    const double moved = rate_[at(slot)] * elapsed;
+    const double moved = rate_[at(slot)] * wait;
     const double left = progress.remaining - moved;
     if (left > kTogether * moved + kNothingLeft * progress.demand) {
       progress.remaining = left;
