@@ -21,17 +21,17 @@
 namespace foretoken::plan {
 
 enum class OpKind : std::uint8_t {
-  input,           // the step's hidden states become available: drawn from the seed, no cost
-  norm,            // RMS norm; with a second input, residual add and norm in one pass
-  gemm,            // dense matrix product
-  rope_kv,         // rotary embedding of q and k, append of k and v to the KV cache
-  attention,       // decode attention over the KV cache
-  route,           // router GEMM, softmax and top-k
-  permute,         // copies token rows into expert or destination order
-  grouped_gemm,    // one matrix product per local expert
-  activation,      // SiLU, or SiLU times gate
-  unpermute,       // back to token order, weighted sum over a token's experts
-  add,             // residual add
+  input,         // the step's hidden states become available: drawn from the seed, no cost
+  norm,          // RMS norm; with a second input, residual add and norm in one pass
+  gemm,          // dense matrix product
+  rope_kv,       // rotary embedding of q and k, append of k and v to the KV cache
+  attention,     // decode attention over the KV cache
+  route,         // router GEMM, softmax and top-k
+  permute,       // copies token rows into expert or destination order
+  grouped_gemm,  // one matrix product per local expert
+  activation,    // SiLU, or SiLU times gate
+  unpermute,     // back to token order, weighted sum over a token's experts
+  add,           // residual add
   all_reduce,
   reduce_scatter,  // of token rows: each rank keeps its slice of the tokens
   all_gather,      // of token rows
@@ -39,7 +39,7 @@ enum class OpKind : std::uint8_t {
   combine,         // expert outputs back to the ranks of their tokens
   send,
   recv,
-  step_end,        // the tokens of a micro-batch are out
+  step_end,  // the tokens of a micro-batch are out
 };
 
 constexpr std::array<std::pair<OpKind, std::string_view>, 19> kOpKindNames{{{OpKind::input, "input"},
@@ -180,13 +180,14 @@ constexpr std::array<std::pair<RowOrder, std::string_view>, 5> kRowOrderNames{{{
 
 constexpr std::string_view name_of(RowOrder order) { return kRowOrderNames[static_cast<std::size_t>(order)].second; }
 
-/// input, norm, add, activation, rope_kv, permute, unpermute, step_end: row-wise work. rows x cols elements in the widest operand.
+/// input, norm, add, activation, rope_kv, permute, unpermute, step_end: row-wise work. rows x cols elements in the
+/// widest operand.
 struct RowwiseOp {
   Extent rows;
   std::int64_t cols = 0;
-  bool residual = false;      // norm: adds the second input first and writes the sum too
-  bool gated = false;         // activation: cols gate columns and cols up columns in, cols out
-  std::int64_t out_rows = 0;  // unpermute: rows written, each the weighted sum of some of `rows`; otherwise 0
+  bool residual = false;            // norm: adds the second input first and writes the sum too
+  bool gated = false;               // activation: cols gate columns and cols up columns in, cols out
+  std::int64_t out_rows = 0;        // unpermute: rows written, each the weighted sum of some of `rows`; otherwise 0
   RowOrder order = RowOrder::none;  // permute
 };
 
@@ -233,8 +234,8 @@ struct CollectiveOpDetail {
 /// dispatch and combine. A rank may be source, host, or both.
 struct ExchangeOp {
   CommunicationId communication;
-  bool source = false;  // holds tokens of this chunk
-  bool host = false;    // holds experts of this layer
+  bool source = false;           // holds tokens of this chunk
+  bool host = false;             // holds experts of this layer
   std::int64_t source_rows = 0;  // tokens x top_k of this rank in this chunk; 0 if not a source
   std::int64_t cols = 0;
 };
@@ -292,9 +293,9 @@ struct GroupFamily {
 
 /// One communication, shared by all roles that take part in it: ops that meet name the same one.
 struct Communication {
-  std::string name;  // "l0.m1.attention_all_reduce"
-  OpKind kind = OpKind::all_reduce;  // send and recv share a communication of kind send
-  GroupId group;                     // transfers: invalid
+  std::string name;                                           // "l0.m1.attention_all_reduce"
+  OpKind kind = OpKind::all_reduce;                           // send and recv share a communication of kind send
+  GroupId group;                                              // transfers: invalid
   CollectiveAlgorithm algorithm = CollectiveAlgorithm::ring;  // dispatch and combine: direct
   DType dtype = DType::fp16;
   std::int16_t layer = -1;

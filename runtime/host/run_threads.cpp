@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <deque>
+#include <exception>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "core/error.hpp"
+#include "runtime/host/thread_communicator.hpp"
+#include "runtime/machine_identity.hpp"
+#include "runtime/rank_run.hpp"
+#include "runtime/run.hpp"
+
+namespace foretoken::runtime {
+namespace {
+
+// What one thread owns. It lives until all threads are done, since others may copy from its buffers until then.
+struct RankThread {
+  RankProgress progress{kNoProgress};
+  std::unique_ptr<host::ThreadCommunicator> communicator;
+  std::unique_ptr<RankRun> run;
+  RankRecord record;
+};
+
+// The message that all get: what this rank knows, and who is behind.
+Error told(const plan::Plan& plan, const RankThread& rank, const std::deque<RankThread>& all, const Error& error) {
+  if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::infeasible) return error;
+  std::string text = fmt::format("on {}: {}", this_machine().host, error.what());
+  if (error.code() != ErrorCode::rank_failed)
+    return Error(ErrorCode::rank_failed, text + (rank.run ? " (" + rank.run->where() + ")" : " (while it was set up)"));
+  std::vector<std::uint64_t> progress;
+  for (const RankThread& other : all) progress.push_back(other.progress.load(std::memory_order_relaxed));
+  if (const std::string behind = furthest_behind(plan, progress); !behind.empty()) text += "; " + behind;
+  return Error(ErrorCode::rank_failed, text);
+}
+
+}  // namespace
+
+RunResult run_threads(const plan::Plan& plan, const RunOptions& options) {
+  host::check_host_can_run(plan);
+  host::use_one_blas_thread();
+  const auto ranks = static_cast<std::size_t>(plan.program.ranks);
+  host::ThreadHub hub(plan.program.ranks);
+  std::deque<RankThread> states(ranks);
+  const auto body = [&](std::size_t r) {
+    RankThread& state = states[r];
+    try {
+      state.run = std::make_unique<RankRun>(plan, RankId(r), *state.communicator, options, state.progress);
+      state.record = state.run->run();
+    } catch (const Error& error) {
+      if (!hub.failed()) hub.fail(RankId(r), told(plan, state, states, error));
+    } catch (const std::exception& error) {
+      if (!hub.failed()) hub.fail(RankId(r), told(plan, state, states, Error(ErrorCode::internal, error.what())));
+    }
+  };
+  const bool spin = ranks <= std::thread::hardware_concurrency();
+  for (std::size_t r = 0; r < ranks; ++r)
+    states[r].communicator = std::make_unique<host::ThreadCommunicator>(hub, RankId(r), spin);
+  {
+    std::vector<std::jthread> threads;
+    threads.reserve(ranks);
+    for (std::size_t r = 0; r < ranks; ++r) threads.emplace_back(body, r);
+  }
+  if (hub.failed()) throw hub.failure();
+  std::vector<RankRecord> records;
+  records.reserve(ranks);
+  for (RankThread& state : states) records.push_back(std::move(state.record));
+  return put_together(plan, "threads", std::move(records));
+}
+
+}  // namespace foretoken::runtime

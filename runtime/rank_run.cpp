@@ -1,0 +1,193 @@
+#include "runtime/rank_run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "core/error.hpp"
+#include "plan/program/text.hpp"
+#include "runtime/machine_identity.hpp"
+
+namespace foretoken::runtime {
+namespace {
+
+std::int64_t steps_of(const plan::Plan& plan) {
+  return plan.scenario.measure.warmup_steps + plan.scenario.measure.steps;
+}
+
+ExecutorOptions executor_options(const RunOptions& options, RankId rank, RankProgress& progress) {
+  ExecutorOptions result;
+  result.step_deadline = options.step_deadline;
+  result.progress = &progress;
+  if (options.before_op)
+    result.before_op = [rank, hook = options.before_op](std::int64_t step, const plan::Op& op) {
+      hook(rank, step, op);
+    };
+  return result;
+}
+
+// Trace without events; its roles describe the ops.
+Trace empty_trace(const plan::Plan& plan) {
+  Trace trace;
+  trace.clock = "wall";
+  trace.ranks = plan.program.ranks;
+  trace.warmup_steps = plan.scenario.measure.warmup_steps;
+  trace.steps = plan.scenario.measure.steps;
+  trace.role_of_rank = plan.program.role_of_rank;
+  for (const plan::Role& role : plan.program.roles) {
+    auto& ops = trace.roles.emplace_back();
+    for (const plan::Op& op : role.ops)
+      ops.push_back({op.name, std::string(name_of(op.kind)), name_of(op.stream), is_communication(op.kind), op.layer,
+                     op.micro_batch});
+  }
+  return trace;
+}
+
+// A micro-batch of a replica is out when the last of its ranks has it: all hold it, or a slice of it.
+void add_outputs(const plan::Plan& plan, const std::vector<RankRecord>& records,
+                 std::vector<std::int64_t> RankRecord::*ends, Trace& trace) {
+  const std::int64_t batches = plan.scenario.deployment.micro_batches;
+  std::map<std::pair<std::int64_t, std::int64_t>, TokenOutput> outputs;  // by step, batch
+  for (std::size_t r = 0; r < records.size(); ++r) {
+    const RankId rank(r);
+    const plan::Role& role = plan.program.role_of(rank);
+    const std::int64_t replica = plan.placement.replica_of(rank);
+    for (std::size_t o = 0; o < role.ops.size(); ++o) {
+      const plan::Op& op = role.ops[o];
+      if (op.kind != plan::OpKind::step_end) continue;
+      const std::int64_t sequences = plan.placement.sequences(replica, op.micro_batch).size();
+      if (sequences == 0) continue;
+      for (std::int64_t step = 0; step < steps_of(plan); ++step) {
+        const SimTime time((records[r].*ends)[static_cast<std::size_t>(step) * role.ops.size() + o]);
+        TokenOutput& output = outputs[{step, replica * batches + op.micro_batch}];
+        output.step = step;
+        output.batch = replica * batches + op.micro_batch;
+        output.sequences = sequences;
+        output.time = std::max(output.time, time);
+      }
+    }
+  }
+  for (const auto& entry : outputs) trace.outputs.push_back(entry.second);
+}
+
+// Events in the order of rank, step, op, as the simulator has them.
+void add_events(const plan::Plan& plan, const std::vector<RankRecord>& records, RunResult& result) {
+  Trace& trace = *result.trace;
+  const std::int64_t warmup = plan.scenario.measure.warmup_steps;
+  const std::int64_t steps = steps_of(plan);
+  for (std::size_t r = 0; r < records.size(); ++r) {
+    const RankEvents& events = records[r].events;
+    const auto ops = static_cast<std::int32_t>(plan.program.role_of(RankId(r)).ops.size());
+    std::int64_t counted_cpu = 0;
+    for (std::int32_t step = 0; step < steps; ++step) {
+      for (std::int32_t op = 0; op < ops; ++op) {
+        const std::size_t i =
+            static_cast<std::size_t>(step) * static_cast<std::size_t>(ops) + static_cast<std::size_t>(op);
+        trace.rank.push_back(static_cast<std::int32_t>(r));
+        trace.step.push_back(step);
+        trace.op.push_back(op);
+        trace.posted.emplace_back(events.posted[i]);
+        trace.begun.emplace_back(events.begun[i]);
+        trace.ended.emplace_back(events.ended[i]);
+        trace.provenance.push_back(Provenance::measured);
+        result.cpu.push_back(to_seconds(SimTime(events.cpu[i])));
+        if (step >= warmup) counted_cpu += events.cpu[i];
+      }
+    }
+    result.cpu_per_step.push_back(to_seconds(SimTime(counted_cpu)) / static_cast<double>(plan.scenario.measure.steps));
+  }
+}
+
+std::string hash_of_activations(const std::vector<Activations>& all) {
+  std::string bytes;
+  for (const Activations& one : all)
+    bytes.append(reinterpret_cast<const char*>(one.hidden.data()), one.hidden.size() * sizeof(float));
+  return plan::hash_of(bytes);
+}
+
+}  // namespace
+
+RankRun::RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator, const RunOptions& options,
+                 RankProgress& progress)
+    : plan_(plan),
+      rank_(rank),
+      communicator_(communicator),
+      options_(options),
+      tables_(plan, rank),
+      compute_(plan, rank, tables_),
+      executor_(plan, rank, tables_, compute_, communicator, executor_options(options, rank, progress)) {}
+
+RankRecord RankRun::run() {
+  RankRecord record;
+  record.machine = this_machine();
+  const std::int64_t steps = steps_of(plan_);
+  communicator_.meet(options_.setup_deadline);
+  executor_.run(steps, record.ends, nullptr);
+  record.activations = activations();
+  if (options_.instrumented) {
+    communicator_.meet(options_.setup_deadline);
+    executor_.run(steps, record.instrumented_ends, &record.events);
+  }
+  communicator_.meet(options_.setup_deadline);
+  return record;
+}
+
+std::vector<Activations> RankRun::activations() const {
+  std::vector<Activations> all;
+  const std::int64_t replica = plan_.placement.replica_of(rank_);
+  for (const plan::Op& op : plan_.program.role_of(rank_).ops) {
+    if (op.kind != plan::OpKind::step_end) continue;
+    Activations one;
+    one.rank = rank_;
+    one.micro_batch = op.micro_batch;
+    one.sequences = plan_.scenario.deployment.exchange == plan::ExpertExchange::dispatch
+                        ? plan_.placement.slice(replica, op.micro_batch, plan_.placement.tp_index_of(rank_))
+                        : plan_.placement.sequences(replica, op.micro_batch);
+    const host::Buffer& hidden = compute_.buffer(op.inputs.front());
+    one.hidden.assign(hidden.data(), hidden.data() + hidden.count());
+    all.push_back(std::move(one));
+  }
+  return all;
+}
+
+RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records) {
+  FORETOKEN_CHECK(static_cast<std::int64_t>(records.size()) == plan.program.ranks, "a record per rank");
+  RunResult result;
+  result.plan_hash = plan.plan_hash;
+  result.communicator = communicator;
+  result.headline = empty_trace(plan);
+  add_outputs(plan, records, &RankRecord::ends, result.headline);
+  result.metrics = compute_metrics(result.headline);
+  if (!records.front().instrumented_ends.empty()) {
+    result.trace = empty_trace(plan);
+    add_outputs(plan, records, &RankRecord::instrumented_ends, *result.trace);
+    add_events(plan, records, result);
+    result.overhead = ratio(compute_metrics(*result.trace).step.mean, result.metrics.step.mean) - 1;
+  }
+  for (RankRecord& record : records) {
+    for (Activations& one : record.activations) result.activations.push_back(std::move(one));
+    const auto known = std::find(result.machines.begin(), result.machines.end(), record.machine);
+    result.machine_of_rank.push_back(static_cast<std::int32_t>(known - result.machines.begin()));
+    if (known == result.machines.end()) result.machines.push_back(record.machine);
+  }
+  result.activations_hash = hash_of_activations(result.activations);
+  return result;
+}
+
+std::string told_by(const plan::Plan& plan, RankId rank, std::uint64_t progress) {
+  const auto& ops = plan.program.role_of(rank).ops;
+  const std::uint64_t op = progress & 0xFFFFFFFFU;
+  if (progress == kNoProgress || op >= ops.size()) return "before its first op";
+  return fmt::format("in step {} at {}", progress >> 32U, ops[op].name);
+}
+
+std::string furthest_behind(const plan::Plan& plan, std::span<const std::uint64_t> progress) {
+  const auto first = std::min_element(progress.begin(), progress.end());
+  if (first == progress.end() || *first == kNoProgress) return "";
+  const RankId rank(static_cast<std::size_t>(first - progress.begin()));
+  return fmt::format("rank {} is furthest behind, {}", rank.value(), told_by(plan, rank, *first));
+}
+
+}  // namespace foretoken::runtime

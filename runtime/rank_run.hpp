@@ -1,0 +1,61 @@
+// One rank's share of a live run, whatever carries its messages; and the shares put together.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/executor.hpp"
+#include "runtime/host/host_compute.hpp"
+#include "runtime/row_tables.hpp"
+#include "runtime/run.hpp"
+
+namespace foretoken::runtime {
+
+/// What one rank has to tell.
+struct RankRecord {
+  std::vector<std::int64_t> ends;               // headline: see Executor::run
+  std::vector<std::int64_t> instrumented_ends;  // empty if there was no such run
+  RankEvents events;
+  std::vector<Activations> activations;
+  MachineIdentity machine;
+};
+
+/// Holds a rank's tensors and schedules. They must outlive all ranks' runs: others copy from them.
+class RankRun {
+ public:
+  /// Draws the weights. Call it on the thread that calls run(). Keeps references to plan, communicator and options.
+  RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator, const RunOptions& options,
+          RankProgress& progress);
+
+  /// Headline, then the instrumented run. @throws Error as Executor::run and Communicator::meet do
+  RankRecord run();
+  /// See Executor::where.
+  [[nodiscard]] std::string where() const { return executor_.where(); }
+
+ private:
+  [[nodiscard]] std::vector<Activations> activations() const;
+
+  const plan::Plan& plan_;
+  RankId rank_;
+  Communicator& communicator_;
+  const RunOptions& options_;
+  RowTables tables_;
+  host::HostCompute compute_;
+  Executor executor_;
+};
+
+/// @param records one per rank
+RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records);
+
+/// "in step 3 at l0.m1.qkv", from what the rank itself last wrote.
+std::string told_by(const plan::Plan& plan, RankId rank, std::uint64_t progress);
+/// The rank that is furthest behind among those given, as text; empty ones (-1) are left out.
+/// @param progress [rank] as RankProgress holds it
+std::string furthest_behind(const plan::Plan& plan, std::span<const std::uint64_t> progress);
+
+/// A rank has written nothing yet.
+inline constexpr std::uint64_t kNoProgress = ~std::uint64_t{0};
+
+}  // namespace foretoken::runtime

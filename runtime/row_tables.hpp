@@ -1,0 +1,49 @@
+// Planned dispatch: which token rows a rank selects, sends, receives and sorts, for every routed step, known before the
+// first one runs. The row orders are those of plan::RowOrder.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include "plan/plan.hpp"
+
+namespace foretoken::runtime {
+
+/// The rows that one chunk of sources (or all of them) has for the experts of this rank.
+struct HostedRows {
+  std::vector<std::int64_t> rows_of_expert;  // in the order of Placement::experts_on
+  std::vector<std::int64_t> rows_from;       // dispatch: [index within the expert group]
+  std::vector<std::int32_t> sorted;          // dispatch: the row of arrival that becomes each sorted row
+  std::int64_t rows = 0;
+};
+
+/// One routed step, layer and micro-batch of one rank.
+struct RoutedRowTable {
+  std::int64_t tokens = 0;             // whose routes this rank computes: its own, or all of its group
+  std::vector<std::int32_t> experts;   // [token][choice]
+  std::vector<std::int32_t> selected;  // the token of each row that `select` or `pack` copies
+  std::vector<std::int32_t> row_of;    // [token][choice] -> its row among those, or -1
+  std::vector<std::int64_t> rows_to;   // dispatch: [index within the expert group]
+  std::vector<HostedRows> hosted;      // [chunk], or one for all sources
+};
+
+class RowTables {
+ public:
+  RowTables(const plan::Plan& plan, RankId rank);
+
+  [[nodiscard]] const RoutedRowTable& at(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch) const;
+  [[nodiscard]] const HostedRows& hosted(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch,
+                                         std::int64_t chunk) const;
+  /// Rows of an extent in a routed step.
+  [[nodiscard]] std::int64_t rows(const plan::Extent& extent, std::int64_t routed_step) const;
+  /// The most that an extent has in any routed step.
+  [[nodiscard]] std::int64_t rows_max(const plan::Extent& extent) const;
+
+ private:
+  std::int64_t routed_steps_;
+  std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, RoutedRowTable> tables_;
+};
+
+}  // namespace foretoken::runtime

@@ -1,0 +1,114 @@
+// Live runs of a Plan on this machine: warm-up, counted steps, metrics. The entry to runtime.
+//
+//   RunResult result = run_threads(plan, {});                    // ranks are threads of this process
+//   MpiProcess mpi; if (auto result = run_mpi(mpi, plan, {})) …  // one rank per process, under mpirun
+//
+// Two runs are made: the headline, which records the ends of steps alone, and then an instrumented one with every op's
+// times. Both have scenario.measure's warm-up and counted steps. Times are wall time of each rank's own clock since all
+// were ready, so that ranks on different hosts need no common clock; a step's time is the maximum over ranks.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "core/metrics.hpp"
+#include "core/trace.hpp"
+#include "plan/plan.hpp"
+
+namespace foretoken::runtime {
+
+namespace host {
+class MpiWatch;
+}
+
+struct RunOptions {
+  std::chrono::milliseconds step_deadline{30'000};    // nothing moves for so long: a rank has failed
+  std::chrono::milliseconds setup_deadline{600'000};  // weights are drawn and buffers touched
+  bool instrumented = true;                           // make the second run
+  std::string build;                                  // version and commit; MPI ranks must have the same
+  /// For tests: called before every op of every rank, on the rank's thread; may throw, sleep or kill.
+  std::function<void(RankId rank, std::int64_t step, const plan::Op& op)> before_op;
+};
+
+/// The machine that a rank ran on.
+struct MachineIdentity {
+  std::string host;
+  std::string cpu;  // "AMD EPYC 7B13"
+  std::int64_t cores = 0;
+  std::string kernel;  // "Linux 6.1.0-18-amd64"
+  std::string blas;    // with the kernels it chose
+  std::string mpi;     // "" in threads
+  bool operator==(const MachineIdentity&) const = default;
+};
+
+/// Hidden states of one micro-batch as the last stage's ranks had them at the end of the last counted step.
+struct Activations {
+  RankId rank;
+  std::int64_t micro_batch = 0;
+  plan::Range sequences;      // global
+  std::vector<float> hidden;  // [sequence, column]
+};
+
+struct RunResult {
+  std::string plan_hash;
+  std::string communicator;               // "threads", "mpi"
+  Metrics metrics;                        // of the headline run; clock: wall
+  Trace headline;                         // outputs only, no events
+  std::optional<Trace> trace;             // of the instrumented run: all ops; clock: wall
+  std::optional<double> overhead;         // mean step time, instrumented / headline - 1
+  std::vector<Seconds> cpu;               // [event of trace] CPU time of the rank's thread, waits left out
+  std::vector<Seconds> cpu_per_step;      // [rank] mean of the counted steps, from the instrumented run
+  std::vector<Activations> activations;   // ascending by rank, micro-batch
+  std::string activations_hash;           // of their bits: equal for equal plans, whoever carries the messages
+  std::vector<MachineIdentity> machines;  // distinct ones
+  std::vector<std::int32_t> machine_of_rank;
+};
+
+/// Runs the plan with one thread per rank.
+/// @throws Error{invalid_input} if the host cannot run it (dtype, nvls): the message says what to --set
+/// @throws Error{rank_failed} if a rank fails or nothing moves for the step deadline; names rank, host and last op
+RunResult run_threads(const plan::Plan& plan, const RunOptions& options = {});
+
+/// Number of ranks if this process was started by mpirun or a like launcher, or nothing. Reads the environment only.
+std::optional<std::int64_t> launched_ranks();
+
+#ifdef FORETOKEN_MPI
+/// MPI from initialisation to finalisation: one per process, before any other use.
+class MpiProcess {
+ public:
+  MpiProcess();
+  ~MpiProcess();
+  MpiProcess(const MpiProcess&) = delete;
+  MpiProcess& operator=(const MpiProcess&) = delete;
+  [[nodiscard]] std::int64_t rank() const { return rank_; }
+  [[nodiscard]] std::int64_t ranks() const { return ranks_; }
+
+  /// Ends all processes with the error's exit code. The first rank of a host that gets here writes the message to
+  /// standard error; so it may be called by all at once, as with a scenario that none of them can read.
+  [[noreturn]] void end_all(const Error& error);
+
+  /// For run_mpi().
+  [[nodiscard]] host::MpiWatch& watch() { return *watch_; }
+
+ private:
+  std::int64_t rank_ = 0;
+  std::int64_t ranks_ = 1;
+  std::unique_ptr<host::MpiWatch> watch_;
+};
+
+/// Runs this process's rank of the plan. Every process of the launch calls it, with the same plan.
+///
+/// @return the result at rank 0, nothing elsewhere
+/// @throws Error{invalid_input}, at every rank, if the number of processes is not the plan's or the plans differ
+/// A failure of a rank in mid-run does not return: whoever notices writes one line to stderr, naming what it knows of
+/// rank, host and last op, and ends all processes with exit code 6.
+std::optional<RunResult> run_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options = {});
+#endif
+
+}  // namespace foretoken::runtime
