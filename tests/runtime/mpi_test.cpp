@@ -1,0 +1,245 @@
+// The same plans by MPI processes: this program starts itself under mpirun, one rank per process.
+//
+// MpiRank.DISABLED_Runs is what a rank does; it takes its orders from the environment. The other tests start it and
+// look at what comes out. Where there is no mpirun they are skipped.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/run.hpp"
+
+#ifdef FORETOKEN_MPI
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/error.hpp"
+#include "tests/runtime/small_plan.hpp"
+
+namespace foretoken::test {
+namespace {
+
+using runtime::run_mpi;
+using runtime::run_threads;
+using testing::AllOf;
+using testing::HasSubstr;
+using Settings = std::vector<std::string>;
+
+// ---- a rank --------------------------------------------------------------------------------------------------------
+
+std::string environment(const char* name) {
+  const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing changes the environment
+  return value == nullptr ? "" : value;
+}
+
+// "kill", "stop" or "throw": what rank 1 does in step 1 at its first attention.
+void fail_as_ordered(const std::string& order, RankId rank, std::int64_t step, const plan::Op& op) {
+  if (rank.value() != 1 || step != 1 || op.name != "l0.m0.attention") return;
+  if (order == "throw") throw std::runtime_error("out of smoke");
+  if (order == "kill") raise(SIGKILL);
+  if (order == "stop") raise(SIGSTOP);
+}
+
+TEST(MpiRank, DISABLED_Runs) {
+  runtime::MpiProcess mpi;
+  try {
+    Settings settings;
+    std::istringstream lines(environment("FORETOKEN_TEST_SETTINGS"));
+    for (std::string line; std::getline(lines, line, '|');) settings.push_back(line);
+    const std::string order = environment("FORETOKEN_TEST_ORDER");
+    if (order == "other_plan" && mpi.rank() == 1) settings.push_back("workload.context=6");
+    const plan::Plan plan = small_plan(settings);
+    runtime::RunOptions options;
+    options.build = order == "other_build" && mpi.rank() == 1 ? "b" : "a";
+    options.step_deadline = std::chrono::milliseconds(order.empty() ? 60'000 : 1'500);
+    if (!order.empty())
+      options.before_op = [order](RankId rank, std::int64_t step, const plan::Op& op) {
+        fail_as_ordered(order, rank, step, op);
+      };
+    if (const auto result = run_mpi(mpi, plan, options)) {
+      std::ofstream out(environment("FORETOKEN_TEST_OUT"));
+      out << result->activations_hash << ' ' << result->trace->size() << ' ' << result->machines.size() << ' '
+          << result->metrics.tps * result->metrics.tpot.mean.value();
+    }
+  } catch (const Error& error) {
+    mpi.end_all(error);
+  }
+}
+
+// ---- what starts it ------------------------------------------------------------------------------------------------
+
+struct Launch {
+  int exit_code = -1;
+  double seconds = 0;
+  std::string said;  // both outputs of all ranks and of mpirun
+  std::string hash;
+  std::size_t events = 0;
+  double little = 0;  // TPS x mean TPOT
+};
+
+bool have_mpirun() { return std::system("command -v mpirun >/dev/null 2>&1") == 0; }  // NOLINT(concurrency-mt-unsafe)
+
+// A shell's view of a value, in quotes.
+std::string in_quotes(const std::string& text) { return "'" + text + "'"; }
+
+Launch launch(int ranks, const Settings& settings, const std::string& order = "") {
+  const std::filesystem::path out =
+      std::filesystem::temp_directory_path() / fmt::format("foretoken_mpi_test_{}.out", getpid());
+  std::filesystem::remove(out);
+  std::string joined;
+  for (const std::string& setting : settings) joined += (joined.empty() ? "" : "|") + setting;
+  // Root may not be allowed to start MPI, and more ranks than cores must yield to one another.
+  const std::string command = fmt::format(
+      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
+      "OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none ASAN_OPTIONS=detect_leaks=0 "
+      "FORETOKEN_TEST_SETTINGS={} FORETOKEN_TEST_ORDER={} FORETOKEN_TEST_OUT={} timeout -k 1 120 mpirun -n {} {} "
+      "--gtest_brief=1 --gtest_also_run_disabled_tests --gtest_filter=MpiRank.DISABLED_Runs 2>&1",
+      in_quotes(joined), in_quotes(order), in_quotes(out.string()), ranks,
+      in_quotes(std::filesystem::read_symlink("/proc/self/exe").string()));
+  Launch result;
+  const auto began = std::chrono::steady_clock::now();
+  FILE* const pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) throw std::runtime_error("no shell");
+  char buffer[4096];
+  for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) result.said.append(buffer, size);
+  const int status = pclose(pipe);
+  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  std::size_t machines = 0;
+  std::ifstream(out) >> result.hash >> result.events >> machines >> result.little;
+  std::filesystem::remove(out);
+  return result;
+}
+
+const Settings kEp4{R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
+                    R"(deployment.attention={"tp":1,"dp":4})"};
+
+Settings operator+(Settings a, const Settings& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+struct Case {
+  std::string name;
+  int ranks;
+  Settings settings;
+};
+
+std::string name_of(const testing::TestParamInfo<Case>& info) { return info.param.name; }
+
+class Mpi : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    if (!have_mpirun()) GTEST_SKIP() << "there is no mpirun here: apt-get install openmpi-bin";
+  }
+};
+
+TEST_P(Mpi, AgreesWithThreadsToTheBit) {
+  const runtime::RunResult threads = run_threads(small_plan(GetParam().settings));
+  const Launch mpi = launch(GetParam().ranks, GetParam().settings);
+  ASSERT_EQ(mpi.exit_code, 0) << mpi.said;
+  EXPECT_EQ(mpi.hash, threads.activations_hash);
+  EXPECT_EQ(mpi.events, threads.trace->size());
+  EXPECT_GT(mpi.little, 0);
+}
+
+std::vector<Case> cases() {
+  const Settings tp2{R"(deployment.attention={"tp":2,"dp":1})"};
+  const Settings flow{R"(deployment.pipeline={"stages":2,"schedule":"flow"})", "deployment.micro_batches=3"};
+  const Settings sequence_parallel{kEp4[0], R"(deployment.attention={"tp":2,"dp":2})"};
+  const Settings direct{
+      R"(deployment.collectives={"all_reduce":"direct","all_gather":"direct","reduce_scatter":"direct"})"};
+  return {
+      {"one_rank", 1, {}},
+      {"tp2", 2, tp2},
+      {"tp2_direct", 2, tp2 + direct},
+      {"pp2_flow", 2, flow},
+      {"tp2_pp2_flow", 4, tp2 + flow},
+      {"ep4", 4, kEp4 + Settings{"model.shared_experts=1", "model.gated=true", "model.experts=11"}},
+      {"ep4_tp2_dp2_two_batch", 4,
+       sequence_parallel + Settings{"deployment.micro_batches=2", "deployment.overlap=two_batch"}},
+      {"ep4_micro_stages", 4, kEp4 + Settings{"deployment.overlap=micro_stages", "deployment.chunks=2"}},
+      {"ranks16",
+       16,
+       {kEp4[0], R"(deployment.attention={"tp":2,"dp":8})", "model.experts=16", "workload.sequences=33"}},
+  };
+}
+
+INSTANTIATE_TEST_SUITE_P(Run, Mpi, testing::ValuesIn(cases()), name_of);
+
+class MpiFailure : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!have_mpirun()) GTEST_SKIP() << "there is no mpirun here: apt-get install openmpi-bin";
+  }
+};
+
+// How often one of our own lines stands in what was said.
+int lines_of_ours(const std::string& said) {
+  int count = 0;
+  std::istringstream lines(said);
+  for (std::string line; std::getline(lines, line);) count += line.starts_with("foretoken: ") ? 1 : 0;
+  return count;
+}
+
+// mpirun ends the others itself when it sees a dead child, and gives that child's exit code (128 + 9) as its own.
+TEST_F(MpiFailure, KilledRankIsNamed) {
+  const Launch mpi = launch(4, kEp4, "kill");
+  EXPECT_NE(mpi.exit_code, 0);
+  EXPECT_THAT(mpi.said, HasSubstr("rank 1 on "));
+  EXPECT_THAT(mpi.said, AllOf(HasSubstr("is dead"), HasSubstr("it was last in step 1 at l0.m0.attention")));
+  EXPECT_EQ(lines_of_ours(mpi.said), 1) << mpi.said;
+  EXPECT_LT(mpi.seconds, 60);
+}
+
+TEST_F(MpiFailure, StoppedRankIsNamedAtTheDeadline) {
+  const Launch mpi = launch(4, kEp4, "stop");
+  EXPECT_EQ(mpi.exit_code, 6) << mpi.said;
+  EXPECT_THAT(mpi.said, HasSubstr("nothing has moved for 1.5 s"));
+  EXPECT_THAT(mpi.said, AllOf(HasSubstr("is stopped"), HasSubstr("it was last in step 1 at l0.m0.attention")));
+  EXPECT_EQ(lines_of_ours(mpi.said), 1) << mpi.said;
+  EXPECT_LT(mpi.seconds, 60);
+}
+
+TEST_F(MpiFailure, RankThatThrowsSaysWhy) {
+  const Launch mpi = launch(4, kEp4, "throw");
+  EXPECT_EQ(mpi.exit_code, 6) << mpi.said;
+  EXPECT_THAT(mpi.said, AllOf(HasSubstr("rank 1 on "), HasSubstr("failed: out of smoke"),
+                              HasSubstr("step 1 at l0.m0.attention")));
+  EXPECT_EQ(lines_of_ours(mpi.said), 1) << mpi.said;
+}
+
+TEST_F(MpiFailure, RanksMustAgree) {
+  const Launch plan = launch(4, kEp4, "other_plan");
+  EXPECT_EQ(plan.exit_code, 2) << plan.said;
+  EXPECT_THAT(plan.said, HasSubstr("rank 1 on "));
+  EXPECT_THAT(plan.said, HasSubstr("has another plan"));
+  const Launch build = launch(4, kEp4, "other_build");
+  EXPECT_EQ(build.exit_code, 2) << build.said;
+  EXPECT_THAT(build.said, HasSubstr("is another build (b) than rank 0"));
+  const Launch processes = launch(3, kEp4);
+  EXPECT_EQ(processes.exit_code, 2) << processes.said;
+  EXPECT_THAT(processes.said, HasSubstr("the deployment has 4 ranks, and 3 processes were started; use mpirun -n 4"));
+}
+
+}  // namespace
+}  // namespace foretoken::test
+
+#else
+
+TEST(Mpi, AgreesWithThreadsToTheBit) {
+  GTEST_SKIP() << "built without MPI: apt-get install libopenmpi-dev openmpi-bin";
+}
+
+#endif
