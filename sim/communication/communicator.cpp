@@ -179,7 +179,7 @@ void Communicator::start_messages(const Batch& batch) {
     const RankId to = participants[static_cast<std::size_t>(message.to)].rank;
     const Span span = fabric_.span(from, to);
     uses_.clear();
-    fabric_.append_route(from, to, uses_);
+    fabric_.for_each_resource(from, to, [&](std::int32_t resource) { uses_.push_back({resource, 1.0}); });
     uses_.push_back({fabric_.exchange_resource(from, pattern.op(), span, Direction::out), 1.0});
     uses_.push_back({fabric_.exchange_resource(to, pattern.op(), span, Direction::in), 1.0});
     ActivityStart start;

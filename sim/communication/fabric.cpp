@@ -1,6 +1,8 @@
 #include "sim/communication/fabric.hpp"
 
+#include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "core/error.hpp"
 
@@ -9,14 +11,63 @@ namespace foretoken::sim {
 Fabric::Fabric(const plan::Machine& machine, const NetworkCost& cost, std::int64_t ranks)
     : machine_(machine), cost_(cost), links_(static_cast<std::int32_t>(machine.links().size())), ranks_(ranks) {
   FORETOKEN_CHECK(ranks <= machine.gpus(), "more ranks than GPUs");
+  merge_links_in_series();
+}
+
+double Fabric::capacity_of(LinkId id) const {
+  const plan::Link& link = machine_.links()[id.index()];
+  return link.bandwidth.value() * cost_.link(link.link_class).payload_efficiency;
+}
+
+// Link a is in series with link b if a ends where b begins, at a vertex where no route begins or ends, and whoever
+// comes over a can only go on over b, and the other way round.
+void Fabric::merge_links_in_series() {
+  const auto links = machine_.links();
+  std::size_t vertices = 0;
+  for (const plan::Link& link : links) vertices = std::max({vertices, link.from.index() + 1, link.to.index() + 1});
+  std::vector<std::vector<LinkId>> out(vertices);
+  std::vector<std::vector<LinkId>> in(vertices);
+  for (std::size_t l = 0; l < links.size(); ++l) {
+    out[links[l].from.index()].push_back(LinkId(l));
+    in[links[l].to.index()].push_back(LinkId(l));
+  }
+  std::vector<char> is_gpu(vertices, 0);
+  for (std::int64_t gpu = 0; gpu < machine_.gpus(); ++gpu) {
+    const RankId here(static_cast<std::int32_t>(gpu));
+    const auto route = machine_.route(here, RankId(static_cast<std::int32_t>((gpu + 1) % machine_.gpus())));
+    if (!route.empty()) is_gpu[links[route.front().index()].from.index()] = 1;
+  }
+
+  std::vector<LinkId> next(links.size());
+  std::vector<char> has_previous(links.size(), 0);
+  for (std::size_t vertex = 0; vertex < vertices; ++vertex) {
+    if (is_gpu[vertex] != 0 || out[vertex].size() != 2 || in[vertex].size() != 2) continue;
+    for (const LinkId a : in[vertex]) {
+      for (const LinkId b : out[vertex]) {
+        if (links[a.index()].from == links[b.index()].to) continue;  // there and back
+        next[a.index()] = b;
+        has_previous[b.index()] = 1;
+      }
+    }
+  }
+
+  resource_of_link_.resize(links.size());
+  std::iota(resource_of_link_.begin(), resource_of_link_.end(), 0);
+  for (std::size_t first = 0; first < links.size(); ++first) {
+    if (has_previous[first] != 0) continue;
+    LinkId tightest(first);
+    for (LinkId link(first); link.valid(); link = next[link.index()]) {
+      if (capacity_of(link) < capacity_of(tightest)) tightest = link;
+    }
+    for (LinkId link(first); link.valid(); link = next[link.index()])
+      resource_of_link_[link.index()] = tightest.value();
+  }
 }
 
 std::vector<double> Fabric::capacities() const {
   std::vector<double> capacities;
   capacities.reserve(machine_.links().size() + static_cast<std::size_t>(ranks_) * 8);
-  for (const plan::Link& link : machine_.links()) {
-    capacities.push_back(link.bandwidth.value() * cost_.link(link.link_class).payload_efficiency);
-  }
+  for (std::size_t link = 0; link < machine_.links().size(); ++link) capacities.push_back(capacity_of(LinkId(link)));
   const NetworkCalibration& calibration = cost_.calibration();
   for (std::int64_t rank = 0; rank < ranks_; ++rank) {
     for (const ExchangeCalibration* exchange : {&calibration.dispatch, &calibration.combine}) {
@@ -38,18 +89,13 @@ Provenance Fabric::route_provenance(RankId from, RankId to) const {
   Provenance provenance = Provenance::measured;
   double tightest = std::numeric_limits<double>::infinity();
   for (const LinkId id : machine_.route(from, to)) {
-    const plan::Link& link = machine_.links()[id.index()];
-    const LinkRate rate = cost_.link(link.link_class);
-    const double capacity = link.bandwidth.value() * rate.payload_efficiency;
+    const Provenance own = cost_.link(machine_.links()[id.index()].link_class).provenance;
+    const double capacity = capacity_of(id);
     if (capacity > tightest) continue;
-    provenance = capacity == tightest ? worst(provenance, rate.provenance) : rate.provenance;
+    provenance = capacity == tightest ? worst(provenance, own) : own;
     tightest = capacity;
   }
   return provenance;
-}
-
-void Fabric::append_route(RankId from, RankId to, std::vector<ResourceUse>& uses) const {
-  for (const LinkId link : machine_.route(from, to)) uses.push_back({link_resource(link), 1.0});
 }
 
 }  // namespace foretoken::sim

@@ -19,6 +19,9 @@ enum class Direction : std::uint8_t { out, in };
 ///
 ///   capacity of a link = nominal bandwidth x payload efficiency of its class
 ///
+/// Links in series, such as GPU to NIC and NIC to fabric, carry the same flows: the tighter one stands for all of them,
+/// and the solver has fewer resources to look at.
+///
 /// Rank r runs on GPU r.
 class Fabric {
  public:
@@ -28,7 +31,6 @@ class Fabric {
   /// Of every resource, in bytes per second.
   [[nodiscard]] std::vector<double> capacities() const;
 
-  [[nodiscard]] std::int32_t link_resource(LinkId link) const { return link.value(); }
   [[nodiscard]] std::int32_t exchange_resource(RankId rank, ExchangeOp op, Span span, Direction direction) const {
     return links_ + ((rank.value() * 2 + static_cast<std::int32_t>(op)) * 2 + static_cast<std::int32_t>(span)) * 2 +
            static_cast<std::int32_t>(direction);
@@ -41,15 +43,27 @@ class Fabric {
   [[nodiscard]] Seconds route_latency(RankId from, RankId to) const;
   /// What the capacity of the route's tightest link rests on. The others do not matter: it is the one that limits.
   [[nodiscard]] Provenance route_provenance(RankId from, RankId to) const;
-  /// Appends the route's links, each used in full.
-  void append_route(RankId from, RankId to, std::vector<ResourceUse>& uses) const;
+  /// Calls `each(resource)` for the links of the route in order of travel, once for links in series.
+  template <class Each>
+  void for_each_resource(RankId from, RankId to, Each each) const {
+    std::int32_t last = -1;
+    for (const LinkId link : machine_.route(from, to)) {
+      const std::int32_t resource = resource_of_link_[link.index()];
+      if (resource != last) each(resource);
+      last = resource;
+    }
+  }
 
   [[nodiscard]] const plan::Machine& machine() const { return machine_; }
   [[nodiscard]] const NetworkCost& cost() const { return cost_; }
 
  private:
+  void merge_links_in_series();
+  [[nodiscard]] double capacity_of(LinkId link) const;
+
   const plan::Machine& machine_;
   const NetworkCost& cost_;
+  std::vector<std::int32_t> resource_of_link_;
   std::int32_t links_ = 0;
   std::int64_t ranks_ = 0;
 };

@@ -11,11 +11,9 @@ class Loads {
  public:
   explicit Loads(const Fabric& fabric) : fabric_(fabric) {}
 
-  void add_link(LinkId link, double bytes) {
-    if (bytes > 0) bytes_[fabric_.link_resource(link)] += bytes;
-  }
   void add_route(RankId from, RankId to, double bytes) {
-    for (const LinkId link : fabric_.machine().route(from, to)) add_link(link, bytes);
+    if (bytes <= 0) return;
+    fabric_.for_each_resource(from, to, [&](std::int32_t resource) { bytes_[resource] += bytes; });
   }
   [[nodiscard]] const std::map<std::int32_t, double>& bytes() const { return bytes_; }
 
@@ -45,17 +43,6 @@ void load_ring(Loads& loads, const Nodes& nodes, double in_node, double across_n
   }
 }
 
-void load_nvls(Loads& loads, const Fabric& fabric, const Nodes& nodes, double in_node) {
-  for (const auto& here : nodes) {
-    for (std::size_t i = 0; i < here.size(); ++i) {
-      const auto route = fabric.machine().route(here[i], here[(i + 1) % here.size()]);
-      if (route.empty()) continue;
-      loads.add_link(route.front(), in_node);  // up from this member; down to the next one
-      loads.add_link(route.back(), in_node);
-    }
-  }
-}
-
 void load_direct(Loads& loads, std::span<const RankId> members, double sent) {
   const double part = sent / static_cast<double>(members.size() - 1);
   for (const RankId from : members) {
@@ -78,8 +65,9 @@ Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, Collective
 
   Loads loads(fabric);
   switch (algorithm) {
+    // In the one node of nvls the way to the next member is this one's link up and that one's link down: all of them.
+    case CollectiveAlgorithm::nvls:
     case CollectiveAlgorithm::ring: load_ring(loads, nodes, in_node, across_nodes); break;
-    case CollectiveAlgorithm::nvls: load_nvls(loads, fabric, nodes, in_node); break;
     case CollectiveAlgorithm::direct: load_direct(loads, members, in_node + across_nodes); break;
   }
 
@@ -101,7 +89,7 @@ Footprint transfer_footprint(const Fabric& fabric, RankId from, RankId to, Bytes
   footprint.latency = std::max(estimate.latency, fabric.route_latency(from, to));
   footprint.demand = static_cast<double>(bytes.value());
   footprint.ceiling = estimate.rate.value();
-  fabric.append_route(from, to, footprint.uses);
+  fabric.for_each_resource(from, to, [&](std::int32_t resource) { footprint.uses.push_back({resource, 1.0}); });
   footprint.provenance = worst(estimate.provenance, fabric.route_provenance(from, to));
   return footprint;
 }

@@ -21,6 +21,8 @@ std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 FlowNetwork::FlowNetwork(std::vector<double> capacity)
     : capacity_(std::move(capacity)),
       first_user_(capacity_.size(), -1),
+      load_(capacity_.size(), 0.0),
+      limited_(capacity_.size(), 0),
       is_reached_(capacity_.size(), 0),
       residual_(capacity_.size(), 0.0) {}
 
@@ -102,25 +104,35 @@ void FlowNetwork::solve_members() {
       reached_.push_back(resource);
     }
   }
-  const bool everybody = members_.size() == active_.size();
+  for (const std::int32_t resource : reached_) is_reached_[at(resource)] = 0;
+  for (const std::int32_t slot : members_) withdraw(slot);
   for (const std::int32_t resource : reached_) {
-    is_reached_[at(resource)] = 0;
-    double residual = capacity_[at(resource)];
-    if (!everybody) {
-      for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
-        const std::int32_t user = memberships_[at(u)].activity;
-        if (is_member_[at(user)] == 0) residual -= uses_[at(u)].amount * rate_[at(user)];
-      }
-    }
-    residual_[at(resource)] = std::max(0.0, residual);
+    residual_[at(resource)] = std::max(0.0, capacity_[at(resource)] - load_[at(resource)]);
   }
   solver_.solve(residual_, activities_, members_, uses_, rate_, bottleneck_);
+  for (const std::int32_t slot : members_) {
+    if (bottleneck_[at(slot)] >= 0) ++limited_[at(bottleneck_[at(slot)])];
+    for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
+      load_[at(uses_[at(u)].resource)] += uses_[at(u)].amount * rate_[at(slot)];
+    }
+  }
+}
+
+// Takes an activity's rate back from its resources.
+void FlowNetwork::withdraw(std::int32_t slot) {
+  if (bottleneck_[at(slot)] >= 0) --limited_[at(bottleneck_[at(slot)])];
+  for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
+    load_[at(uses_[at(u)].resource)] -= uses_[at(u)].amount * rate_[at(slot)];
+  }
+  bottleneck_[at(slot)] = -1;
+  rate_[at(slot)] = 0;
 }
 
 bool FlowNetwork::check_neighbours() {
   const auto level = [&](std::int32_t slot) { return rate_[at(slot)] / activities_[at(slot)].weight; };
   const std::size_t before = members_.size();
   for (const std::int32_t resource : reached_) {
+    if (limited_[at(resource)] == 0) continue;  // nobody claims it as a bottleneck, so there is no claim to check
     double load = 0;
     double top = 0;
     double lowest_limited = kInfinity;  // member that has its bottleneck here
@@ -132,6 +144,7 @@ bool FlowNetwork::check_neighbours() {
         lowest_limited = std::min(lowest_limited, level(user));
       }
     }
+    load_[at(resource)] = load;  // without the rounding errors of adding and taking away
     const bool full = load >= capacity_[at(resource)] * (1.0 - kSameLevel);
     for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
       const std::int32_t user = memberships_[at(u)].activity;
@@ -157,11 +170,14 @@ void FlowNetwork::update_rates() {
   for (const std::int32_t slot : members_) is_member_[at(slot)] = 0;
   members_.clear();
 
-  next_ = kInfinity;
+  double wait = kInfinity;
   for (const std::int32_t slot : active_) {
-    if (rate_[at(slot)] > 0) next_ = std::min(next_, progress_[at(slot)].remaining / rate_[at(slot)]);
+    if (progress_[at(slot)].remaining < wait * rate_[at(slot)]) {
+      wait = progress_[at(slot)].remaining / rate_[at(slot)];
+      due_ = slot;
+    }
   }
-  next_ += now_;
+  next_ = now_ + wait;
   changed_ = false;
 }
 
@@ -187,10 +203,7 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   const double time = next_completion();
   FORETOKEN_CHECK(std::isfinite(time), "nothing can complete");
   // Not time - now_: that may round to nothing, and the one that is due has to end.
-  double wait = kInfinity;
-  for (const std::int32_t slot : active_) {
-    if (rate_[at(slot)] > 0) wait = std::min(wait, progress_[at(slot)].remaining / rate_[at(slot)]);
-  }
+  const double wait = progress_[at(due_)].remaining / rate_[at(due_)];
   now_ = time;
   reached_.clear();
   std::size_t kept = 0;
@@ -212,6 +225,7 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
       is_reached_[at(resource)] = 1;
     }
     live_uses_ -= at(activities_[at(slot)].uses_end - activities_[at(slot)].uses_begin);
+    withdraw(slot);
     unlink(slot);
     free_slots_.push_back(slot);
   }
@@ -220,6 +234,8 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   // Whoever was limited by a resource that has room now may grow. Nobody else can be the first to change.
   for (const std::int32_t resource : reached_) {
     is_reached_[at(resource)] = 0;
+    if (first_user_[at(resource)] < 0) load_[at(resource)] = 0;  // exactly
+    if (limited_[at(resource)] == 0) continue;
     for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
       const std::int32_t user = memberships_[at(u)].activity;
       if (bottleneck_[at(user)] == resource) join(user);

@@ -80,12 +80,14 @@ class FlowNetwork {
   void update_rates();
   void join(std::int32_t slot);
   void solve_members();
+  void withdraw(std::int32_t slot);
   bool check_neighbours();
 
   std::vector<double> capacity_;
   double now_ = 0;
   double delivered_ = 0;
   double next_ = 0;
+  std::int32_t due_ = -1;  // ends at next_
   bool changed_ = true;
 
   // Activities live in slots that are used again; active_ lists them in order of start.
@@ -99,6 +101,8 @@ class FlowNetwork {
   std::vector<Membership> memberships_;  // parallel to uses_
   std::size_t live_uses_ = 0;
   std::vector<std::int32_t> first_user_;  // [resource] -> head of its list of memberships
+  std::vector<double> load_;              // [resource] taken by all activities at their rates
+  std::vector<std::int32_t> limited_;     // [resource] activities that have it as their bottleneck
 
   // Scratch of one update.
   MaxMinSolver solver_;
