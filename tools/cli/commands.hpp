@@ -22,6 +22,7 @@ struct PlanOptions : ScenarioOptions {
 
 struct SimulateOptions : ScenarioOptions {
   std::filesystem::path calibration;  // --calibration: instead of the topology's
+  bool brief = false;                 // --brief: one line per scenario
   bool choices = false;               // --choices: also every option of every open choice
 };
 

@@ -177,4 +177,22 @@ std::string result_text(const Loaded& loaded, const Result& result) {
   return text + "\n";
 }
 
+std::string brief_text(const Loaded& loaded, const Result& result, bool head) {
+  const Metrics& m = result.metrics;
+  std::string text;
+  if (head)
+    text = fmt::format("{:<26} {:>5} {:>10} {:>9} {:>9}   {:>10} {:>8} {:>9} {:>8}\n", "scenario", "ranks", "TPS", "TPOT ms",
+                       "TPS/rank", "published", "error %", "TPOT ms", "error %");
+  text += fmt::format("{:<26} {:>5} {:>10} {:>9.3f} {:>9}", loaded.scenario.name, loaded.plan.program.ranks, grouped(m.tps),
+                      milliseconds(m.tpot.mean), grouped(m.tps / static_cast<double>(loaded.plan.program.ranks)));
+  const auto& published = loaded.scenario.published;
+  if (!published) return text + "\n";
+  text += published->tps ? fmt::format("   {:>10} {:>+8.1f}", grouped(*published->tps), 100 * (m.tps / *published->tps - 1))
+                         : fmt::format("   {:>10} {:>8}", "-", "-");
+  text += published->tpot ? fmt::format(" {:>9.3f} {:>+8.1f}", milliseconds(*published->tpot),
+                                        100 * (ratio(m.tpot.mean, *published->tpot) - 1))
+                          : fmt::format(" {:>9} {:>8}", "-", "-");
+  return text + "\n";
+}
+
 }  // namespace foretoken::cli

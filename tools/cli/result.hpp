@@ -30,4 +30,7 @@ nlohmann::ordered_json trace_json(const Trace& trace, const Breakdown& breakdown
 /// For people: headline, published figures beside it, where the time goes, what it rests on.
 std::string result_text(const Loaded& loaded, const Result& result);
 
+/// One line per result, under a head line: `head` says which.
+std::string brief_text(const Loaded& loaded, const Result& result, bool head);
+
 }  // namespace foretoken::cli

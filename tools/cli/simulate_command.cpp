@@ -38,8 +38,12 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
     const Result result = make_result(trace, calibration.name);
     if (!options.out.empty()) whole.push_back(whole_result(loaded, options, result, trace));
     results.push_back(result_json(loaded, options.overrides, result));
-    if (!text.empty()) text += "\n";
-    text += result_text(loaded, result);
+    if (options.brief) {
+      text += brief_text(loaded, result, text.empty());
+    } else {
+      if (!text.empty()) text += "\n";
+      text += result_text(loaded, result);
+    }
   }
   if (options.choices) {
     ChoicesReport report = report_choices(options, err);
