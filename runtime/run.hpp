@@ -72,6 +72,7 @@ struct RunResult {
 
 /// Runs the plan with one thread per rank.
 /// @throws Error{invalid_input} if the host cannot run it (dtype, nvls): the message says what to --set
+/// @throws Error{infeasible} if this machine has not the memory
 /// @throws Error{rank_failed} if a rank fails or nothing moves for the step deadline; names rank, host and last op
 RunResult run_threads(const plan::Plan& plan, const RunOptions& options = {});
 
@@ -105,7 +106,8 @@ class MpiProcess {
 /// Runs this process's rank of the plan. Every process of the launch calls it, with the same plan.
 ///
 /// @return the result at rank 0, nothing elsewhere
-/// @throws Error{invalid_input}, at every rank, if the number of processes is not the plan's or the plans differ
+/// @throws Error{invalid_input}, at every rank, if the number of processes is not the plan's or plans or builds differ;
+///         the caller hands it to MpiProcess::end_all
 /// A failure of a rank in mid-run does not return: whoever notices writes one line to stderr, naming what it knows of
 /// rank, host and last op, and ends all processes with exit code 6.
 std::optional<RunResult> run_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options = {});

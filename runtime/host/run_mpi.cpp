@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "runtime/host/host_memory.hpp"
 #include "runtime/host/mpi_check.hpp"
 #include "runtime/host/mpi_communicator.hpp"
 #include "runtime/host/mpi_watch.hpp"
@@ -37,8 +38,8 @@ void set(std::array<char, N>& target, const std::string& text) {
   std::copy_n(text.begin(), std::min(text.size(), N - 1), target.begin());
 }
 
-// Every rank sees all claims, so all come to the same verdict.
-void check_agreement(const MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
+// Every rank sees all claims, so all come to the same verdict. Returns the ranks on this host.
+std::vector<RankId> check_agreement(const MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   Claim own;
   set(own.plan_hash, plan.plan_hash);
   set(own.build, options.build);
@@ -63,6 +64,10 @@ void check_agreement(const MpiProcess& mpi, const plan::Plan& plan, const RunOpt
     throw Error(ErrorCode::invalid_input,
                 fmt::format("{}: the deployment has {} ranks, and {} processes were started; use mpirun -n {}",
                             plan.scenario.name, plan.program.ranks, mpi.ranks(), plan.program.ranks));
+  std::vector<RankId> here;
+  for (std::size_t r = 0; r < all.size(); ++r)
+    if (all[r].host == own.host) here.emplace_back(r);
+  return here;
 }
 
 // ---- records as bytes ----------------------------------------------------------------------------------------------
@@ -218,10 +223,10 @@ RankRecord run_rank(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& o
   host::MpiCommunicator communicator(comm.get(), oversubscribed());
   std::unique_ptr<RankRun> run;
   const auto fail = [&](const std::string& what) {
-    const std::string where = run ? run->where() : "while it was set up";
-    mpi.end_all(Error(ErrorCode::rank_failed, fmt::format("rank {} on {} failed: {} ({}); {}", mpi.rank(),
-                                                          this_machine().host, what, where, mpi.watch().neighbours())));
+    mpi.end_all(Error(ErrorCode::rank_failed, fmt::format("rank {} on {} failed: {}; {}", mpi.rank(),
+                                                          this_machine().host, what, mpi.watch().neighbours())));
   };
+  const auto where = [&] { return run ? run->where() : std::string("while it was set up"); };
   try {
     run = std::make_unique<RankRun>(plan, rank, communicator, options, mpi.watch().progress());
     RankRecord record = run->run();
@@ -229,9 +234,11 @@ RankRecord run_rank(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& o
     return record;
   } catch (const Error& error) {
     if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::infeasible) mpi.end_all(error);
-    fail(error.what());
+    // What the executor itself reports says where.
+    if (error.code() == ErrorCode::rank_failed) fail(error.what());
+    fail(fmt::format("{} ({})", error.what(), where()));
   } catch (const std::exception& error) {
-    fail(error.what());
+    fail(fmt::format("{} ({})", error.what(), where()));
   }
   return {};
 }
@@ -239,8 +246,9 @@ RankRecord run_rank(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& o
 }  // namespace
 
 std::optional<RunResult> run_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
-  check_agreement(mpi, plan, options);
+  const std::vector<RankId> ranks_here = check_agreement(mpi, plan, options);
   host::check_host_can_run(plan);
+  host::check_host_memory(plan, ranks_here);
   host::use_one_blas_thread();
   mpi.watch().set_describe([&plan](RankId rank, std::uint64_t progress) { return told_by(plan, rank, progress); });
   std::vector<RankRecord> records = gather(mpi, run_rank(mpi, plan, options));

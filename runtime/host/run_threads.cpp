@@ -3,10 +3,12 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "core/error.hpp"
+#include "runtime/host/host_memory.hpp"
 #include "runtime/host/thread_communicator.hpp"
 #include "runtime/machine_identity.hpp"
 #include "runtime/rank_run.hpp"
@@ -14,6 +16,9 @@
 
 namespace foretoken::runtime {
 namespace {
+
+// Beyond this a machine runs ranks one after the other for too long to be worth it, or out of threads.
+constexpr std::int64_t kThreadRanksMax = 1024;
 
 // What one thread owns. It lives until all threads are done, since others may copy from its buffers until then.
 struct RankThread {
@@ -39,8 +44,16 @@ Error told(const plan::Plan& plan, const RankThread& rank, const std::deque<Rank
 
 RunResult run_threads(const plan::Plan& plan, const RunOptions& options) {
   host::check_host_can_run(plan);
-  host::use_one_blas_thread();
+  if (plan.program.ranks > kThreadRanksMax)
+    throw Error(
+        ErrorCode::invalid_input,
+        fmt::format("{}: {} ranks are too many for the threads of one process, at most {}; start it with mpirun -n {}",
+                    plan.scenario.name, plan.program.ranks, kThreadRanksMax, plan.program.ranks));
   const auto ranks = static_cast<std::size_t>(plan.program.ranks);
+  std::vector<RankId> all_ranks;
+  for (std::size_t r = 0; r < ranks; ++r) all_ranks.emplace_back(r);
+  host::check_host_memory(plan, all_ranks);
+  host::use_one_blas_thread();
   host::ThreadHub hub(plan.program.ranks);
   std::deque<RankThread> states(ranks);
   const auto body = [&](std::size_t r) {
@@ -60,7 +73,11 @@ RunResult run_threads(const plan::Plan& plan, const RunOptions& options) {
   {
     std::vector<std::jthread> threads;
     threads.reserve(ranks);
-    for (std::size_t r = 0; r < ranks; ++r) threads.emplace_back(body, r);
+    try {
+      for (std::size_t r = 0; r < ranks; ++r) threads.emplace_back(body, r);
+    } catch (const std::system_error& error) {  // no more threads: those that run wait for the others
+      hub.fail(RankId(threads.size()), Error(ErrorCode::internal, error.what()));
+    }
   }
   if (hub.failed()) throw hub.failure();
   std::vector<RankRecord> records;

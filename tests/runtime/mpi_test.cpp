@@ -170,6 +170,11 @@ std::vector<Case> cases() {
       {"ep4_tp2_dp2_two_batch", 4,
        sequence_parallel + Settings{"deployment.micro_batches=2", "deployment.overlap=two_batch"}},
       {"ep4_micro_stages", 4, kEp4 + Settings{"deployment.overlap=micro_stages", "deployment.chunks=2"}},
+      // 256 KiB each way: beyond what MPI sends without asking.
+      {"large_messages",
+       2,
+       {kEp4[0], R"(deployment.attention={"tp":2,"dp":1})", "model.hidden=1024", "workload.sequences=256",
+        "model.layers=1", "deployment.micro_batches=2"}},
       {"ranks16",
        16,
        {kEp4[0], R"(deployment.attention={"tp":2,"dp":8})", "model.experts=16", "workload.sequences=33"}},
