@@ -6,7 +6,8 @@ set(FORETOKEN_SCHEMAS
   scenario:scenarios/scenario.schema.json
   topology:topologies/topology.schema.json
   device:topologies/devices/device.schema.json
-  calibration:topologies/calibrations/calibration.schema.json)
+  calibration:topologies/calibrations/calibration.schema.json
+  result:tools/cli/result.schema.json)
 
 set(schema_entries)
 list(LENGTH FORETOKEN_SCHEMAS schema_count)
