@@ -1,0 +1,74 @@
+// Hand-built programs on an invented machine with round numbers, so that expected times can be worked out by hand.
+//
+// Every link and every kernel moves 1 GB/s, so 1,000 bytes take 1 us. Latencies: a ring step 1 us, a direct peer 1 us,
+// a message 1 us in a node and 2 us across, dispatch and combine 5 us in a node and 10 us across. Hops take no time.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/calibration_network.hpp"
+#include "core/trace.hpp"
+#include "plan/machine/machine.hpp"
+#include "plan/program/program.hpp"
+#include "plan/program/resolve.hpp"
+
+namespace foretoken::testing {
+
+/// `nodes` nodes of `gpus` GPUs; every NVLink and NIC 1 GB/s per direction, PCIe 10 GB/s.
+plan::Machine round_machine(std::int64_t nodes, std::int64_t gpus);
+NetworkCalibration round_network();
+
+/// What an op waits for, and on which stream it stands.
+struct Place {
+  std::vector<plan::Dependency> after;
+  plan::Stream stream = plan::kCompute;
+};
+
+class TinyProgram {
+ public:
+  explicit TinyProgram(std::int64_t ranks);
+
+  std::size_t role(std::vector<std::int32_t> ranks);
+  GroupId group(std::int64_t size, std::int64_t stride = 1);
+  CommunicationId communication(plan::OpKind kind, GroupId group = {},
+                                CollectiveAlgorithm algorithm = CollectiveAlgorithm::ring);
+
+  /// A kernel of `us` microseconds. Names decide durations: one name, one duration.
+  OpId compute(std::size_t role, const std::string& name, double us, Place place = {});
+  /// A kernel in a block of an arrival set.
+  OpId block(std::size_t role, const std::string& name, double us, std::int16_t chunk, Place place = {});
+  OpId step_end(std::size_t role, Place place = {});
+  OpId collective(std::size_t role, const std::string& name, CommunicationId communication, std::int64_t bytes,
+                  Place place = {});
+  OpId send(std::size_t role, const std::string& name, CommunicationId communication, std::int64_t peer_offset,
+            std::int64_t bytes, Place place = {});
+  OpId recv(std::size_t role, const std::string& name, CommunicationId communication, std::int64_t peer_offset,
+            std::int64_t bytes, Place place = {});
+  /// Rows of 1,000 bytes each.
+  OpId exchange(std::size_t role, const std::string& name, CommunicationId communication, Place place = {});
+
+  /// Who sends how many rows to whom in dispatches and combines.
+  std::vector<plan::PairRows> pairs;
+
+  [[nodiscard]] Trace run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const;
+  [[nodiscard]] const plan::Program& program() const { return program_; }
+
+ private:
+  OpId add(std::size_t role, const std::string& name, plan::OpKind kind, plan::OpDetail detail, Place place);
+
+  plan::Program program_;
+  std::map<std::string, double> durations_us_;  // by op name
+};
+
+/// Times of one execution, in microseconds.
+struct Times {
+  double posted = 0;
+  double begun = 0;
+  double ended = 0;
+};
+Times times_of(const Trace& trace, std::int32_t rank, const std::string& op, std::int32_t step = 0);
+
+}  // namespace foretoken::testing
