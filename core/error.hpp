@@ -46,8 +46,7 @@ namespace detail {
 }  // namespace foretoken
 
 /// States an invariant of our own code. Never for user input.
-#define FORETOKEN_CHECK(expression, message)                                              \
-  do {                                                                                    \
-    if (!(expression)) ::foretoken::detail::check_failed(#expression, __FILE__, __LINE__, \
-                                                         (message));                      \
+#define FORETOKEN_CHECK(expression, message)                                                          \
+  do {                                                                                                \
+    if (!(expression)) ::foretoken::detail::check_failed(#expression, __FILE__, __LINE__, (message)); \
   } while (false)

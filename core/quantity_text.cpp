@@ -36,8 +36,7 @@ constexpr std::array<Unit, 11> kBandwidthUnits{{{"B/s", 1},
                                                 {"Gb/s", 1e9 / 8},
                                                 {"Tb/s", 1e12 / 8}}};
 constexpr std::array<Unit, 5> kTimeUnits{{{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}, {"ps", 1e-12}}};
-constexpr std::array<Unit, 4> kFlopUnits{
-    {{"MFLOP/s", 1e6}, {"GFLOP/s", 1e9}, {"TFLOP/s", 1e12}, {"PFLOP/s", 1e15}}};
+constexpr std::array<Unit, 4> kFlopUnits{{{"MFLOP/s", 1e6}, {"GFLOP/s", 1e9}, {"TFLOP/s", 1e12}, {"PFLOP/s", 1e15}}};
 
 std::optional<double> parse(std::string_view text, std::span<const Unit> units) {
   double number = 0;
@@ -92,8 +91,7 @@ std::string to_text(Bytes size) {
 }
 
 std::string to_text(BytesPerSecond rate) {
-  static constexpr std::array<Unit, 5> units{
-      {{"B/s", 1}, {"kB/s", 1e3}, {"MB/s", 1e6}, {"GB/s", 1e9}, {"TB/s", 1e12}}};
+  static constexpr std::array<Unit, 5> units{{{"B/s", 1}, {"kB/s", 1e3}, {"MB/s", 1e6}, {"GB/s", 1e9}, {"TB/s", 1e12}}};
   return scaled(rate.value(), units);
 }
 

@@ -24,8 +24,14 @@ class Quantity {
   [[nodiscard]] constexpr Rep value() const { return value_; }
   constexpr auto operator<=>(const Quantity&) const = default;
 
-  constexpr Quantity& operator+=(Quantity other) { value_ += other.value_; return *this; }
-  constexpr Quantity& operator-=(Quantity other) { value_ -= other.value_; return *this; }
+  constexpr Quantity& operator+=(Quantity other) {
+    value_ += other.value_;
+    return *this;
+  }
+  constexpr Quantity& operator-=(Quantity other) {
+    value_ -= other.value_;
+    return *this;
+  }
   friend constexpr Quantity operator+(Quantity a, Quantity b) { return Quantity(a.value_ + b.value_); }
   friend constexpr Quantity operator-(Quantity a, Quantity b) { return Quantity(a.value_ - b.value_); }
   friend constexpr Quantity operator*(Quantity a, Rep factor) { return Quantity(a.value_ * factor); }
@@ -68,7 +74,9 @@ inline SimTime to_sim_time(Seconds time) {
   if (!(ps < limit)) return SimTime(std::numeric_limits<std::int64_t>::max());
   return SimTime(std::llround(ps));
 }
-constexpr Seconds to_seconds(SimTime time) { return Seconds(static_cast<double>(time.value()) / kPicosecondsPerSecond); }
+constexpr Seconds to_seconds(SimTime time) {
+  return Seconds(static_cast<double>(time.value()) / kPicosecondsPerSecond);
+}
 
 namespace literals {
 constexpr Bytes operator""_B(unsigned long long v) { return Bytes(static_cast<std::int64_t>(v)); }

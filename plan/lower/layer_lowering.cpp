@@ -146,7 +146,8 @@ void LayerLowering::lower(Phase phase, std::int64_t layer, MicroBatchState& batc
 // Residual add (of what the part before left in `delta`) and RMS norm in one pass, as serving kernels do it.
 void LayerLowering::norm(std::int64_t layer, MicroBatchState& batch, WeightKind kind) {
   const bool add = batch.delta.valid();
-  Op pass = op(OpKind::norm, std::string(name_of(kind)), layer, batch, RowwiseOp{Extent::fixed(batch.owned), model_.hidden, add});
+  Op pass = op(OpKind::norm, std::string(name_of(kind)), layer, batch,
+               RowwiseOp{Extent::fixed(batch.owned), model_.hidden, add});
   pass.inputs = {batch.residual};
   batch.normed = activation(pass.name, Extent::fixed(batch.owned), model_.hidden);
   pass.outputs = {batch.normed};
@@ -207,8 +208,8 @@ void LayerLowering::attention(std::int64_t layer, MicroBatchState& batch) {
   rope.outputs = {q, kv};
   builder_.emit(std::move(rope));
 
-  Op attend = op(OpKind::attention, "attention", layer, batch,
-                 AttentionOp{rows, context, heads, kv_heads, model_.head_dim});
+  Op attend =
+      op(OpKind::attention, "attention", layer, batch, AttentionOp{rows, context, heads, kv_heads, model_.head_dim});
   attend.dtype = model_.kv_dtype;
   const TensorId attended = activation(attend.name, Extent::fixed(rows), q_cols);
   attend.inputs = {q, kv};
@@ -217,8 +218,8 @@ void LayerLowering::attention(std::int64_t layer, MicroBatchState& batch) {
 
   batch.delta = gemm(WeightKind::o_proj, layer, batch, attended, rows, model_.hidden, q_cols);
   if (deployment_.tp == 1) return;
-  batch.delta = sliced_ ? collective(OpKind::reduce_scatter, "attention_reduce_scatter", "attention_output", batch.delta,
-                                     rows, batch.owned, layer, batch)
+  batch.delta = sliced_ ? collective(OpKind::reduce_scatter, "attention_reduce_scatter", "attention_output",
+                                     batch.delta, rows, batch.owned, layer, batch)
                         : collective(OpKind::all_reduce, "attention_all_reduce", "attention_output", batch.delta, rows,
                                      rows, layer, batch);
 }
@@ -231,12 +232,12 @@ void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batc
                                 batch.tokens, layer, batch);
     return;
   }
-  Op route = op(OpKind::route, "route", layer, batch,
-                RouteOp{batch.owned, model_.hidden, model_.experts, model_.top_k});
+  Op route =
+      op(OpKind::route, "route", layer, batch, RouteOp{batch.owned, model_.hidden, model_.experts, model_.top_k});
   batch.routed_layer = layer;
   // Expert index and weight of each choice.
-  batch.routes = builder_.tensor(Tensor{route.name, TensorKind::activation, DType::fp32, 1, Extent::fixed(batch.owned),
-                                        2 * model_.top_k});
+  batch.routes = builder_.tensor(
+      Tensor{route.name, TensorKind::activation, DType::fp32, 1, Extent::fixed(batch.owned), 2 * model_.top_k});
   route.inputs = {batch.normed, weight(WeightKind::router, layer, 1, model_.hidden, model_.experts)};
   route.outputs = {batch.routes};
   builder_.emit(std::move(route));
@@ -312,20 +313,23 @@ TensorId LayerLowering::expert_chain(std::int64_t layer, const MicroBatchState& 
   const bool sorts = sliced_ && experts_here > 1;
   TensorId rows_in = input;
   if (sorts)
-    rows_in = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::sort)), "sort", {rows_in}, model_.hidden);
+    rows_in = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::sort)), "sort", {rows_in},
+                   model_.hidden);
   Op up = op(OpKind::grouped_gemm, "", layer, batch, GroupedGemmOp{rows, experts_here, up_cols, model_.hidden});
   up.dtype = model_.weight_dtype;
-  const TensorId raised = emit(std::move(up), "expert_up",
-                               {rows_in, weight(WeightKind::expert_up, layer, experts_here, model_.hidden, up_cols)}, up_cols);
+  const TensorId raised =
+      emit(std::move(up), "expert_up",
+           {rows_in, weight(WeightKind::expert_up, layer, experts_here, model_.hidden, up_cols)}, up_cols);
   const TensorId activated = emit(op(OpKind::activation, "", layer, batch, RowwiseOp{rows, inner, false, model_.gated}),
                                   "expert_activation", {raised}, inner);
   Op down = op(OpKind::grouped_gemm, "", layer, batch, GroupedGemmOp{rows, experts_here, model_.hidden, inner});
   down.dtype = model_.weight_dtype;
-  TensorId rows_out = emit(std::move(down), "expert_down",
-                           {activated, weight(WeightKind::expert_down, layer, experts_here, inner, model_.hidden)},
-                           model_.hidden);
+  TensorId rows_out =
+      emit(std::move(down), "expert_down",
+           {activated, weight(WeightKind::expert_down, layer, experts_here, inner, model_.hidden)}, model_.hidden);
   if (sorts)
-    rows_out = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::unsort)), "unsort", {rows_out}, model_.hidden);
+    rows_out = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::unsort)), "unsort", {rows_out},
+                    model_.hidden);
   return rows_out;
 }
 
@@ -385,8 +389,7 @@ void LayerLowering::replicated_experts(std::int64_t layer, MicroBatchState& batc
   builder_.emit(std::move(gather_rows));
   const TensorId computed = local_experts(layer) > 0 ? expert_chain(layer, batch, -1, -1, selected) : selected;
 
-  Op sum = op(OpKind::unpermute, "unpermute", layer, batch,
-              RowwiseOp{rows, model_.hidden, false, false, batch.tokens});
+  Op sum = op(OpKind::unpermute, "unpermute", layer, batch, RowwiseOp{rows, model_.hidden, false, false, batch.tokens});
   sum.inputs = {computed, batch.routes};
   batch.delta = activation(sum.name, Extent::fixed(batch.tokens), model_.hidden);
   sum.outputs = {batch.delta};

@@ -1,11 +1,12 @@
 // What a transformer layer becomes on one role, for one micro-batch, phase by phase.
 //
 // Two families of layer, by how experts exchange tokens:
-//   all_reduce  every rank of the TP group holds all T tokens; partial sums are added by all_reduce, after attention and
+//   all_reduce  every rank of the TP group holds all T tokens; partial sums are added by all_reduce, after attention
+//   and
 //               after the experts.
 //   dispatch    every rank owns a slice of its replica's tokens (all of them when tp = 1). With tp > 1 the slices are
-//               all-gathered before attention and reduce-scattered after it (sequence parallelism); token rows travel to
-//               the ranks of their experts and back.
+//               all-gathered before attention and reduce-scattered after it (sequence parallelism); token rows travel
+//               to the ranks of their experts and back.
 //
 // A layer is cut into phases at its communications, so that lower.cpp can interleave two micro-batches phase by phase.
 #pragma once
@@ -37,14 +38,14 @@ struct MicroBatchState {
   std::int64_t tokens = 0;  // of the replica
   std::int64_t owned = 0;   // rows of the residual stream on this rank: the slice, or all tokens
   TensorId residual;
-  TensorId delta;           // still to be added to the residual; invalid if none
-  TensorId normed;          // input of the layer's next part
-  TensorId routes;          // experts and weights of the owned tokens
+  TensorId delta;                  // still to be added to the residual; invalid if none
+  TensorId normed;                 // input of the layer's next part
+  TensorId routes;                 // experts and weights of the owned tokens
   std::int64_t routed_layer = -1;  // the layer that `routes` and `returned` belong to
-  TensorId shared;          // output of the shared experts; invalid if there are none
+  TensorId shared;                 // output of the shared experts; invalid if there are none
   std::vector<TensorId> arrived;   // [chunk] rows at this host
   std::vector<TensorId> computed;  // [chunk] expert outputs at this host
-  TensorId returned;        // expert outputs of the owned tokens, back at their rank
+  TensorId returned;               // expert outputs of the owned tokens, back at their rank
 };
 
 class LayerLowering {

@@ -29,7 +29,8 @@ OpId RoleBuilder::emit(Op op) {
   for (const TensorId input : op.inputs) {
     const OpId writer = writer_[input.index()];
     const bool produced = role_.tensors[input.index()].kind != TensorKind::weight;
-    FORETOKEN_CHECK(!produced || writer.valid(), op.name + " reads " + role_.tensors[input.index()].name + " before it is written");
+    FORETOKEN_CHECK(!produced || writer.valid(),
+                    op.name + " reads " + role_.tensors[input.index()].name + " before it is written");
     if (!writer.valid() || role_.ops[writer.index()].stream == op.stream) continue;
     const Dependency dependency{writer, 0};
     if (std::find(op.dependencies.begin(), op.dependencies.end(), dependency) == op.dependencies.end())

@@ -54,7 +54,9 @@ struct CommunicationOf {
   CommunicationId operator()(const ExchangeOp& o) const { return o.communication; }
   CommunicationId operator()(const TransferOp& o) const { return o.communication; }
   template <class Compute>
-  CommunicationId operator()(const Compute&) const { return {}; }
+  CommunicationId operator()(const Compute&) const {
+    return {};
+  }
 };
 
 /// Finds the op by which a role takes part in a communication.
@@ -69,7 +71,8 @@ class Participation {
           check(!id.valid(), role, role.ops[i], "a compute op names a communication");
           continue;
         }
-        check(id.valid() && id.index() < program.communications.size(), role, role.ops[i], "its communication is out of range");
+        check(id.valid() && id.index() < program.communications.size(), role, role.ops[i],
+              "its communication is out of range");
         // A rank may be both ends of different transfers of one name only as sender and as receiver.
         const bool receives = role.ops[i].kind == OpKind::recv;
         check(ops_[r].emplace(std::pair(id, receives), OpId(i)).second, role, role.ops[i],
@@ -173,7 +176,8 @@ void check_transfers(const Program& program, const Participation& participation)
   std::map<std::int32_t, std::set<std::int64_t>> offsets;
   for (std::size_t r = 0; r < program.roles.size(); ++r)
     for (const Op& op : program.roles[r].ops)
-      if (const auto* transfer = std::get_if<TransferOp>(&op.detail)) offsets[static_cast<std::int32_t>(r)].insert(transfer->peer_offset);
+      if (const auto* transfer = std::get_if<TransferOp>(&op.detail))
+        offsets[static_cast<std::int32_t>(r)].insert(transfer->peer_offset);
 
   for (std::int32_t rank = 0; rank < program.ranks; ++rank) {
     const std::int32_t role_index = program.role_of_rank[static_cast<std::size_t>(rank)];

@@ -68,8 +68,10 @@ struct WorkOf {
   // Logits are written once and read once by softmax and top-k; index and weight (4 bytes each) per choice.
   Work operator()(const RouteOp& shape) const {
     const std::int64_t bytes = bytes_per_element(op.dtype);
-    const std::int64_t elements = shape.rows * shape.hidden + shape.hidden * shape.experts + 2 * shape.rows * shape.experts;
-    Work result = work(2.0 * static_cast<double>(shape.rows) * static_cast<double>(shape.hidden * shape.experts), elements, bytes);
+    const std::int64_t elements =
+        shape.rows * shape.hidden + shape.hidden * shape.experts + 2 * shape.rows * shape.experts;
+    Work result = work(2.0 * static_cast<double>(shape.rows) * static_cast<double>(shape.hidden * shape.experts),
+                       elements, bytes);
     result.traffic += Bytes(shape.rows * shape.top_k * 8);
     return result;
   }
@@ -77,9 +79,7 @@ struct WorkOf {
   Work operator()(const CollectiveOpDetail&) const { return communication(); }
   Work operator()(const ExchangeOp&) const { return communication(); }
   Work operator()(const TransferOp&) const { return communication(); }
-  Work communication() const {
-    FORETOKEN_CHECK(false, op.name + " is a communication: its cost is the network's");
-  }
+  Work communication() const { FORETOKEN_CHECK(false, op.name + " is a communication: its cost is the network's"); }
 };
 
 }  // namespace

@@ -69,8 +69,8 @@ void report_neighbours(const Subject& subject, const std::vector<std::string>& o
   const std::vector<Outcome> outcomes = subject.evaluate(combinations, overrides);
 
   const auto& published = subject.loaded.scenario.published;
-  report.text += fmt::format("\n{}: one open choice changed at a time\n  {:<34} {:>10} {:>9}", subject.loaded.scenario.name,
-                             "", "TPS", "TPOT ms");
+  report.text += fmt::format("\n{}: one open choice changed at a time\n  {:<34} {:>10} {:>9}",
+                             subject.loaded.scenario.name, "", "TPS", "TPOT ms");
   if (published) report.text += fmt::format(" {:>8} {:>8}", "TPS %", "TPOT %");
   report.text += fmt::format("\n  {:<34} {}\n", "as in the file", figures(outcomes[0], published));
   Json rows = Json::array({outcome_json("as in the file", outcomes[0])});
@@ -111,7 +111,9 @@ class Together {
   }
 
   void report(ChoicesReport& report) const {
-    report.text += "\nUnder each settlement of what the scenarios share: the own choices that come nearest to what was published\n";
+    report.text +=
+        "\nUnder each settlement of what the scenarios share: the own choices that come nearest to what was "
+        "published\n";
     std::size_t consistent = 0;
     Json rows = Json::array();
     for (const Combination& shared : planning::all_combinations(shared_, kCombinationsMax)) {
@@ -132,13 +134,16 @@ class Together {
       }
       const bool agrees = complete && worst <= kConsistent;
       consistent += agrees ? 1 : 0;
-      report.text += fmt::format("    {}: largest error {:.1f} %\n", agrees ? "consistent" : "not consistent", 100 * worst);
+      report.text +=
+          fmt::format("    {}: largest error {:.1f} %\n", agrees ? "consistent" : "not consistent", 100 * worst);
       row["largest_error"] = worst;
       row["consistent"] = agrees;
       rows.push_back(std::move(row));
     }
-    report.text += fmt::format("  {} of {} settlements come within {:.0f} % of all published figures, each scenario with own choices of its own\n",
-                               consistent, rows.size(), 100 * kConsistent);
+    report.text += fmt::format(
+        "  {} of {} settlements come within {:.0f} % of all published figures, each scenario with own choices of its "
+        "own\n",
+        consistent, rows.size(), 100 * kConsistent);
     report.json["together"] = std::move(rows);
   }
 
@@ -147,7 +152,8 @@ class Together {
   [[nodiscard]] std::size_t position(std::size_t s, const plan::OpenChoice& choice) const {
     const auto& own = subjects_[s]->choices();
     return static_cast<std::size_t>(
-        std::find_if(own.begin(), own.end(), [&](const plan::OpenChoice& other) { return other.name == choice.name; }) - own.begin());
+        std::find_if(own.begin(), own.end(), [&](const plan::OpenChoice& other) { return other.name == choice.name; }) -
+        own.begin());
   }
 
   [[nodiscard]] Nearest nearest_under(std::size_t s, const Combination& shared) const {
@@ -159,7 +165,8 @@ class Together {
         applies = combination.option[position(s, shared_[c])] == shared.option[c];
       if (!applies) continue;
       const double distance = planning::distance(outcomes_[s][i].metrics, *subjects_[s]->loaded.scenario.published);
-      if (best.outcome == nullptr || distance < best.distance) best = Nearest{own_label(s, combination), &outcomes_[s][i], distance};
+      if (best.outcome == nullptr || distance < best.distance)
+        best = Nearest{own_label(s, combination), &outcomes_[s][i], distance};
     }
     return best;
   }
@@ -169,7 +176,8 @@ class Together {
     Combination part;
     for (std::size_t c = 0; c < subjects_[s]->choices().size(); ++c) {
       const plan::OpenChoice& choice = subjects_[s]->choices()[c];
-      const bool is_shared = std::any_of(shared_.begin(), shared_.end(), [&](const plan::OpenChoice& other) { return other.name == choice.name; });
+      const bool is_shared = std::any_of(shared_.begin(), shared_.end(),
+                                         [&](const plan::OpenChoice& other) { return other.name == choice.name; });
       if (is_shared) continue;
       own.push_back(choice);
       part.option.push_back(combination.option[c]);

@@ -34,16 +34,16 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
       ->expected(1)
       ->take_all();
   command.add_flag("--json", options.json, "Machine-readable output");
-  command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")->type_name("FILE");
+  command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")
+      ->type_name("FILE");
 }
 
 }  // namespace
 
 int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
-  CLI::App app{
-      "foretoken predicts how fast a Mixture-of-Experts language model serves on a GPU cluster.\n\n" +
-          std::string(kExamples),
-      "foretoken"};
+  CLI::App app{"foretoken predicts how fast a Mixture-of-Experts language model serves on a GPU cluster.\n\n" +
+                   std::string(kExamples),
+               "foretoken"};
   app.footer(kExitCodes);
   app.require_subcommand(1);
   app.set_version_flag("--version", "foretoken " + std::string(version()));
@@ -51,7 +51,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   std::function<void()> chosen;
 
   PlanOptions plan_options;
-  CLI::App* plan = app.add_subcommand("plan", "Show the program that every rank runs in a step, and what memory it needs");
+  CLI::App* plan =
+      app.add_subcommand("plan", "Show the program that every rank runs in a step, and what memory it needs");
   plan->footer("Example: foretoken plan scenarios/paper/large-ep64.json --text");
   add_scenario_options(*plan, plan_options);
   plan->add_flag("--text", plan_options.text, "The whole program by role, one op per line");
@@ -68,6 +69,17 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                      "Also simulate what the scenario declares as open choices, and compare with what was published");
   simulate->callback([&] { chosen = [&] { run_simulate(simulate_options, out, err); }; });
 
+  RunOptions run_options;
+  CLI::App* run = app.add_subcommand(
+      "run", "Execute a scenario live on this computer's CPUs: ranks are threads, or processes under mpirun");
+  run->footer("Example: mpirun -n 16 foretoken run scenario.json --set 'model.dtype={\"weights\":\"fp32\"}'");
+  add_scenario_options(*run, run_options);
+  run->add_option("--deadline", run_options.deadline_seconds,
+                  "End the run with exit code 6 when nothing has moved for this many seconds (default 30)")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->type_name("SECONDS");
+  run->callback([&] { chosen = [&] { run_run(run_options, out); }; });
+
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");
   schema->footer("Example: foretoken schema scenario > scenario.schema.json");
@@ -78,9 +90,15 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");
   calibrate->require_subcommand(1);
   CLI::App* fit = calibrate->add_subcommand("fit", "Fit a calibration to published measurements");
-  fit->footer("Example: foretoken calibrate fit --sources measurements/ --device topologies/devices/h100-sxm5-80gb.json --out h100-sxm.json");
-  fit->add_option("--sources", fit_options.sources, "Directory with the measurement files")->required()->type_name("DIR");
-  fit->add_option("--device", fit_options.device, "Datasheet of the GPU that was measured")->required()->type_name("FILE");
+  fit->footer(
+      "Example: foretoken calibrate fit --sources measurements/ --device topologies/devices/h100-sxm5-80gb.json --out "
+      "h100-sxm.json");
+  fit->add_option("--sources", fit_options.sources, "Directory with the measurement files")
+      ->required()
+      ->type_name("DIR");
+  fit->add_option("--device", fit_options.device, "Datasheet of the GPU that was measured")
+      ->required()
+      ->type_name("FILE");
   fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE");
   fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
@@ -108,7 +126,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   try {
     chosen();
     out.flush();
-    if (!out) throw Error(ErrorCode::invalid_input, "standard output: cannot be written; check the pipe or the free space");
+    if (!out)
+      throw Error(ErrorCode::invalid_input, "standard output: cannot be written; check the pipe or the free space");
     return 0;
   } catch (const Error& error) {
     err << "foretoken: " << error.what() << "\n";

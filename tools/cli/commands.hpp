@@ -26,6 +26,10 @@ struct SimulateOptions : ScenarioOptions {
   bool choices = false;               // --choices: also every option of every open choice
 };
 
+struct RunOptions : ScenarioOptions {
+  double deadline_seconds = 30;  // --deadline: nothing moves for so long
+};
+
 struct FitOptions {
   std::filesystem::path sources;
   std::filesystem::path device;
@@ -35,6 +39,7 @@ struct FitOptions {
 
 void run_plan(const PlanOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
+void run_run(const RunOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
 

@@ -15,11 +15,15 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kRanksInTraceMax = 64;
+constexpr std::string_view kSimulated = "simulated";
 
 double milliseconds(Seconds time) { return time.value() * 1e3; }
 
 Json distribution_json(const Distribution& d) {
-  return {{"mean", milliseconds(d.mean)}, {"p50", milliseconds(d.p50)}, {"p95", milliseconds(d.p95)}, {"p99", milliseconds(d.p99)}};
+  return {{"mean", milliseconds(d.mean)},
+          {"p50", milliseconds(d.p50)},
+          {"p95", milliseconds(d.p95)},
+          {"p99", milliseconds(d.p99)}};
 }
 
 Json parts_json(const Breakdown& breakdown, const std::vector<BreakdownPart>& parts) {
@@ -59,8 +63,8 @@ void append_parts(std::string& text, const Breakdown& b, const char* group, cons
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const BreakdownPart& a, const BreakdownPart& c) { return a.time > c.time; });
   for (const BreakdownPart& part : sorted)
-    text += fmt::format("    {:<10} {:<16} {:>9.3f} ms  {:>5.1f} %\n", group, part.kind, milliseconds(b.per_step(part.time)),
-                        100 * ratio(part.time, b.window()));
+    text += fmt::format("    {:<10} {:<16} {:>9.3f} ms  {:>5.1f} %\n", group, part.kind,
+                        milliseconds(b.per_step(part.time)), 100 * ratio(part.time, b.window()));
 }
 
 }  // namespace
@@ -89,7 +93,9 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"tpot_ms", distribution_json(m.tpot)},
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
-  if (loaded.scenario.published) json["published"] = published_json(*loaded.scenario.published, m);
+  // What was published is about the cluster; a live run here is another machine.
+  if (loaded.scenario.published && result.clock == kSimulated)
+    json["published"] = published_json(*loaded.scenario.published, m);
   return json;
 }
 
@@ -141,32 +147,37 @@ Json trace_json(const Trace& trace, const Breakdown& breakdown) {
 std::string result_text(const Loaded& loaded, const Result& result) {
   const Metrics& m = result.metrics;
   const Breakdown& b = result.breakdown;
-  std::string text = fmt::format("{}\n  {} ranks on {}, {} sequences decoding, {} steps counted, {} clock, seed {}\n",
-                                 loaded.scenario.name, loaded.plan.program.ranks, loaded.machine.name(),
-                                 grouped(m.sequences), loaded.scenario.measure.steps, result.clock,
-                                 loaded.scenario.routing.seed);
-  if (!result.calibration.empty()) text += fmt::format("  calibration {}, plan {}\n", result.calibration, loaded.plan.plan_hash);
+  std::string text =
+      fmt::format("{}\n  {} ranks on {}, {} sequences decoding, {} steps counted, {} clock, seed {}\n",
+                  loaded.scenario.name, loaded.plan.program.ranks, loaded.machine.name(), grouped(m.sequences),
+                  loaded.scenario.measure.steps, result.clock, loaded.scenario.routing.seed);
+  if (!result.calibration.empty())
+    text += fmt::format("  calibration {}, plan {}\n", result.calibration, loaded.plan.plan_hash);
   text += fmt::format("\n  TPS   {:>12} tokens/s", grouped(m.tps));
-  const auto& published = loaded.scenario.published;
+  const auto published = result.clock == kSimulated ? loaded.scenario.published : std::nullopt;
   if (published && published->tps)
-    text += fmt::format("      published {:>9}        error {:+.1f} %", grouped(*published->tps), 100 * (m.tps / *published->tps - 1));
+    text += fmt::format("      published {:>9}        error {:+.1f} %", grouped(*published->tps),
+                        100 * (m.tps / *published->tps - 1));
   text += fmt::format("\n  TPOT  {:>12.3f} ms mean", milliseconds(m.tpot.mean));
   if (published && published->tpot)
     text += fmt::format("       published {:>9.3f} ms     error {:+.1f} %", milliseconds(*published->tpot),
                         100 * (ratio(m.tpot.mean, *published->tpot) - 1));
-  text += fmt::format("\n        p50 {:.3f}  p95 {:.3f}  p99 {:.3f} ms;  step {:.3f} ms mean\n", milliseconds(m.tpot.p50),
-                      milliseconds(m.tpot.p95), milliseconds(m.tpot.p99), milliseconds(m.step.mean));
+  text +=
+      fmt::format("\n        p50 {:.3f}  p95 {:.3f}  p99 {:.3f} ms;  step {:.3f} ms mean\n", milliseconds(m.tpot.p50),
+                  milliseconds(m.tpot.p95), milliseconds(m.tpot.p99), milliseconds(m.step.mean));
 
   text += fmt::format("\n  Where a step goes, on the slowest rank ({}):\n", b.rank);
   append_parts(text, b, "compute", b.compute);
   append_parts(text, b, "exposed", b.exposed);
   append_parts(text, b, "waiting", b.waiting);
   if (b.idle.value() > 0)
-    text += fmt::format("    {:<10} {:<16} {:>9.3f} ms  {:>5.1f} %\n", "idle", "", milliseconds(b.per_step(b.idle)), 100 * ratio(b.idle, b.window()));
+    text += fmt::format("    {:<10} {:<16} {:>9.3f} ms  {:>5.1f} %\n", "idle", "", milliseconds(b.per_step(b.idle)),
+                        100 * ratio(b.idle, b.window()));
   const Seconds hidden = b.per_step(total(b.hidden));
   const Seconds exposed = b.per_step(total(b.exposed));
   if (hidden.value() + exposed.value() > 0)
-    text += fmt::format("  Communication: {:.3f} ms exposed, {:.3f} ms hidden behind compute\n", milliseconds(exposed), milliseconds(hidden));
+    text += fmt::format("  Communication: {:.3f} ms exposed, {:.3f} ms hidden behind compute\n", milliseconds(exposed),
+                        milliseconds(hidden));
   text += "  The busy time rests on:";
   const char* separator = " ";
   for (const auto& [value, name] : kProvenanceNames) {
@@ -181,14 +192,16 @@ std::string brief_text(const Loaded& loaded, const Result& result, bool head) {
   const Metrics& m = result.metrics;
   std::string text;
   if (head)
-    text = fmt::format("{:<26} {:>5} {:>10} {:>9} {:>9}   {:>10} {:>8} {:>9} {:>8}\n", "scenario", "ranks", "TPS", "TPOT ms",
-                       "TPS/rank", "published", "error %", "TPOT ms", "error %");
-  text += fmt::format("{:<26} {:>5} {:>10} {:>9.3f} {:>9}", loaded.scenario.name, loaded.plan.program.ranks, grouped(m.tps),
-                      milliseconds(m.tpot.mean), grouped(m.tps / static_cast<double>(loaded.plan.program.ranks)));
+    text = fmt::format("{:<26} {:>5} {:>10} {:>9} {:>9}   {:>10} {:>8} {:>9} {:>8}\n", "scenario", "ranks", "TPS",
+                       "TPOT ms", "TPS/rank", "published", "error %", "TPOT ms", "error %");
+  text +=
+      fmt::format("{:<26} {:>5} {:>10} {:>9.3f} {:>9}", loaded.scenario.name, loaded.plan.program.ranks, grouped(m.tps),
+                  milliseconds(m.tpot.mean), grouped(m.tps / static_cast<double>(loaded.plan.program.ranks)));
   const auto& published = loaded.scenario.published;
   if (!published) return text + "\n";
-  text += published->tps ? fmt::format("   {:>10} {:>+8.1f}", grouped(*published->tps), 100 * (m.tps / *published->tps - 1))
-                         : fmt::format("   {:>10} {:>8}", "-", "-");
+  text += published->tps
+              ? fmt::format("   {:>10} {:>+8.1f}", grouped(*published->tps), 100 * (m.tps / *published->tps - 1))
+              : fmt::format("   {:>10} {:>8}", "-", "-");
   text += published->tpot ? fmt::format(" {:>9.3f} {:>+8.1f}", milliseconds(*published->tpot),
                                         100 * (ratio(m.tpot.mean, *published->tpot) - 1))
                           : fmt::format(" {:>9} {:>8}", "-", "-");

@@ -22,7 +22,8 @@ struct Result {
 Result make_result(const Trace& trace, std::string calibration);
 
 /// The documented form, `foretoken schema result`. Without the trace.
-nlohmann::ordered_json result_json(const Loaded& loaded, const std::vector<std::string>& overrides, const Result& result);
+nlohmann::ordered_json result_json(const Loaded& loaded, const std::vector<std::string>& overrides,
+                                   const Result& result);
 
 /// The trace as columns, for --out: of all ranks up to 64, else of the slowest rank and the first rank of each role.
 nlohmann::ordered_json trace_json(const Trace& trace, const Breakdown& breakdown);

@@ -48,7 +48,10 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
   if (options.choices) {
     ChoicesReport report = report_choices(options, err);
     text += report.text;
-    results = Json{{"schema_version", 1}, {"kind", "choices"}, {"results", std::move(results)}, {"choices", std::move(report.json)}};
+    results = Json{{"schema_version", 1},
+                   {"kind", "choices"},
+                   {"results", std::move(results)},
+                   {"choices", std::move(report.json)}};
   }
   if (!options.out.empty()) write_file(options.out, one_or_list(std::move(whole)).dump() + "\n");
   if (options.json) out << (options.choices ? results : one_or_list(std::move(results))).dump(2) << "\n";

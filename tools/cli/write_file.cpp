@@ -48,7 +48,8 @@ class TemporaryFile {
   void keep() {
     const ::mode_t mask = ::umask(0);
     ::umask(mask);
-    if (::fchmod(descriptor_, 0666 & ~mask) != 0 || ::fsync(descriptor_) != 0) fail(target_, "cannot be written", errno);
+    if (::fchmod(descriptor_, 0666 & ~mask) != 0 || ::fsync(descriptor_) != 0)
+      fail(target_, "cannot be written", errno);
     const int closed = ::close(descriptor_);
     descriptor_ = -1;
     if (closed != 0) fail(target_, "cannot be written", errno);

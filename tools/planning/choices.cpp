@@ -42,7 +42,8 @@ Combination in_force(const JsonDocument& scenario, const std::vector<plan::OpenC
       if (changed.json() == scenario.json()) break;
     }
     if (index == choice.options.size())
-      throw input_error(scenario.name(), "/open_choices", fmt::format("no option of \"{}\" is the one in force", choice.name),
+      throw input_error(scenario.name(), "/open_choices",
+                        fmt::format("no option of \"{}\" is the one in force", choice.name),
                         "add the scenario's own value to its options, or take back the --set that changed it");
     found.option.push_back(index);
   }
@@ -66,8 +67,9 @@ std::vector<Combination> all_combinations(const std::vector<plan::OpenChoice>& c
   for (const plan::OpenChoice& choice : choices) {
     count *= choice.options.size();
     if (count > most)
-      throw Error(ErrorCode::invalid_input,
-                  fmt::format("the open choices have more than {} combinations; give some of them fewer options", most));
+      throw Error(
+          ErrorCode::invalid_input,
+          fmt::format("the open choices have more than {} combinations; give some of them fewer options", most));
   }
   std::vector<Combination> all;
   for (std::size_t i = 0; i < count; ++i) {
@@ -95,7 +97,8 @@ std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assig
       }
     }
   };
-  const std::size_t threads = std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), assignments.size());
+  const std::size_t threads =
+      std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), assignments.size());
   std::vector<std::jthread> pool;
   for (std::size_t t = 0; t < threads; ++t) pool.emplace_back(work);
   pool.clear();

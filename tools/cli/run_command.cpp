@@ -1,0 +1,93 @@
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "core/error.hpp"
+#include "runtime/run.hpp"
+#include "tools/cli/commands.hpp"
+#include "tools/cli/load.hpp"
+#include "tools/cli/result.hpp"
+#include "tools/cli/version.hpp"
+#include "tools/cli/write_file.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// What only a live run can say.
+Json live_json(const runtime::RunResult& run) {
+  Json machines = Json::array();
+  for (const runtime::MachineIdentity& m : run.machines)
+    machines.push_back(
+        {{"host", m.host}, {"cpu", m.cpu}, {"cores", m.cores}, {"kernel", m.kernel}, {"blas", m.blas}, {"mpi", m.mpi}});
+  Json cpu = Json::array();
+  for (const Seconds time : run.cpu_per_step) cpu.push_back(time.value() * 1e3);
+  Json json{{"communicator", run.communicator},
+            {"activations_hash", run.activations_hash},
+            {"cpu_per_step_ms", std::move(cpu)},
+            {"machines", std::move(machines)},
+            {"machine_of_rank", run.machine_of_rank}};
+  if (run.overhead) json["instrumentation_overhead"] = *run.overhead;
+  return json;
+}
+
+std::string live_text(const runtime::RunResult& run) {
+  std::string text = fmt::format("  Ran on {} ({}), {} cores, ranks by {}\n", run.machines.front().host,
+                                 run.machines.front().cpu, run.machines.front().cores, run.communicator);
+  if (run.machines.size() > 1) text += fmt::format("  and {} more machines\n", run.machines.size() - 1);
+  if (run.overhead)
+    text += fmt::format("  The breakdown is of a second run with per-op times, whose steps took {:+.1f} %\n",
+                        100 * *run.overhead);
+  return text + fmt::format("  activations {}\n", run.activations_hash);
+}
+
+void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, std::ostream& out) {
+  const Result result{run.trace->clock, "", run.metrics, break_down(*run.trace)};
+  Json json = result_json(loaded, options.overrides, result);
+  json["live"] = live_json(run);
+  if (!options.out.empty()) {
+    Json whole = json;
+    whole["resolved_scenario"] = Json::parse(loaded.document.json().dump());
+    whole["trace"] = trace_json(*run.trace, result.breakdown);
+    write_file(options.out, whole.dump() + "\n");
+  }
+  if (options.json) out << json.dump(2) << "\n";
+  else out << result_text(loaded, result) << live_text(run);
+}
+
+runtime::RunOptions runtime_options(const RunOptions& options) {
+  runtime::RunOptions live;
+  live.step_deadline = std::chrono::milliseconds(static_cast<std::int64_t>(options.deadline_seconds * 1e3));
+  live.build = fmt::format("{} {}", version(), commit());
+  return live;
+}
+
+}  // namespace
+
+void run_run(const RunOptions& options, std::ostream& out) {
+  if (options.scenarios.size() != 1)
+    throw input_error("run", "", fmt::format("{} scenarios are given", options.scenarios.size()), "run one at a time");
+#ifdef FORETOKEN_MPI
+  if (runtime::launched_ranks()) {
+    runtime::MpiProcess mpi;
+    try {
+      const Loaded loaded = load(options.scenarios.front(), options.overrides);
+      if (const auto run = runtime::run_mpi(mpi, loaded.plan, runtime_options(options)))
+        report(loaded, options, *run, out);
+      return;
+    } catch (const Error& error) {
+      mpi.end_all(error);
+    }
+  }
+#else
+  if (runtime::launched_ranks())
+    throw Error(ErrorCode::invalid_input,
+                "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
+#endif
+  const Loaded loaded = load(options.scenarios.front(), options.overrides);
+  report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), out);
+}
+
+}  // namespace foretoken::cli
