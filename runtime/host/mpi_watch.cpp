@@ -138,7 +138,8 @@ void MpiWatch::watch() const {
   if (byte != 't') return;
   if (take_the_word())
     say_last_word(
-        fmt::format("this run was ended by SIGTERM, which mpirun sends when a rank has died: {}", neighbours()));
+        fmt::format("this run was ended by SIGTERM, which mpirun sends when a rank has died or it is interrupted: {}",
+                    neighbours()));
   // No destructors: the rank's own thread may be anywhere.
   _exit(static_cast<int>(ErrorCode::rank_failed));
 }

@@ -17,8 +17,8 @@
 namespace foretoken::runtime {
 namespace {
 
-// Beyond this a machine runs ranks one after the other for too long to be worth it, or out of threads.
-constexpr std::int64_t kThreadRanksMax = 1024;
+// OpenBLAS as Debian builds it keeps work space for twice 128 threads.
+constexpr std::int64_t kThreadRanksMax = 256;
 
 // What one thread owns. It lives until all threads are done, since others may copy from its buffers until then.
 struct RankThread {

@@ -277,5 +277,18 @@ TEST(RunFailure, OtherDtypesAreRefusedWithTheSettingThatHelps) {
   EXPECT_THAT(message, HasSubstr(R"(--set 'model.dtype={"weights":"fp32"}')"));
 }
 
+TEST(RunFailure, ASwitchThatAddsIsNotHere) {
+  const plan::Plan plan = small_plan(with(attention(2, 1), {R"(deployment.collectives={"all_reduce":"nvls"})"}), true);
+  const std::string message = failure_of(plan, {}, ErrorCode::invalid_input);
+  EXPECT_THAT(message, HasSubstr("--set deployment.collectives.all_reduce=ring"));
+}
+
+// 64 sequences x 16 M positions x 2 x 32 columns x 4 bytes = 275 GB per layer, on every machine that runs tests too
+// much.
+TEST(RunFailure, MoreMemoryThanThereIsIsRefusedBeforehand) {
+  const plan::Plan plan = small_plan({"workload.sequences=64", "workload.context=16000000", "model.layers=16"});
+  EXPECT_THAT(failure_of(plan, {}, ErrorCode::infeasible), HasSubstr("the 1 ranks on this machine need"));
+}
+
 }  // namespace
 }  // namespace foretoken::test

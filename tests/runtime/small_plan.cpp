@@ -18,12 +18,13 @@ constexpr const char* kScenario = R"({
   "measure": {"warmup_steps": 1, "steps": 2}
 })";
 
-// No NVSwitch, so that `auto` never means nvls.
-plan::Machine invented_machine() {
+// Its memory holds whatever a test asks for: what this machine has is the runtime's to say.
+plan::Machine invented_machine(bool nvls) {
   plan::Topology topology;
   topology.name = "invented";
   topology.device.name = "invented";
-  topology.device.memory = Bytes(std::int64_t{1} << 30);
+  topology.device.memory = Bytes(std::int64_t{1} << 50);
+  topology.nvls = nvls;
   topology.nodes = 1;
   topology.gpus_per_node = 64;
   topology.nvlink_bandwidth = topology.pcie_bandwidth = topology.nic_bandwidth = BytesPerSecond(1e9);
@@ -33,10 +34,10 @@ plan::Machine invented_machine() {
 
 }  // namespace
 
-plan::Plan small_plan(const std::vector<std::string>& settings) {
+plan::Plan small_plan(const std::vector<std::string>& settings, bool nvls) {
   JsonDocument document = JsonDocument::from_text(kScenario, "small");
   for (const std::string& setting : settings) document.set(setting);
-  return plan::make_plan(plan::parse_scenario(document), invented_machine());
+  return plan::make_plan(plan::parse_scenario(document), invented_machine(nvls));
 }
 
 }  // namespace foretoken::test
