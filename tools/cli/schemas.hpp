@@ -1,4 +1,4 @@
-// The JSON Schemas of our file formats, compiled in: cmake/schemas.cmake lists them.
+// The JSON Schemas of our file formats, compiled in: tools/cmake/schemas.cmake lists them.
 #pragma once
 
 #include <optional>

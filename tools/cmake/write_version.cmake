@@ -16,7 +16,7 @@ if(GIT AND EXISTS "${SOURCE}/.git")
   endif()
 endif()
 
-set(text "// Written by cmake/write_version.cmake.
+set(text "// Written by tools/cmake/write_version.cmake.
 #pragma once
 
 #define FORETOKEN_VERSION \"${VERSION}\"
