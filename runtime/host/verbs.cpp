@@ -67,6 +67,10 @@ void residual_norm(std::int64_t rows, std::int64_t cols, const float* x, const f
 
 void gemm(std::int64_t rows, std::int64_t n, std::int64_t k, const float* in, const float* weight, float* out) {
   if (rows == 0) return;
+  if (rows == 1) {  // a product of matrices would first copy the weights
+    cblas_sgemv(CblasRowMajor, CblasTrans, blas_int(k), blas_int(n), 1.0F, weight, blas_int(n), in, 1, 0.0F, out, 1);
+    return;
+  }
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, blas_int(rows), blas_int(n), blas_int(k), 1.0F, in,
               blas_int(k), weight, blas_int(n), 0.0F, out, blas_int(n));
 }
@@ -115,6 +119,14 @@ void attention(const AttentionShape& shape, const float* q, const float* kv, flo
       const float* const keys = kv + s * shape.context * kv_cols + h * dim;
       const float* const values = keys + shape.kv_heads * dim;
       const std::int64_t first = (s * shape.heads + h * group) * dim;
+      if (group == 1) {
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, blas_int(shape.context), blas_int(dim), 1.0F, keys, blas_int(kv_cols),
+                    q + first, 1, 0.0F, scores, 1);
+        softmax(shape.context, scale, scores);
+        cblas_sgemv(CblasRowMajor, CblasTrans, blas_int(shape.context), blas_int(dim), 1.0F, values, blas_int(kv_cols),
+                    scores, 1, 0.0F, out + first, 1);
+        continue;
+      }
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, blas_int(group), blas_int(shape.context), blas_int(dim),
                   1.0F, q + first, blas_int(dim), keys, blas_int(kv_cols), 0.0F, scores, blas_int(shape.context));
       for (std::int64_t g = 0; g < group; ++g) softmax(shape.context, scale, scores + g * shape.context);
