@@ -15,9 +15,8 @@ Error input_error(std::string_view file, std::string_view pointer, std::string_v
 namespace detail {
 
 void check_failed(const char* expression, const char* file, int line, const std::string& message) {
-  throw Error(ErrorCode::internal,
-              fmt::format("internal error at {}:{}: {} (invariant {} is broken; please report it)", file, line, message,
-                          expression));
+  throw Error(ErrorCode::internal, fmt::format("internal error at {}:{}: {} (invariant {} is broken; please report it)",
+                                               file, line, message, expression));
 }
 
 }  // namespace detail

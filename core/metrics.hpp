@@ -24,11 +24,11 @@ struct Distribution {
 };
 
 struct Metrics {
-  double tps = 0;             // output tokens per second, all sequences
-  Distribution tpot;          // weighted by sequences
-  Distribution step;          // of the counted steps
-  double sequences = 0;       // decoding at once
-  std::int64_t tokens = 0;    // in the counted steps
+  double tps = 0;           // output tokens per second, all sequences
+  Distribution tpot;        // weighted by sequences
+  Distribution step;        // of the counted steps
+  double sequences = 0;     // decoding at once
+  std::int64_t tokens = 0;  // in the counted steps
 };
 
 /// @param trace outputs of every step from 0 to warmup_steps + steps - 1; warmup_steps >= 1

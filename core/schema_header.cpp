@@ -8,7 +8,8 @@ std::int64_t read_schema_header(JsonObject& root, std::string_view kind, std::in
   if (const auto schema = root.optional("$schema")) static_cast<void>(schema->as_string());
   const JsonReader found = root.require("kind");
   if (found.as_string() != kind)
-    found.fail(fmt::format("this is a file of kind {}", found.shown()), fmt::format("a file of kind \"{}\" is wanted here", kind));
+    found.fail(fmt::format("this is a file of kind {}", found.shown()),
+               fmt::format("a file of kind \"{}\" is wanted here", kind));
   const JsonReader version = root.require("schema_version");
   const std::int64_t number = version.as_integer(1, 1'000'000);
   if (number > newest)

@@ -33,10 +33,10 @@ struct TokenOutput {
 };
 
 struct Trace {
-  std::string clock;                       // "simulated", "wall"
+  std::string clock;  // "simulated", "wall"
   std::int64_t ranks = 0;
   std::int64_t warmup_steps = 0;
-  std::int64_t steps = 0;                  // counted steps, after the warm-up
+  std::int64_t steps = 0;                   // counted steps, after the warm-up
   std::vector<std::vector<TraceOp>> roles;  // [role][op]
   std::vector<std::int32_t> role_of_rank;
 

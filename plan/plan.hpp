@@ -25,7 +25,8 @@ struct Plan {
 };
 
 /// @throws Error{invalid_input} if the ranks do not fit the machine, or the program would be absurdly large
-/// @throws Error{infeasible} if weights, KV cache, activations and buffers do not fit a device; the message is the table
+/// @throws Error{infeasible} if weights, KV cache, activations and buffers do not fit a device; the message is the
+/// table
 Plan make_plan(const Scenario& scenario, const Machine& machine);
 
 }  // namespace foretoken::plan
