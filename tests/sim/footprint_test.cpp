@@ -1,0 +1,92 @@
+// Which links a communication uses, and how much of each. The machine is that of tiny_program.hpp.
+#include "sim/communication/footprint.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "sim/communication/exchange_pattern.hpp"
+#include "tests/sim/tiny_program.hpp"
+
+namespace foretoken::sim {
+namespace {
+
+using testing::round_machine;
+using testing::round_network;
+using ::testing::SizeIs;
+using testing::TinyProgram;
+
+class FootprintTest : public ::testing::Test {
+ protected:
+  Footprint of(const plan::Machine& machine, CollectiveOp op, CollectiveAlgorithm algorithm, std::int64_t bytes) {
+    const Fabric fabric(machine, cost, machine.gpus());
+    std::vector<RankId> members;
+    for (std::int32_t rank = 0; rank < machine.gpus(); ++rank) members.emplace_back(rank);
+    return collective_footprint(fabric, op, algorithm, members, Bytes(bytes));
+  }
+  NetworkCost cost{round_network()};
+};
+
+int uses_of_amount(const Footprint& footprint, double amount) {
+  return static_cast<int>(std::count_if(footprint.uses.begin(), footprint.uses.end(),
+                                        [&](const ResourceUse& use) { return std::abs(use.amount - amount) < 1e-12; }));
+}
+
+// 6 ranks on 2 nodes, chunks of 3,000 bytes, 10 steps: 30,000 bytes pass every rank. Three rings leave a node through
+// its three NICs, each with a third: 10,000 bytes on every NIC and 20,000 on every NVLink, 6 ranks x 2 directions each.
+// GPU to NIC and NIC to fabric are in series and count once.
+TEST_F(FootprintTest, RingsUseEveryNicOfANode) {
+  const Footprint footprint = of(round_machine(2, 3), CollectiveOp::all_reduce, CollectiveAlgorithm::ring, 18000);
+  EXPECT_DOUBLE_EQ(footprint.demand, 20000);
+  EXPECT_THAT(footprint.uses, SizeIs(24));
+  EXPECT_EQ(uses_of_amount(footprint, 1.0), 12);
+  EXPECT_EQ(uses_of_amount(footprint, 0.5), 12);
+  // Its kernels need 10 + 1 chunks' time, 33 us, for them.
+  EXPECT_NEAR(footprint.ceiling, 20000 / 33e-6, 1);
+}
+
+// Every rank sends 1,000 bytes to each of two neighbours and of three ranks behind the NIC, which is the busiest link.
+TEST_F(FootprintTest, DirectLoadsALinkWithItsPeers) {
+  const Footprint footprint = of(round_machine(2, 3), CollectiveOp::all_gather, CollectiveAlgorithm::direct, 6000);
+  EXPECT_DOUBLE_EQ(footprint.demand, 3000);
+  EXPECT_EQ(uses_of_amount(footprint, 1.0), 12);
+  EXPECT_EQ(uses_of_amount(footprint, 2.0 / 3), 12);
+}
+
+TEST_F(FootprintTest, AMessageUsesItsRouteOnce) {
+  const plan::Machine machine = round_machine(2, 3);
+  const Fabric fabric(machine, cost, 6);
+  EXPECT_THAT(transfer_footprint(fabric, RankId(0), RankId(1), Bytes(5)).uses, SizeIs(2));  // up, down
+  EXPECT_THAT(transfer_footprint(fabric, RankId(0), RankId(3), Bytes(5)).uses, SizeIs(2));  // NIC out, NIC in
+  EXPECT_EQ(transfer_footprint(fabric, RankId(0), RankId(0), Bytes(5)).demand, 0);
+  EXPECT_EQ(transfer_footprint(fabric, RankId(0), RankId(1), Bytes(0)).latency, Seconds(0));
+}
+
+// Rows go from source to host in a dispatch, and back in a combine; what stays on a rank is no message.
+TEST_F(FootprintTest, ACombineIsADispatchTheOtherWayRound) {
+  const plan::Machine machine = round_machine(1, 3);
+  const Fabric fabric(machine, cost, 3);
+  for (const plan::OpKind kind : {plan::OpKind::dispatch, plan::OpKind::combine}) {
+    TinyProgram program(3);
+    const auto role = program.role({0, 1, 2});
+    program.exchange(role, "x", program.communication(kind, program.group(3)));
+    const ProgramIndex index(program.program());
+    const Meetings meetings(program.program(), index);
+    plan::RoutedRows rows;
+    rows.rows_of_expert.assign(1, 0);
+    rows.pairs = {{0, 2, 4}, {1, 1, 9}};
+    const ExchangePattern pattern(program.program(), fabric, meetings[0], rows);
+    const bool dispatch = kind == plan::OpKind::dispatch;
+    EXPECT_EQ(pattern.message(0).from, dispatch ? 0 : 2);
+    EXPECT_EQ(pattern.message(0).to, dispatch ? 2 : 0);
+    EXPECT_EQ(pattern.message(0).bytes, Bytes(4000));
+    EXPECT_THAT(pattern.messages_of(0), SizeIs(1));
+    EXPECT_THAT(pattern.messages_of(1), SizeIs(0));
+    EXPECT_THAT(pattern.messages_of(2), SizeIs(1));
+  }
+}
+
+}  // namespace
+}  // namespace foretoken::sim
