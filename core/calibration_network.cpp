@@ -62,6 +62,7 @@ json json_of(const ExchangeCalibration& exchange) {
           {"queue_latency", text_of(exchange.queue_latency)},
           {"rate_in_node", text_of(exchange.rate_in_node)},
           {"rate_across_nodes", text_of(exchange.rate_across_nodes)},
+          {"queues", {exchange.queues_min, exchange.queues_max}},
           {"fitted", std::move(fitted)},
           {"source", exchange.source}};
 }
@@ -184,6 +185,7 @@ ExchangeCalibration read_exchange(const JsonReader& place) {
   exchange.queue_latency = latency(object, "queue_latency");
   exchange.rate_in_node = rate(object, "rate_in_node");
   exchange.rate_across_nodes = rate(object, "rate_across_nodes");
+  std::tie(exchange.queues_min, exchange.queues_max) = integer_range(object, "queues");
   for (const JsonReader& entry : object.require("fitted").as_array(0, kRangesMax)) {
     JsonObject item(entry);
     exchange.fitted.push_back(read_range(item));

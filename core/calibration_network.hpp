@@ -94,7 +94,9 @@ struct ExchangeCalibration {
   Seconds queue_latency;             // one more destination expert, whose count is sent even when no token goes there
   BytesPerSecond rate_in_node;       // ceiling of what one rank sends over NVLink
   BytesPerSecond rate_across_nodes;  // ceiling of what one rank sends over its NIC
-  std::vector<FittedRange> fitted;   // bytes: what one rank sends, its own share included
+  int queues_min = 1;                // destination experts that the fit saw
+  int queues_max = 4096;
+  std::vector<FittedRange> fitted;  // bytes: what one rank sends, its own share included
   std::string source;
 };
 

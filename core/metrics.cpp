@@ -56,23 +56,29 @@ Metrics compute_metrics(const Trace& trace) {
   };
 
   Metrics metrics;
+  // Replicas that never meet run at their own pace, so each batch has its own window: from its last token before the
+  // counted steps to its last one in them. Its tokens come at the rate sequences x steps / window, and the sum over
+  // batches is TPS. A token's weight in the distribution of TPOT is that of its batch's rate: tokens as they come.
+  std::vector<double> share(by_step.front().size());
+  for (std::size_t b = 0; b < share.size(); ++b) {
+    const Seconds window = to_seconds(by_step[static_cast<std::size_t>(steps - 1)][b].time -
+                                      by_step[static_cast<std::size_t>(trace.warmup_steps - 1)][b].time);
+    FORETOKEN_CHECK(window > Seconds(0), "the counted steps took no time");
+    share[b] = static_cast<double>(by_step.front()[b].sequences) / window.value();
+    metrics.tps += share[b] * static_cast<double>(trace.steps);
+  }
   std::vector<std::pair<Seconds, double>> between_tokens;
   std::vector<std::pair<Seconds, double>> step_times;
   for (std::int64_t step = trace.warmup_steps; step < steps; ++step) {
     const auto& before = by_step[static_cast<std::size_t>(step - 1)];
     const auto& now = by_step[static_cast<std::size_t>(step)];
     for (std::size_t b = 0; b < now.size(); ++b) {
-      between_tokens.emplace_back(to_seconds(now[b].time - before[b].time), static_cast<double>(now[b].sequences));
+      between_tokens.emplace_back(to_seconds(now[b].time - before[b].time), share[b]);
       metrics.tokens += now[b].sequences;
     }
     step_times.emplace_back(to_seconds(last_of(step) - last_of(step - 1)), 1.0);
   }
-  // The step times add up to the counted window: from the last token before it to its last token.
-  const Seconds window = to_seconds(last_of(steps - 1) - last_of(trace.warmup_steps - 1));
-  FORETOKEN_CHECK(window > Seconds(0), "the counted steps took no time");
-
   for (const TokenOutput& output : by_step.front()) metrics.sequences += static_cast<double>(output.sequences);
-  metrics.tps = static_cast<double>(metrics.tokens) / window.value();
   metrics.tpot = distribution_of(std::move(between_tokens));
   metrics.step = distribution_of(std::move(step_times));
   return metrics;

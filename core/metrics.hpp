@@ -2,9 +2,12 @@
 //
 //   TPOT of a sequence at a step = time between its token of that step and its token of the step before
 //   step time                    = time between the last token of one step and the last token of the step before
-//   TPS                          = tokens of the counted steps / sum of the counted step times
+//   TPS                          = sum over batches of (tokens of its counted steps / the time they took it)
+//   mean TPOT                    = mean over tokens as they come: a batch that is twice as fast gives twice as many
 //
-// By Little's law TPS x mean TPOT = sequences decoding, when the counted window is periodic.
+// A batch is a group of sequences that step together (a replica's micro-batch). Where all batches keep the same pace,
+// TPS is all tokens of the counted steps over their time. By Little's law TPS x mean TPOT = sequences decoding,
+// exactly.
 #pragma once
 
 #include <cstdint>

@@ -32,8 +32,9 @@ struct DurationOfDetail {
   Estimate operator()(const plan::RowwiseOp& shape) const {
     if (op.kind == plan::OpKind::input || op.kind == plan::OpKind::step_end) return {Seconds(0), Provenance::measured};
     const std::int64_t n = rows(shape.rows);
-    if (n == 0) return {Seconds(0), Provenance::measured};
-    return cost.memory_bound(plan::work_of(op, n, 0).traffic);
+    const Bytes traffic = plan::work_of(op, n, 0).traffic;  // an unpermute without rows still writes its zeros
+    if (n == 0 && shape.out_rows == 0) return {Seconds(0), Provenance::measured};
+    return cost.memory_bound(traffic);
   }
   Estimate operator()(const plan::GemmOp& shape) const {
     return cost.gemm(op.dtype, rows(shape.rows), shape.n, shape.k);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "core/error.hpp"
@@ -34,6 +35,37 @@ void check_size(const plan::Plan& plan, const plan::Machine& machine, const Simu
                             "measure.warmup_steps, deployment.micro_batches, or the number of ranks or layers",
                             ops, program.ranks, steps, options.executions_max));
   }
+}
+
+// What the executions do not show: drawing experts, and sharing links among the messages of an exchange.
+void check_routing_work(const plan::Plan& plan, const SimulateOptions& options) {
+  const plan::Scenario& scenario = plan.scenario;
+  const plan::DeploymentSpec& deployment = scenario.deployment;
+  const auto choices = static_cast<double>(scenario.workload.sequences) * static_cast<double>(scenario.model.top_k);
+  const auto layers = static_cast<double>(scenario.model.layers - scenario.model.dense_layers);
+  const double draws = choices * layers * static_cast<double>(scenario.routing.routed_steps);
+  if (draws > options.draws_max)
+    throw Error(
+        ErrorCode::invalid_input,
+        fmt::format("{:.3g} expert draws (sequences x top_k x layers x routed_steps) are more than {:.3g}; lower "
+                    "routing.routed_steps or workload.sequences",
+                    draws, options.draws_max));
+  if (deployment.exchange != plan::ExpertExchange::dispatch) return;
+  // A message needs a token: there are at most as many as choices, and as pairs of ranks.
+  const auto ep = static_cast<double>(deployment.ep);
+  const double groups = static_cast<double>(deployment.ranks_per_stage()) / ep;
+  const double parts = static_cast<double>(deployment.micro_batches) * static_cast<double>(deployment.chunks);
+  const double hosts = std::min(ep, static_cast<double>(scenario.model.experts));
+  const double messages = std::min(ep * hosts / static_cast<double>(deployment.chunks), choices / groups / parts);
+  const auto steps = static_cast<double>(scenario.measure.warmup_steps + scenario.measure.steps);
+  const double exchanges = 2 * layers * parts * groups * steps;
+  // Measured on one core: 4,096 messages take about a second, and the time grows with the power 2.5.
+  const double seconds = exchanges * std::pow(messages / 4096, 2.5);
+  if (seconds > options.exchange_seconds_max)
+    throw Error(ErrorCode::invalid_input,
+                fmt::format("{:.3g} expert exchanges of up to {:.3g} messages would take about {:.0f} minutes; lower "
+                            "measure.steps, deployment.experts.ep or workload.sequences",
+                            exchanges, messages, seconds / 60));
 }
 
 // Trace events are ordered by (rank, step, op), as ProgramIndex numbers them.
@@ -79,6 +111,7 @@ Trace simulate(const plan::Plan& plan, const plan::Machine& machine, const Calib
                const SimulateOptions& options) {
   require_calibration_for(calibration, machine.device());
   check_size(plan, machine, options);
+  check_routing_work(plan, options);
 
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
   const NetworkCost network(calibration.network);

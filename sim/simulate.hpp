@@ -19,6 +19,10 @@ struct SimulateOptions {
   std::string framework;  // whose compute kernels; empty for the calibration's default
   /// Most op executions (ops x ranks x steps) that may be simulated: 40 bytes of trace each.
   std::int64_t executions_max = 50'000'000;
+  /// Most expert draws (tokens x top_k x layers x routed steps): about 60 ns each.
+  double draws_max = 5e8;
+  /// Longest that sharing links among the messages of expert exchanges may take, by a rough estimate.
+  double exchange_seconds_max = 600;
 };
 
 /// Simulates scenario.measure's warm-up and counted steps. Same arguments, same trace, to the bit.

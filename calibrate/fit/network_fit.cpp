@@ -246,6 +246,12 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   report.add("2 nodes, all rows", false, NetworkCost(network), legacy_two_nodes);
   report.add("4 nodes of H800, same NIC", true, NetworkCost(network),
              keep(readme, [&](const ExchangeSample& s) { return across(s) && s.group == "DeepEP V1"; }));
+  const auto [fewest, most] = std::minmax_element(many_experts.begin(), many_experts.end(),
+                                                  [](const auto& a, const auto& b) { return a.experts < b.experts; });
+  for (ExchangeCalibration* exchange : {&network.dispatch, &network.combine}) {
+    exchange->queues_min = fewest->experts;
+    exchange->queues_max = most->experts;
+  }
   network.dispatch.source = "deepep-one-node";
   network.combine.source = "deepep-one-node";
 

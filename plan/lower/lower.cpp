@@ -10,6 +10,7 @@
 #include "plan/lower/layer_lowering.hpp"
 #include "plan/lower/role_builder.hpp"
 #include "plan/scenario/limits.hpp"
+#include "plan/scenario/names.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -265,8 +266,18 @@ std::int64_t nodes_of_tp_groups(const DeploymentSpec& deployment, const Machine&
   return most;
 }
 
+// Every pair of a direct collective is a route of its own.
+constexpr std::int64_t kDirectRanksMax = 1'024;
+
 void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machine& machine) {
   const DeploymentSpec& deployment = scenario.deployment;
+  const bool direct = deployment.all_reduce == CollectiveChoice::direct ||
+                      deployment.all_gather == CollectiveChoice::direct ||
+                      deployment.reduce_scatter == CollectiveChoice::direct;
+  if (direct && deployment.tp > kDirectRanksMax)
+    throw Error(ErrorCode::invalid_input,
+                fmt::format("deployment.collectives: \"direct\" joins every pair of {} ranks; use \"ring\" above {}",
+                            deployment.tp, kDirectRanksMax));
   const auto check = [&](CollectiveChoice choice, const char* key) {
     if (choice != CollectiveChoice::nvls || deployment.tp == 1) return;
     if (machine.nvls() && nodes == 1) return;
@@ -289,10 +300,25 @@ Program lower(const Scenario& scenario, const Placement& placement, const Machin
   Program program;
   program.ranks = deployment.ranks();
   program.tokens = scenario.workload.sequences;
+  program.placement =
+      fmt::format("tp {} dp {} stages {} ep {} {} chunks {}", deployment.tp, deployment.dp, deployment.stages,
+                  deployment.ep, name_of(deployment.placement, kExpertPlacementNames), deployment.chunks);
   program.groups = {GroupFamily{"tp", deployment.tp, 1}, GroupFamily{"ep", deployment.ep, 1}};
   LoweringContext context{
       scenario, placement, machine, {}, GroupId(0), GroupId(1), nodes_of_tp_groups(deployment, machine)};
   check_algorithms(scenario, context.nodes_of_tp_group, machine);
+
+  // Who takes part in an exchange is worked out per exchange and rank of the group.
+  const double exchanges =
+      2.0 * static_cast<double>(scenario.model.layers * deployment.micro_batches * deployment.chunks);
+  constexpr double kExchangeRanksMax = 5e7;
+  if (deployment.exchange == ExpertExchange::dispatch &&
+      exchanges * static_cast<double>(deployment.ep) > kExchangeRanksMax)
+    throw Error(
+        ErrorCode::invalid_input,
+        fmt::format("{:.0f} exchanges over {} ranks per step are too many to plan; lower deployment.micro_batches, "
+                    "deployment.chunks, deployment.experts.ep or model.layers",
+                    exchanges, deployment.ep));
 
   std::map<RoleKey, std::int32_t> role_of_key;
   std::size_t ops = 0;

@@ -312,6 +312,7 @@ struct Role {
 
 struct Program {
   std::int64_t ranks = 0;
+  std::string placement;    // where experts and chunks are, as text: ops alone do not tell which expert is where
   std::int64_t tokens = 0;  // output tokens per step
   std::vector<GroupFamily> groups;
   std::vector<Communication> communications;

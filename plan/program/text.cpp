@@ -107,7 +107,8 @@ const char* kind_name(TensorKind kind) {
 
 std::string to_text(const Program& program) {
   Buffer out;
-  append(out, "foretoken program 1\nranks {}\ntokens_per_step {}\n", program.ranks, program.tokens);
+  append(out, "foretoken program 1\nranks {}\ntokens_per_step {}\nplacement {}\n", program.ranks, program.tokens,
+         program.placement);
   for (const GroupFamily& group : program.groups)
     append(out, "group {} size {} stride {}\n", group.name, group.size, group.stride);
   for (std::size_t i = 0; i < program.communications.size(); ++i) {

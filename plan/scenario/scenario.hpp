@@ -54,6 +54,8 @@ struct RoutingSpec {
   std::int64_t routed_steps = 1;  // distinct routed steps that cycle
 };
 
+// When a replica's next step starts: once all its micro-batches are out (flush), or each once its own tokens are
+// (flow).
 enum class PipelineSchedule : std::uint8_t { flush, flow };
 enum class PipelineTransfer : std::uint8_t { replicated, scatter_gather };
 enum class ExpertPlacement : std::uint8_t { colocated, round_robin, sharded };
@@ -92,7 +94,7 @@ struct ClusterSpec {
 };
 
 struct MeasureSpec {
-  std::int64_t warmup_steps = 1;  // counted in cycles of routed_steps, so that counting starts in a steady state
+  std::int64_t warmup_steps = 1;  // before the counted ones, so that counting starts in a steady state
   std::int64_t steps = 1;         // counted steps; a multiple of routed_steps
 };
 
@@ -107,6 +109,7 @@ struct PublishedFigures {
 struct OpenOption {
   std::string label;
   std::vector<std::string> assignments;  // as --set takes them
+  bool operator==(const OpenOption&) const = default;
 };
 
 /// A choice that the published description leaves open.

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "sim/later.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -55,8 +56,7 @@ void Communicator::post(const Execution& execution, SimTime now, CommunicationEf
     end_all(meeting, execution.step, effects);
     return;
   }
-  effects.timers.push_back(
-      {now + to_sim_time(state.footprint->latency), new_batch({place.meeting, execution.step, {}})});
+  effects.timers.push_back({later(now, state.footprint->latency), new_batch({place.meeting, execution.step, {}})});
 }
 
 Footprint Communicator::footprint_of(const Meeting& meeting) const {
@@ -143,7 +143,7 @@ void Communicator::post_exchange(const Meetings::Place& place, std::int32_t step
     if (state.batch < 0 || state.batch_time != now) {
       state.batch = new_batch({place.meeting, step, {}});
       state.batch_time = now;
-      effects.timers.push_back({now + to_sim_time(state.pattern->latency()), state.batch});
+      effects.timers.push_back({later(now, state.pattern->latency()), state.batch});
     }
     batches_[static_cast<std::size_t>(state.batch)].messages.push_back(m);
   }

@@ -54,7 +54,11 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Fabric& fab
       fabric.cost().exchange(op_, static_cast<int>(participants.size()), static_cast<int>(nodes.size()),
                              static_cast<int>(rows.rows_of_expert.size()), *std::max_element(sent.begin(), sent.end()));
   latency_ = estimate.latency;
-  provenance_ = estimate.provenance;
+  for (const ExchangeMessage& message : messages_)
+    latency_ = std::max(latency_, fabric.route_latency(participants[static_cast<std::size_t>(message.from)].rank,
+                                                       participants[static_cast<std::size_t>(message.to)].rank));
+  provenance_ =
+      worst(estimate.provenance, fabric.span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node));
 }
 
 std::span<const std::int32_t> ExchangePattern::messages_of(std::int32_t participant) const {

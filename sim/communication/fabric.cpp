@@ -1,6 +1,7 @@
 #include "sim/communication/fabric.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -11,7 +12,21 @@ namespace foretoken::sim {
 Fabric::Fabric(const plan::Machine& machine, const NetworkCost& cost, std::int64_t ranks)
     : machine_(machine), cost_(cost), links_(static_cast<std::int32_t>(machine.links().size())), ranks_(ranks) {
   FORETOKEN_CHECK(ranks <= machine.gpus(), "more ranks than GPUs");
+  compare_with_calibrated_links();
   merge_links_in_series();
+}
+
+void Fabric::compare_with_calibrated_links() {
+  const NetworkCalibration& calibration = cost_.calibration();
+  double slowest_nic = std::numeric_limits<double>::infinity();
+  for (const plan::Link& link : machine_.links()) {
+    if (link.link_class == LinkClass::nvlink && link.bandwidth != calibration.nvlink.nominal)
+      nvlink_provenance_ = Provenance::extrapolated;
+    if (link.link_class != LinkClass::infiniband) continue;
+    if (link.bandwidth != calibration.infiniband.nominal) nic_provenance_ = Provenance::extrapolated;
+    slowest_nic = std::min(slowest_nic, ratio(link.bandwidth, calibration.infiniband.nominal));
+  }
+  if (std::isfinite(slowest_nic)) nic_speed_up_ = std::max(1.0, slowest_nic);
 }
 
 double Fabric::capacity_of(LinkId id) const {
@@ -71,7 +86,7 @@ std::vector<double> Fabric::capacities() const {
   const NetworkCalibration& calibration = cost_.calibration();
   for (std::int64_t rank = 0; rank < ranks_; ++rank) {
     for (const ExchangeCalibration* exchange : {&calibration.dispatch, &calibration.combine}) {
-      for (const BytesPerSecond rate : {exchange->rate_in_node, exchange->rate_across_nodes}) {
+      for (const BytesPerSecond rate : {exchange->rate_in_node, exchange->rate_across_nodes * nic_speed_up_}) {
         capacities.insert(capacities.end(), 2, rate.value());  // out and in
       }
     }

@@ -19,6 +19,10 @@ enum class Direction : std::uint8_t { out, in };
 ///
 ///   capacity of a link = nominal bandwidth x payload efficiency of its class
 ///
+/// What exchange kernels move across nodes was measured within 4 % of what the NIC itself carries: it is the NIC's
+/// limit, and grows with a faster NIC. Whatever runs over links of another nominal bandwidth than the calibrated is
+/// extrapolated.
+///
 /// Links in series, such as GPU to NIC and NIC to fabric, carry the same flows: the tighter one stands for all of them,
 /// and the solver has fewer resources to look at.
 ///
@@ -40,6 +44,10 @@ class Fabric {
   [[nodiscard]] Span span(RankId from, RankId to) const {
     return machine_.node_of(from) == machine_.node_of(to) ? Span::in_node : Span::across_nodes;
   }
+  /// `extrapolated` if the links of this span are not those that the calibration measured, else `measured`.
+  [[nodiscard]] Provenance span_provenance(Span span) const {
+    return span == Span::in_node ? nvlink_provenance_ : worst(nvlink_provenance_, nic_provenance_);
+  }
   [[nodiscard]] Seconds route_latency(RankId from, RankId to) const;
   /// What the capacity of the route's tightest link rests on. The others do not matter: it is the one that limits.
   [[nodiscard]] Provenance route_provenance(RankId from, RankId to) const;
@@ -58,12 +66,16 @@ class Fabric {
   [[nodiscard]] const NetworkCost& cost() const { return cost_; }
 
  private:
+  void compare_with_calibrated_links();
   void merge_links_in_series();
   [[nodiscard]] double capacity_of(LinkId link) const;
 
   const plan::Machine& machine_;
   const NetworkCost& cost_;
   std::vector<std::int32_t> resource_of_link_;
+  Provenance nvlink_provenance_ = Provenance::measured;
+  Provenance nic_provenance_ = Provenance::measured;
+  double nic_speed_up_ = 1;  // of the machine's NICs over the calibrated one, at least 1
   std::int32_t links_ = 0;
   std::int64_t ranks_ = 0;
 };

@@ -52,6 +52,23 @@ void load_direct(Loads& loads, std::span<const RankId> members, double sent) {
   }
 }
 
+// What the hops alone take: the calibrated latency was measured end to end and has them in it, so the larger counts.
+// Around a ring every chunk passes n-1 members (all_reduce: twice that); otherwise one way (all_reduce: two).
+Seconds hops_latency(const Fabric& fabric, CollectiveOp op, CollectiveAlgorithm algorithm,
+                     std::span<const RankId> members) {
+  Seconds around(0);
+  Seconds farthest(0);
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const Seconds hop = fabric.route_latency(members[i], members[(i + 1) % members.size()]);
+    around += hop;
+    farthest = std::max(farthest, hop);
+  }
+  const double times = op == CollectiveOp::all_reduce ? 2 : 1;
+  if (algorithm != CollectiveAlgorithm::ring) return farthest * times;
+  const auto n = static_cast<double>(members.size());
+  return around * (times * (n - 1) / n);
+}
+
 }  // namespace
 
 Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, CollectiveAlgorithm algorithm,
@@ -72,8 +89,9 @@ Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, Collective
   }
 
   Footprint footprint;
-  footprint.latency = estimate.latency;
-  footprint.provenance = estimate.provenance;
+  footprint.latency = std::max(estimate.latency, hops_latency(fabric, op, algorithm, members));
+  footprint.provenance =
+      worst(estimate.provenance, fabric.span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node));
   for (const auto& [resource, load] : loads.bytes()) footprint.demand = std::max(footprint.demand, load);
   for (const auto& [resource, load] : loads.bytes()) footprint.uses.push_back({resource, load / footprint.demand});
   // Kernels may need time even where no link is used: then the activity advances in seconds, at one per second.
@@ -90,7 +108,8 @@ Footprint transfer_footprint(const Fabric& fabric, RankId from, RankId to, Bytes
   footprint.demand = static_cast<double>(bytes.value());
   footprint.ceiling = estimate.rate.value();
   fabric.for_each_resource(from, to, [&](std::int32_t resource) { footprint.uses.push_back({resource, 1.0}); });
-  footprint.provenance = worst(estimate.provenance, fabric.route_provenance(from, to));
+  footprint.provenance = worst(worst(estimate.provenance, fabric.route_provenance(from, to)),
+                               fabric.span_provenance(fabric.span(from, to)));
   return footprint;
 }
 

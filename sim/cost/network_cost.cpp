@@ -163,8 +163,9 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   if (ranks == 1) return result;
   result.latency = (nodes == 1 ? exchange.latency_one_node : exchange.latency_across_nodes) +
                    exchange.queue_latency * static_cast<double>(queues);
-  const bool inside = std::any_of(exchange.fitted.begin(), exchange.fitted.end(),
-                                  [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
+  const bool seen = queues >= exchange.queues_min && queues <= exchange.queues_max;
+  const bool inside = seen && std::any_of(exchange.fitted.begin(), exchange.fitted.end(),
+                                          [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
   result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
   return result;
 }

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "sim/engine/role_streams.hpp"
+#include "sim/later.hpp"
 #include "sim/program_index.hpp"
 
 namespace foretoken::sim {
@@ -135,13 +136,18 @@ Trace Engine::run() {
   for (std::size_t stream = 0; stream < streams_.size(); ++stream) wake(static_cast<std::int32_t>(stream));
   settle();
   for (;;) {
-    const std::optional<SimTime> completion = communicator_.next_completion();
+    std::optional<SimTime> completion = communicator_.next_completion();
     if (!completion && events_.empty()) break;
     if (completion && (events_.empty() || *completion <= events_.top().time)) {
       // A completion may be rounded to just before the event that changed its rate.
       now_ = std::max(now_, *completion);
-      communicator_.complete(effects_);
-      carry_out_effects();
+      // The network keeps unrounded time: all that rounds to this picosecond ends before anything else happens in it,
+      // or a timer would move the network past what is due within it.
+      do {
+        communicator_.complete(effects_);
+        carry_out_effects();
+        completion = communicator_.next_completion();
+      } while (completion && *completion <= now_);
     } else {
       now_ = events_.top().time;
     }
@@ -245,7 +251,7 @@ void Engine::post(const Execution& execution) {
   const Estimate estimate = input_.duration(execution.rank, execution.op, execution.step);
   trace_.begun[event] = now_;
   trace_.provenance[event] = estimate.provenance;
-  events_.push({now_ + to_sim_time(estimate.time), EventKind::compute_end, execution, -1});
+  events_.push({later(now_, estimate.time), EventKind::compute_end, execution, -1});
 }
 
 void Engine::finish(const Execution& execution) {

@@ -21,8 +21,9 @@ Trace trace_of(std::vector<TokenOutput> outputs, std::int64_t warmup, std::int64
 // Batches of 3 and 1 sequences; one warm-up step, two counted. Tokens out at, in us:
 //   batch 0:  10   30   60     TPOT 20, 30
 //   batch 1:  20   40   80     TPOT 20, 40
-// Weighted by sequences: mean (3 x 20 + 3 x 30 + 20 + 40) / 8 = 26.25; of 8 weights 4 are at 20, so p50 = 20; 7 at or
-// below 30, so p95 and p99 = 40. Steps: last tokens at 20, 40, 80: 20 and 40. TPS = 8 tokens / 60 us.
+// Windows: 50 us and 60 us. TPS = 3 x 2 / 50 us + 1 x 2 / 60 us = 0.12 + 0.0333 tokens/us; mean TPOT by Little's law
+// 4 / TPS. Weights 3/50 for 20 and 30, 1/60 for 20 and 40: half of the whole is at 20, so p50 = 20; 89 % at or below
+// 30, so p95 and p99 = 40. Steps: last tokens at 20, 40, 80: 20 and 40.
 TEST(Metrics, OfTwoBatchesByHand) {
   const Metrics metrics = compute_metrics(trace_of({{0, 0, 3, us(10)},
                                                     {0, 1, 1, us(20)},
@@ -31,7 +32,7 @@ TEST(Metrics, OfTwoBatchesByHand) {
                                                     {2, 0, 3, us(60)},
                                                     {2, 1, 1, us(80)}},
                                                    1, 2));
-  EXPECT_DOUBLE_EQ(metrics.tpot.mean.value(), 26.25e-6);
+  EXPECT_DOUBLE_EQ(metrics.tpot.mean.value(), 4 / (6 / 50e-6 + 2 / 60e-6));
   EXPECT_DOUBLE_EQ(metrics.tpot.p50.value(), 20e-6);
   EXPECT_DOUBLE_EQ(metrics.tpot.p95.value(), 40e-6);
   EXPECT_DOUBLE_EQ(metrics.tpot.p99.value(), 40e-6);
@@ -39,7 +40,7 @@ TEST(Metrics, OfTwoBatchesByHand) {
   EXPECT_DOUBLE_EQ(metrics.step.p50.value(), 20e-6);
   EXPECT_EQ(metrics.tokens, 8);
   EXPECT_EQ(metrics.sequences, 4);
-  EXPECT_DOUBLE_EQ(metrics.tps, 8 / 60e-6);
+  EXPECT_DOUBLE_EQ(metrics.tps, 6 / 50e-6 + 2 / 60e-6);
 }
 
 // Periodic with a period of 25 us, batches out of phase: TPS x mean TPOT = sequences.

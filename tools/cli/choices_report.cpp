@@ -30,16 +30,17 @@ struct Subject {
   [[nodiscard]] const std::vector<plan::OpenChoice>& choices() const { return loaded.scenario.open_choices; }
 
   [[nodiscard]] std::vector<Outcome> evaluate(const std::vector<Combination>& combinations,
-                                              const std::vector<std::string>& overrides) const {
+                                              const SimulateOptions& options) const {
+    const std::vector<std::string>& overrides = options.overrides;
     std::vector<std::vector<std::string>> assignments;
     for (const Combination& combination : combinations) {
       assignments.push_back(overrides);
       const auto own = combination.assignments(choices());
       assignments.back().insert(assignments.back().end(), own.begin(), own.end());
     }
-    return planning::evaluate(assignments, [this](const std::vector<std::string>& some) {
+    return planning::evaluate(assignments, [&](const std::vector<std::string>& some) {
       const Loaded changed = load(file, some);
-      return compute_metrics(sim::simulate(changed.plan, changed.machine, calibration, {}));
+      return compute_metrics(sim::simulate(changed.plan, changed.machine, calibration, simulation_options(options)));
     });
   }
 };
@@ -60,13 +61,13 @@ Json outcome_json(const std::string& label, const Outcome& outcome) {
   return {{"choices", label}, {"tps", outcome.metrics.tps}, {"tpot_ms", outcome.metrics.tpot.mean.value() * 1e3}};
 }
 
-void report_neighbours(const Subject& subject, const std::vector<std::string>& overrides, ChoicesReport& report) {
+void report_neighbours(const Subject& subject, const SimulateOptions& options, ChoicesReport& report) {
   const auto& choices = subject.choices();
   const Combination base = planning::in_force(subject.loaded.document, choices);
   std::vector<Combination> combinations{base};
   const auto others = planning::neighbours(choices, base);
   combinations.insert(combinations.end(), others.begin(), others.end());
-  const std::vector<Outcome> outcomes = subject.evaluate(combinations, overrides);
+  const std::vector<Outcome> outcomes = subject.evaluate(combinations, options);
 
   const auto& published = subject.loaded.scenario.published;
   report.text += fmt::format("\n{}: one open choice changed at a time\n  {:<34} {:>10} {:>9}",
@@ -94,19 +95,18 @@ struct Nearest {
 
 class Together {
  public:
-  Together(const std::vector<const Subject*>& subjects, const std::vector<std::string>& overrides)
-      : subjects_(subjects) {
+  Together(const std::vector<const Subject*>& subjects, const SimulateOptions& options) : subjects_(subjects) {
     for (const plan::OpenChoice& choice : subjects.front()->choices()) {
       const bool everywhere = std::all_of(subjects.begin(), subjects.end(), [&](const Subject* subject) {
         return std::any_of(subject->choices().begin(), subject->choices().end(), [&](const plan::OpenChoice& other) {
-          return other.name == choice.name && other.options.size() == choice.options.size();
+          return other.name == choice.name && other.options == choice.options;
         });
       });
       if (everywhere) shared_.push_back(choice);
     }
     for (const Subject* subject : subjects) {
       combinations_.push_back(planning::all_combinations(subject->choices(), kCombinationsMax));
-      outcomes_.push_back(subject->evaluate(combinations_.back(), overrides));
+      outcomes_.push_back(subject->evaluate(combinations_.back(), options));
     }
   }
 
@@ -204,12 +204,12 @@ ChoicesReport report_choices(const SimulateOptions& options, std::ostream& progr
   }
   std::vector<const Subject*> published;
   for (const Subject& subject : subjects) {
-    report_neighbours(subject, options.overrides, report);
+    report_neighbours(subject, options, report);
     if (subject.loaded.scenario.published && !subject.choices().empty()) published.push_back(&subject);
   }
   if (published.size() < 2) return report;
   progress << "simulating all combinations of open choices\n";
-  Together(published, options.overrides).report(report);
+  Together(published, options).report(report);
   return report;
 }
 

@@ -64,6 +64,10 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   add_scenario_options(*simulate, simulate_options);
   simulate->add_option("--calibration", simulate_options.calibration, "Use this calibration instead of the topology's")
       ->type_name("FILE");
+  simulate
+      ->add_option("--framework", simulate_options.framework,
+                   "Whose kernels to predict, among those that the calibration has: vllm, sglang, trtllm")
+      ->type_name("NAME");
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate what the scenario declares as open choices, and compare with what was published");

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "sim/simulate.hpp"
+
 namespace foretoken::cli {
 
 /// What every command that reads a scenario takes.
@@ -22,6 +24,7 @@ struct PlanOptions : ScenarioOptions {
 
 struct SimulateOptions : ScenarioOptions {
   std::filesystem::path calibration;  // --calibration: instead of the topology's
+  std::string framework;              // --framework: whose kernels; empty for the calibration's default
   bool brief = false;                 // --brief: one line per scenario
   bool choices = false;               // --choices: also every option of every open choice
 };
@@ -36,6 +39,9 @@ struct FitOptions {
   std::filesystem::path out;
   std::filesystem::path report;
 };
+
+/// What the simulator is told of it.
+sim::SimulateOptions simulation_options(const SimulateOptions& options);
 
 void run_plan(const PlanOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);

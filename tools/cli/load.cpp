@@ -1,5 +1,9 @@
 #include "tools/cli/load.hpp"
 
+#include <system_error>
+
+#include "core/error.hpp"
+
 namespace foretoken::cli {
 
 Loaded load(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
@@ -13,7 +17,20 @@ Loaded load(const std::filesystem::path& path, const std::vector<std::string>& o
   return Loaded{std::move(document), std::move(scenario), std::move(topology), std::move(machine), std::move(plan)};
 }
 
+void check_out(const ScenarioOptions& options) {
+  std::error_code status;
+  for (const auto& scenario : options.scenarios)
+    if (!options.out.empty() && std::filesystem::equivalent(options.out, scenario, status))
+      throw input_error("--out " + options.out.string(), "", "is the scenario itself", "name another file");
+}
+
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead) {
+  std::error_code status;
+  if (instead.empty() && !std::filesystem::is_regular_file(loaded.topology.calibration, status))
+    throw input_error(
+        loaded.scenario.cluster.topology.string(), "/calibration",
+        "there is no regular file " + loaded.topology.calibration.string(),
+        "name a calibration, with a path that starts from the directory of this file, or give --calibration");
   Calibration calibration = read_calibration(instead.empty() ? loaded.topology.calibration : instead);
   require_calibration_for(calibration, loaded.topology.device);
   return calibration;

@@ -8,6 +8,7 @@
 #include "core/calibration.hpp"
 #include "plan/machine/topology.hpp"
 #include "plan/plan.hpp"
+#include "tools/cli/commands.hpp"
 
 namespace foretoken::cli {
 
@@ -23,6 +24,9 @@ struct Loaded {
 /// @param overrides as given to --set: "deployment.micro_batches=8"
 /// @throws Error as parse_scenario, read_topology and make_plan do
 Loaded load(const std::filesystem::path& scenario, const std::vector<std::string>& overrides);
+
+/// @throws Error{invalid_input} if `out` is one of the scenario files: results must not replace their own input
+void check_out(const ScenarioOptions& options);
 
 /// The calibration named by the topology, or `instead` if it is not empty.
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead);

@@ -59,6 +59,7 @@ std::string plan_summary(const Loaded& loaded, const std::vector<plan::MemoryUse
 }  // namespace
 
 void run_plan(const PlanOptions& options, std::ostream& out) {
+  check_out(options);
   std::string text;
   auto list = nlohmann::ordered_json::array();
   for (const auto& scenario : options.scenarios) {

@@ -1,6 +1,7 @@
 #include "tools/cli/result.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -70,7 +71,12 @@ void append_parts(std::string& text, const Breakdown& b, const char* group, cons
 }  // namespace
 
 Result make_result(const Trace& trace, std::string calibration) {
-  return Result{trace.clock, std::move(calibration), compute_metrics(trace), break_down(trace)};
+  std::set<std::string> assumed;
+  for (std::size_t i = 0; i < trace.size(); ++i)
+    if (trace.provenance[i] == Provenance::assumed && trace.ended[i] > trace.begun[i])
+      assumed.insert(trace.op_of(i).kind);
+  return Result{trace.clock, std::move(calibration), compute_metrics(trace), break_down(trace),
+                std::vector<std::string>(assumed.begin(), assumed.end())};
 }
 
 Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides, const Result& result) {
@@ -93,6 +99,7 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"tpot_ms", distribution_json(m.tpot)},
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
+  if (result.clock == kSimulated) json["assumed"] = result.assumed;
   // What was published is about the cluster; a live run here is another machine.
   if (loaded.scenario.published && result.clock == kSimulated)
     json["published"] = published_json(*loaded.scenario.published, m);
@@ -185,7 +192,10 @@ std::string result_text(const Loaded& loaded, const Result& result) {
     text += fmt::format("{}{:.1f} % {}", separator, 100 * b.share(value), name);
     separator = ", ";
   }
-  return text + "\n";
+  text += "\n";
+  if (!result.assumed.empty())
+    text += fmt::format("  Assumed, for want of measurements: {}\n", fmt::join(result.assumed, ", "));
+  return text;
 }
 
 std::string brief_text(const Loaded& loaded, const Result& result, bool head) {

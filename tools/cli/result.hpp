@@ -17,6 +17,7 @@ struct Result {
   std::string calibration;  // name; empty for a live run
   Metrics metrics;
   Breakdown breakdown;
+  std::vector<std::string> assumed;  // kinds of ops whose durations rest on assumptions
 };
 
 Result make_result(const Trace& trace, std::string calibration);

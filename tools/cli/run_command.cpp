@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <ostream>
 
@@ -44,7 +45,7 @@ std::string live_text(const runtime::RunResult& run) {
 }
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, std::ostream& out) {
-  const Result result{run.trace->clock, "", run.metrics, break_down(*run.trace)};
+  const Result result{run.trace->clock, "", run.metrics, break_down(*run.trace), {}};
   Json json = result_json(loaded, options.overrides, result);
   json["live"] = live_json(run);
   if (!options.out.empty()) {
@@ -58,6 +59,8 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
 }
 
 runtime::RunOptions runtime_options(const RunOptions& options) {
+  if (!std::isfinite(options.deadline_seconds))
+    throw input_error("--deadline", "", "is not a number of seconds", "write for example --deadline 30");
   runtime::RunOptions live;
   live.step_deadline = std::chrono::milliseconds(static_cast<std::int64_t>(options.deadline_seconds * 1e3));
   live.build = fmt::format("{} {}", version(), commit());
@@ -67,6 +70,7 @@ runtime::RunOptions runtime_options(const RunOptions& options) {
 }  // namespace
 
 void run_run(const RunOptions& options, std::ostream& out) {
+  check_out(options);
   if (options.scenarios.size() != 1)
     throw input_error("run", "", fmt::format("{} scenarios are given", options.scenarios.size()), "run one at a time");
 #ifdef FORETOKEN_MPI

@@ -27,14 +27,21 @@ Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
 
 }  // namespace
 
+sim::SimulateOptions simulation_options(const SimulateOptions& options) {
+  sim::SimulateOptions result;
+  result.framework = options.framework;
+  return result;
+}
+
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err) {
+  check_out(options);
   std::string text;
   Json results = Json::array();
   Json whole = Json::array();
   for (const auto& scenario : options.scenarios) {
     const Loaded loaded = load(scenario, options.overrides);
     const Calibration calibration = load_calibration(loaded, options.calibration);
-    const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, {});
+    const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation_options(options));
     const Result result = make_result(trace, calibration.name);
     if (!options.out.empty()) whole.push_back(whole_result(loaded, options, result, trace));
     results.push_back(result_json(loaded, options.overrides, result));
@@ -53,7 +60,13 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
                    {"results", std::move(results)},
                    {"choices", std::move(report.json)}};
   }
-  if (!options.out.empty()) write_file(options.out, one_or_list(std::move(whole)).dump() + "\n");
+  if (!options.out.empty()) {
+    Json stored = one_or_list(std::move(whole));
+    if (options.choices)
+      stored = Json{
+          {"schema_version", 1}, {"kind", "choices"}, {"results", std::move(stored)}, {"choices", results["choices"]}};
+    write_file(options.out, stored.dump() + "\n");
+  }
   if (options.json) out << (options.choices ? results : one_or_list(std::move(results))).dump(2) << "\n";
   else out << text;
 }

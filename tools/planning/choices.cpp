@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -87,13 +88,19 @@ std::vector<Combination> all_combinations(const std::vector<plan::OpenChoice>& c
 std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assignments,
                               const std::function<Metrics(const std::vector<std::string>&)>& simulate) {
   std::vector<Outcome> outcomes(assignments.size());
+  std::vector<std::exception_ptr> failures(assignments.size());
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
     for (std::size_t i = next++; i < assignments.size(); i = next++) {
       try {
         outcomes[i].metrics = simulate(assignments[i]);
-      } catch (const std::exception& error) {
-        outcomes[i].error = error.what();
+      } catch (const Error& error) {
+        // What cannot be is a result; a defect of ours is not.
+        if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::infeasible)
+          outcomes[i].error = error.what();
+        else failures[i] = std::current_exception();
+      } catch (...) {
+        failures[i] = std::current_exception();
       }
     }
   };
@@ -102,6 +109,8 @@ std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assig
   std::vector<std::jthread> pool;
   for (std::size_t t = 0; t < threads; ++t) pool.emplace_back(work);
   pool.clear();
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
   return outcomes;
 }
 

@@ -40,6 +40,7 @@ struct Outcome {
 };
 
 /// Evaluates all assignments on all cores; results in order, the same for any number of threads.
+/// @throws what `simulate` throws unless it is an Error{invalid_input} or Error{infeasible}: those are outcomes
 std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assignments,
                               const std::function<Metrics(const std::vector<std::string>&)>& simulate);
 
