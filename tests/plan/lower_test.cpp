@@ -229,6 +229,12 @@ TEST(Lowering, HashesTellProgramsAndRoutingsApart) {
   EXPECT_NE(plan.plan_hash, reseeded.plan_hash);
   const Plan longer = plan_with("stages", {"workload.context=4"});
   EXPECT_NE(plan.program_hash, longer.program_hash);
+  // The same shapes with other experts on a rank are other work: two experts per rank, side by side or every second.
+  const std::vector<std::string> side_by_side{
+      "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"all_reduce\"}"};
+  const std::vector<std::string> alternating{
+      "deployment.experts={\"placement\":\"round_robin\",\"exchange\":\"all_reduce\"}"};
+  EXPECT_NE(plan_with("stages", side_by_side).plan_hash, plan_with("stages", alternating).plan_hash);
   // The machine is no part of the work.
   EXPECT_EQ(plan.plan_hash, plan_with("stages", {"cluster.nic=2 GB/s", "cluster.nodes=2"}).plan_hash);
 }
