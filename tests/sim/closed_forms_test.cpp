@@ -27,7 +27,7 @@ constexpr const char* kScenario = R"({
   "measure": {"warmup_steps": 3, "steps": 4}
 })";
 
-struct Run {
+struct StepRun {
   Trace trace;
   Seconds step;
 
@@ -46,7 +46,7 @@ struct Run {
   }
 };
 
-Run run(const std::vector<std::string>& changes) {
+StepRun run(const std::vector<std::string>& changes) {
   JsonDocument document = JsonDocument::from_text(kScenario, "closed form");
   for (const std::string& change : changes) document.set(change);
   const plan::Scenario scenario = plan::parse_scenario(document);
@@ -54,7 +54,7 @@ Run run(const std::vector<std::string>& changes) {
   const plan::Machine machine = plan::build_machine(topology);
   Calibration calibration = read_calibration(topology.calibration);
   calibration.network = foretoken::testing::invented_network();
-  Run result{simulate(plan::make_plan(scenario, machine), machine, calibration), {}};
+  StepRun result{simulate(plan::make_plan(scenario, machine), machine, calibration), {}};
   result.step = compute_metrics(result.trace).step.mean;
   return result;
 }
@@ -65,7 +65,7 @@ constexpr double kPicosecond = 1e-6;  // in us; sums of rounded picoseconds
 
 // One rank, one batch: nothing overlaps, so a step is the sum of its kernels.
 TEST(ClosedForm, OneBatchStepIsTheSumOfItsKernels) {
-  const Run one = run({});
+  const StepRun one = run({});
   EXPECT_GT(one.compute_us(), 100);
   EXPECT_NEAR(us(one.step), one.compute_us(), 10 * kPicosecond);
 }
@@ -74,7 +74,7 @@ TEST(ClosedForm, OneBatchStepIsTheSumOfItsKernels) {
 // for 384 x 2048 x 2 B = 1,572,864 B: base 10 + 2 steps x 1 + 100 us; wire 2 (n-1)/n B = B at 100 GB/s, B/2 at 1000
 // GB/s.
 TEST(ClosedForm, TensorParallelStepAddsItsAllReduces) {
-  const Run two = run({"deployment.attention.tp=2", "deployment.collectives.all_reduce=ring"});
+  const StepRun two = run({"deployment.attention.tp=2", "deployment.collectives.all_reduce=ring"});
   const double bytes = 384.0 * 2048 * 2;
   const double all_reduce = 10 + 2 * 1 + 100 + bytes / 100e3 + bytes / 2 / 1000e3;
   // Two hosts of one expert each get the same rows, because every token goes to both.
@@ -85,8 +85,8 @@ TEST(ClosedForm, TensorParallelStepAddsItsAllReduces) {
 // stage starts at t + x and is then busy for M t without a gap; the first starts the next step y after that.
 TEST(ClosedForm, PipelineThatFlushesTakesItsBubble) {
   for (const int micro_batches : {1, 2, 3, 4}) {
-    const Run flush = run({"deployment.pipeline={\"stages\":2,\"schedule\":\"flush\"}",
-                           "deployment.micro_batches=" + std::to_string(micro_batches)});
+    const StepRun flush = run({"deployment.pipeline={\"stages\":2,\"schedule\":\"flush\"}",
+                               "deployment.micro_batches=" + std::to_string(micro_batches)});
     const double t = flush.compute_us(0) / micro_batches;
     EXPECT_NEAR(flush.compute_us(1) / micro_batches, t, 10 * kPicosecond) << "the stages are equal";
     // Messages in a node: 5 us and 100 GB/s. Rows of 2048 x 2 bytes; 4 bytes per token.
@@ -101,8 +101,8 @@ TEST(ClosedForm, PipelineThatFlushesTakesItsBubble) {
 // that time the stage is always busy: M t. With too few, each waits for its own tokens: 2 t + x + y.
 TEST(ClosedForm, PipelineThatFlowsHasNoBubbleWithEnoughMicroBatches) {
   for (const int micro_batches : {2, 3, 4}) {
-    const Run flow = run({"deployment.pipeline={\"stages\":2,\"schedule\":\"flow\"}",
-                          "deployment.micro_batches=" + std::to_string(micro_batches)});
+    const StepRun flow = run({"deployment.pipeline={\"stages\":2,\"schedule\":\"flow\"}",
+                              "deployment.micro_batches=" + std::to_string(micro_batches)});
     const double t = flow.compute_us(0) / micro_batches;
     const double rows = 384.0 / micro_batches;
     const double way = 2 * t + 5 + rows * 2048 * 2 / 100e3 + 5 + rows * 4 / 100e3;
@@ -120,7 +120,7 @@ double crossing_us(double latency, double tokens) { return latency + 0.5 + token
 
 // Without overlap a step is its kernels, dispatches and combines, one after the other, in each of the 2 layers.
 TEST(ClosedForm, ExpertParallelStepWithoutOverlap) {
-  const Run none = run(kExpertParallel);
+  const StepRun none = run(kExpertParallel);
   EXPECT_NEAR(us(none.step), none.compute_us() + 2 * (crossing_us(8, 192) + crossing_us(12, 192)), 100 * kPicosecond);
 }
 
@@ -131,7 +131,7 @@ TEST(ClosedForm, ExpertParallelStepWithoutOverlap) {
 TEST(ClosedForm, ExpertParallelStepWithTwoBatchOverlap) {
   std::vector<std::string> changes = kExpertParallel;
   changes.insert(changes.end(), {"deployment.overlap=two_batch", "deployment.micro_batches=2"});
-  const Run two = run(changes);
+  const StepRun two = run(changes);
   const auto of_batch = [&](int batch, auto wanted) {
     return two.us([&](const TraceOp& op) { return op.micro_batch == batch && !op.communication && wanted(op); });
   };
@@ -150,7 +150,7 @@ TEST(ClosedForm, ExpertParallelStepWithTwoBatchOverlap) {
 // A micro-batch pays for its weights again: with experts that are bound by reading them, M micro-batches without a
 // pipeline take nearly M times the expert time of one.
 TEST(ClosedForm, MicroBatchesReadTheWeightsAgain) {
-  const auto expert_us = [](const Run& some) {
+  const auto expert_us = [](const StepRun& some) {
     return some.us([](const TraceOp& op) { return op.kind == "grouped_gemm"; });
   };
   const double once = expert_us(run({"workload.sequences=64"}));
