@@ -1,5 +1,8 @@
 #include "tools/cli/cli.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <new>
@@ -7,6 +10,8 @@
 
 #include "core/error.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/completion.hpp"
+#include "tools/cli/schemas.hpp"
 #include "tools/cli/version.hpp"
 
 namespace foretoken::cli {
@@ -87,7 +92,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");
   schema->footer("Example: foretoken schema scenario > scenario.schema.json");
-  schema->add_option("name", schema_name, "scenario, topology, device, calibration or result")->required();
+  schema->add_option("name", schema_name, "Which format")
+      ->required()
+      ->type_name(fmt::format("{{{}}}", fmt::join(schema_names(), ",")));
   schema->callback([&] { chosen = [&] { run_schema(schema_name, out); }; });
 
   FitOptions fit_options;
@@ -106,6 +113,14 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE");
   fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
+
+  std::string shell;
+  CLI::App* completion = app.add_subcommand("completion", "Print what makes a shell complete foretoken's arguments");
+  completion->footer("Example: source <(foretoken completion bash)");
+  completion->add_option("shell", shell, "Shell to complete in")
+      ->required()
+      ->type_name(fmt::format("{{{}}}", fmt::join(completion_shells(), ",")));
+  completion->callback([&] { chosen = [&] { out << completion_script(app, shell); }; });
 
   CLI::App* version_command = app.add_subcommand("version", "Print version and commit");
   bool version_json = false;
