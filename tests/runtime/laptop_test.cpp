@@ -85,7 +85,7 @@ TEST_P(Laptop, OneWeightOrOneTokenMattersToTheComparison) {
   ASSERT_GE(visited, 0);
   ReferenceFaults weight;
   weight.expert_up = [&](std::int64_t layer, std::int64_t expert, std::int64_t row, std::int64_t col, double value) {
-    return layer == faulty_layer && expert == visited && row == 3 && col == 4 ? value + 0.25 : value;
+    return layer == faulty_layer && expert == visited && row == 3 && col == 4 ? value + 1 : value;
   };
   EXPECT_GT(difference(result, expected(plan, weight)), 10 * kTolerance);
 
