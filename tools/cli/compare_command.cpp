@@ -22,7 +22,7 @@ void require_passed(const std::vector<GateVerdict>& verdicts) {
   std::string message;
   for (const GateVerdict& verdict : verdicts)
     if (verdict.failed)
-      message += fmt::format("{}gate failed: --fail-if '{}', and the error is {:+.1f} %", message.empty() ? "" : "\n",
+      message += fmt::format("{}--fail-if '{}': the error is {:+.1f} %", message.empty() ? "gate failed: " : "; ",
                              verdict.gate.condition, 100 * verdict.error);
   if (!message.empty()) throw Error(ErrorCode::gate_failed, message);
 }

@@ -93,6 +93,11 @@ int decimals_for(double largest) {
   return std::clamp(4 - static_cast<int>(std::floor(std::log10(largest))), 1, 9);
 }
 
+/// "+1.2 %"; what rounds to nothing has no sign.
+std::string percent_text(double share) {
+  return std::abs(share) < 0.0005 ? "0.0 %" : fmt::format("{:+.1f} %", 100 * share);
+}
+
 struct FigureRow {
   std::string_view name;
   const char* label;
@@ -118,8 +123,8 @@ std::string figures_text(const std::vector<Figure>& figures, const char* b_name)
     if (figure == nullptr) continue;
     const bool whole = row.name == "tps";
     const int decimals = decimals_for(std::max(figure->a, figure->b));
-    text += fmt::format("  {:<14}{:>16}{:>16}{:>+10.1f} %  {}\n", row.label, figure_text(figure->a, whole, decimals),
-                        figure_text(figure->b, whole, decimals), 100 * figure->error(), row.unit);
+    text += fmt::format("  {:<14}{:>16}{:>16}{:>12}  {}\n", row.label, figure_text(figure->a, whole, decimals),
+                        figure_text(figure->b, whole, decimals), percent_text(figure->error()), row.unit);
   }
   return text;
 }
@@ -130,12 +135,15 @@ std::string direction(double error) {
   return fmt::format("{:.1f} % too {}", percent, error > 0 ? "high" : "low");
 }
 
-std::string verdict_text(const std::vector<Figure>& figures, const char* if_right) {
-  std::string text;
-  for (const auto& [name, label] : {std::pair("tps", "TPS"), std::pair("tpot_mean_ms", "TPOT")})
-    if (const Figure* figure = find_figure(figures, name))
-      text += fmt::format("{}{} is {}", text.empty() ? "" : ", ", label, direction(figure->error()));
-  return fmt::format("  If {} is right, A's {}.\n", if_right, text);
+std::string verdict_text(const std::vector<Figure>& figures, const char* other, const char* if_right) {
+  const Figure* tps = find_figure(figures, "tps");
+  const Figure* tpot = find_figure(figures, "tpot_mean_ms");
+  std::string text = fmt::format("  An error is A / {} - 1. If {} right,", other, if_right);
+  if (tps != nullptr) text += fmt::format(" A's TPS is {}", direction(tps->error()));
+  if (tpot != nullptr)
+    text += fmt::format("{} TPOT {}{}", tps != nullptr ? " and its" : " A's", tps != nullptr ? "" : "is ",
+                        direction(tpot->error()));
+  return text + ".\n";
 }
 
 std::string configuration_text(const StoredResult& a, const StoredResult& b) {
@@ -164,32 +172,48 @@ struct WaterfallTitle {
   const char* of;     // what shares are of
 };
 
-std::string waterfall_text(const Waterfall& waterfall, const WaterfallTitle& title) {
-  const auto ms = [&](SimTime time) { return milliseconds(waterfall.per_step(time)); };
-  const double whole_b = ms(waterfall.b);
-  const int decimals = decimals_for(std::max(ms(waterfall.a), whole_b));
-  std::string text = fmt::format("\n  {}\n    {:<16}{:<16}{:>14}{:>14}{:>14}{:>12}\n", title.head, "", "", "A, ms",
-                                 "B, ms", "A - B, ms", title.of);
-  const auto line = [&](std::string_view cause, std::string_view of, SimTime a, SimTime b) {
-    text += fmt::format("    {:<16}{:<16}{:>14.{}f}{:>14.{}f}{:>+14.{}f}{:>+10.1f} %\n", cause, of, ms(a), decimals,
-                        ms(b), decimals, ms(a - b), decimals, 100 * ms(a - b) / whole_b);
-  };
-  Part rest;
-  std::size_t rows = 0, others = 0;
-  for (const Part& part : waterfall.parts) {
-    if (part.a == SimTime(0) && part.b == SimTime(0)) continue;
-    if (++rows <= kRowsMax) {
-      line(name_of(part.cause), part.of, part.a, part.b);
-      continue;
+/// A waterfall as a table: parts that show, the rest in one line, the sum.
+class WaterfallTable {
+ public:
+  WaterfallTable(const Waterfall& waterfall, const WaterfallTitle& title)
+      : waterfall_(waterfall), decimals_(decimals_for(std::max(ms(waterfall.a), ms(waterfall.b)))) {
+    text_ = fmt::format("\n  {}\n    {:<16}{:<20}{:>12}{:>12}{:>12}{:>14}\n", title.head, "", "", "A, ms", "B, ms",
+                        "A - B, ms", title.of);
+    Part rest;
+    std::size_t others = 0;
+    for (const Part& part : waterfall.parts) {
+      if (part.a == SimTime(0) && part.b == SimTime(0)) continue;
+      if (shown_.size() < kRowsMax && std::abs(ms(part.difference())) >= 0.5 * std::pow(10.0, -decimals_)) {
+        line(name_of(part.cause), part.of, part.a, part.b);
+        shown_.push_back(part.cause);
+        continue;
+      }
+      ++others;
+      rest.a += part.a;
+      rest.b += part.b;
     }
-    ++others;
-    rest.a += part.a;
-    rest.b += part.b;
+    if (others > 0) line(shown_.empty() ? "all" : "others", fmt::format("{} equal or small", others), rest.a, rest.b);
+    line("sum", title.whole, waterfall.a, waterfall.b);
   }
-  if (others > 0) line("others", fmt::format("{} parts", others), rest.a, rest.b);
-  line("sum", title.whole, waterfall.a, waterfall.b);
-  return text;
-}
+
+  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] bool shows(Cause cause) const { return std::find(shown_.begin(), shown_.end(), cause) != shown_.end(); }
+
+ private:
+  [[nodiscard]] double ms(SimTime time) const { return milliseconds(waterfall_.per_step(time)); }
+  void line(std::string_view cause, std::string_view of, SimTime a, SimTime b) {
+    const double difference = ms(a - b);
+    const bool zero = std::abs(difference) < 0.5 * std::pow(10.0, -decimals_);
+    text_ += fmt::format("    {:<16}{:<20}{:>12.{}f}{:>12.{}f}{:>12}{:>14}\n", cause, of, ms(a), decimals_, ms(b),
+                         decimals_, zero ? "0" : fmt::format("{:+.{}f}", difference, decimals_),
+                         percent_text(difference / ms(waterfall_.b)));
+  }
+
+  const Waterfall& waterfall_;
+  int decimals_;
+  std::string text_;
+  std::vector<Cause> shown_;
+};
 
 std::string subject(const Part& part) {
   switch (part.cause) {
@@ -210,32 +234,29 @@ std::string cause_text(const Waterfall& waterfall, const char* of) {
   const double whole_b = ms(waterfall.b);
   const Part& largest = waterfall.parts.front();
   if (largest.difference() == SimTime(0)) return "  A and B are equal in every part.\n";
-  std::string text =
-      fmt::format("  Largest cause: {}, {:.{}f} ms {} in A than in B ({:+.1f} % {}).\n", subject(largest),
-                  std::abs(ms(largest.difference())), decimals_for(std::max(ms(waterfall.a), whole_b)),
-                  largest.difference() > SimTime(0) ? "more" : "less", 100 * ms(largest.difference()) / whole_b, of);
+  std::string text = fmt::format("  Largest cause: {}, {:.{}f} ms {} in A than in B ({} {}).\n", subject(largest),
+                                 std::abs(ms(largest.difference())), decimals_for(std::max(ms(waterfall.a), whole_b)),
+                                 largest.difference() > SimTime(0) ? "more" : "less",
+                                 percent_text(ms(largest.difference()) / whole_b), of);
   if (waterfall.errors_cancel())
     text +=
-        fmt::format("  Errors cancel: parts add up to {:+.1f} % and {:+.1f} %, so the small sum says little about A.\n",
-                    100 * ms(waterfall.longer()) / whole_b, 100 * ms(waterfall.shorter()) / whole_b);
+        fmt::format("  Errors cancel: parts add up to {} and {}; their sum says less about A than they do.\n",
+                    percent_text(ms(waterfall.longer()) / whole_b), percent_text(ms(waterfall.shorter()) / whole_b));
   return text;
 }
 
-std::string legend_text(const Waterfall& waterfall) {
+std::string legend_text(const WaterfallTable& table) {
   constexpr std::array<std::pair<Cause, const char*>, 6> meanings{
       {{Cause::compute, "an op computes"},
        {Cause::exposed, "communication is under way and nothing computes"},
        {Cause::waiting, "communication is posted, its peers are not there yet"},
        {Cause::idle, "the rank has nothing to do: a bubble"},
-       {Cause::instrumentation, "the ops were timed in a second run, whose steps took so much longer (negative)"},
-       {Cause::edges, "TPOT without the slowest rank's steps: batches of another pace, another rank slowest before"}}};
+       {Cause::instrumentation, "takes back by how much the second run, which timed the ops, was slower"},
+       {Cause::edges, "TPOT beside the slowest rank's steps: batches of another pace, another rank slowest before"}}};
   std::string text;
   for (const auto& [cause, meaning] : meanings)
-    if (std::any_of(waterfall.parts.begin(), waterfall.parts.end(), [cause = cause](const Part& part) {
-          return part.cause == cause && (part.a != SimTime(0) || part.b != SimTime(0));
-        }))
-      text += fmt::format("    {:<16}{}\n", name_of(cause), meaning);
-  return text;
+    if (table.shows(cause)) text += fmt::format("    {:<16}{}\n", name_of(cause), meaning);
+  return text.empty() ? "" : "  Where\n" + text;
 }
 
 }  // namespace
@@ -266,21 +287,22 @@ Json published_json(const StoredHeadline& a, const std::vector<Figure>& figures,
 }
 
 std::string comparison_text(const StoredResult& a, const StoredResult& b, const explain::Comparison& comparison) {
-  std::string text =
-      configuration_text(a, b) + figures_text(comparison.figures, "B") + verdict_text(comparison.figures, "B") +
-      waterfall_text(comparison.tpot, {"Where the difference in TPOT comes from, per step:", "= TPOT", "of B's TPOT"}) +
-      legend_text(comparison.tpot) + cause_text(comparison.tpot, "of B's TPOT");
-  if (comparison.cpu)
-    text += waterfall_text(*comparison.cpu,
-                           {"CPU time of all ranks together, waits left out, per step:", "= CPU time", "of B's CPU"}) +
-            cause_text(*comparison.cpu, "of B's CPU time");
-  return text;
+  const WaterfallTable tpot(
+      comparison.tpot,
+      {"Where the difference in TPOT comes from, per step on each side's slowest rank:", "= TPOT", "of B's TPOT"});
+  std::string text = configuration_text(a, b) + figures_text(comparison.figures, "B") +
+                     verdict_text(comparison.figures, "B", "B is") + tpot.text() +
+                     cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot);
+  if (!comparison.cpu) return text;
+  const WaterfallTable cpu(*comparison.cpu,
+                           {"CPU time of all ranks together, waits left out, per step:", "= CPU time", "of B's CPU"});
+  return text + cpu.text() + cause_text(*comparison.cpu, "of B's CPU time");
 }
 
 std::string published_text(const StoredHeadline& a, const std::vector<Figure>& figures) {
   return fmt::format("{}: {} beside what was published\n  source        {}\n  plan          {}\n\n", a.scenario, a.file,
                      a.published->source, a.plan_hash) +
-         figures_text(figures, "published") + verdict_text(figures, "what was published");
+         figures_text(figures, "published") + verdict_text(figures, "published", "the published figures are");
 }
 
 }  // namespace foretoken::cli

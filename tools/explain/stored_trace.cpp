@@ -143,17 +143,19 @@ class EventReader {
                 "an event is posted, then begun, then ended");
   }
 
+  // Only the last stage of a pipeline ends steps: other ranks have no step_end at all.
   void check_windows() {
     std::map<std::int64_t, std::pair<SimTime, SimTime>> windows;
-    for (const std::int64_t rank : ranks_) windows[rank] = {SimTime(-1), SimTime(-1)};
     const std::int64_t last_warmup = trace_.warmup_steps - 1;
     const std::int64_t last = last_warmup + trace_.steps;
     for (std::size_t i = 0; i < trace_.size(); ++i) {
       if (trace_.op_of(i).kind != "step_end") continue;
-      auto& [begin, end] = windows.at(trace_.rank[i]);
+      auto& [begin, end] = windows.try_emplace(trace_.rank[i], SimTime(-1), SimTime(-1)).first->second;
       if (trace_.step[i] == last_warmup) begin = std::max(begin, trace_.ended[i]);
       if (trace_.step[i] == last) end = std::max(end, trace_.ended[i]);
     }
+    if (windows.empty())
+      events_.place().fail("no rank has a step_end", "store the whole trace: it has every op of its ranks");
     for (const auto& [rank, window] : windows) {
       const auto& [begin, end] = window;
       if (begin < SimTime(0) || end < SimTime(0))

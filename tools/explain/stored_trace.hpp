@@ -8,8 +8,8 @@
 
 namespace foretoken::explain {
 
-/// Reads `trace` of a result that --out stored. What break_down() needs holds of what is returned: every rank in it has
-/// a step_end in the last warm-up step and a later one in the last counted step.
+/// Reads `trace` of a result that --out stored. What break_down() needs holds of what is returned: there is a rank with
+/// a step_end, and every such rank has one in the last warm-up step and a later one in the last counted step.
 ///
 /// The trace holds every rank up to 64, else the slowest and the first of each role. Outputs are not stored, so the
 /// metrics of a result are read from the result itself.

@@ -18,9 +18,10 @@ constexpr std::int64_t kCancellingFactor = 3;
 constexpr std::int64_t kNegligible = 100;  // a hundredth of b
 
 [[noreturn]] void fail_too_long() {
-  throw Error(ErrorCode::invalid_input,
-              "the steps of A and B are too many or too long to be compared exactly: over a number of steps that both "
-              "divide they take more than 6 days; run both with the same measure.steps");
+  throw Error(
+      ErrorCode::invalid_input,
+      "A and B take more than 6 days over a number of steps that both counts divide: too long to be compared to "
+      "the picosecond; count the same number of steps in both (measure.steps), or fewer");
 }
 
 /// From the picoseconds of one side's steps to those of the common number of steps.
@@ -74,16 +75,15 @@ class Ledger {
 };
 
 std::string label_of(const TraceOp& op, GroupBy by) {
-  if (by == GroupBy::kind) return op.kind;
+  if (by == GroupBy::kind || op.kind == "step_end") return op.kind;
   return op.layer < 0 ? "no layer" : fmt::format("layer {}", op.layer);
 }
 
 /// The trace with what its ops are grouped by in the place of their kind. A breakdown tells ops apart by their place in
-/// the program and not by their kind, except that it looks for step_end; so the tiles are the same.
+/// the program and not by their kind, except for step_end, which keeps it: the tiles are the same.
 Trace labelled(Trace trace, GroupBy by) {
   for (auto& role : trace.roles)
-    for (TraceOp& op : role)
-      if (op.kind != "step_end") op.kind = label_of(op, by);
+    for (TraceOp& op : role) op.kind = label_of(op, by);
   return trace;
 }
 
