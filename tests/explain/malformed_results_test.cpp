@@ -20,11 +20,11 @@ using testing::AnyOf;
 using testing::HasSubstr;
 namespace fs = std::filesystem;
 
-// Instrumented builds are several times slower: there, every eighth mutation is run.
+// Every second mutation is run. Instrumented builds are several times slower: there, every sixteenth.
 #if defined(__SANITIZE_ADDRESS__)
-constexpr std::size_t kEvery = 8;
+constexpr std::size_t kEvery = 16;
 #else
-constexpr std::size_t kEvery = 1;
+constexpr std::size_t kEvery = 2;
 #endif
 
 /// Two ranks, CPU time, a published entry: every member that is read.
@@ -190,7 +190,8 @@ TEST_F(StoredFiles, BadUsage) {
       {{"compare", good, good, good}, "not expected"},
       {{"compare", good, good, "--by", "op"}, "--by"},
       {{"compare", good, good, "--clock", "sun"}, "--clock"},
-      {{"compare", good, "--clock", "cpu"}, "nobody published CPU time"},
+      {{"compare", good, "--clock", "cpu"}, "--clock cpu: published figures have no trace; give a second result"},
+      {{"compare", good, "--by", "layer"}, "--by layer: published figures have no trace; give a second result"},
       {{"compare", good, "--fail-if", "step>1%"}, "this comparison has no step_mean_ms"},
       {{"compare", good, good, "--fail-if", "tpot<1%"}, "there is no '>'"},
       {{"compare", good, good, "--fail-if"}, "--fail-if"}};
@@ -207,6 +208,12 @@ void collect(const Json& value, const Json::json_pointer& at, std::vector<Json::
   if (!value.is_structured()) return;
   for (const auto& item : value.items())
     collect(item.value(), value.is_array() ? at / std::stoul(item.key()) : at / item.key(), places);
+}
+
+// Of the columns, those of the first rank.
+bool is_of_a_later_rank(const Json::json_pointer& place) {
+  if (!place.to_string().starts_with("/trace/events/") || place.parent_pointer().back() == "events") return false;
+  return std::stoul(place.back()) > 8;
 }
 
 // Every value is removed or replaced in turn, on either side. The command ends with a comparison or with a message;
@@ -241,6 +248,7 @@ TEST_F(StoredFiles, DamagedAnywhereEndWithAComparisonOrAMessage) {
     }
   };
   for (const Json::json_pointer& place : places) {
+    if (is_of_a_later_rank(place)) continue;
     Json without = good;
     Json& parent = without.at(place.parent_pointer());
     if (parent.is_array()) parent.erase(std::stoul(place.back()));

@@ -39,8 +39,9 @@ void run_compare(const CompareOptions& options, std::ostream& out) {
   const std::vector<explain::Gate> gates = gates_of(options);
   const JsonDocument first = JsonDocument::from_file(options.a);
   if (options.b.empty()) {
-    if (options.cpu)
-      throw input_error("--clock cpu", "", "nobody published CPU time", "give a second result: foretoken compare A B");
+    if (options.cpu || options.by_layer)
+      throw input_error(options.cpu ? "--clock cpu" : "--by layer", "", "published figures have no trace",
+                        "give a second result: foretoken compare A B");
     const explain::StoredHeadline a = explain::read_headline(first);
     const auto figures = explain::compare_with_published(a);
     const auto verdicts = explain::check_gates(gates, figures);
