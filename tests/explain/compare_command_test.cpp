@@ -48,17 +48,17 @@ std::string text_of(const fs::path& path) {
 class CompareCommand : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() /
-              (std::string("foretoken_compare_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
+    folder = fs::temp_directory_path() /
+             (std::string("foretoken_compare_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder);
+    fs::create_directories(folder);
     Json scenario = Json::parse(kScenario);
     scenario["cluster"]["topology"] = source_file("topologies/hgx-h100-2nodes-ndr400.json");
     write("small.json", scenario.dump());
   }
-  void TearDown() override { fs::remove_all(folder_); }
+  void TearDown() override { fs::remove_all(folder); }
 
-  void write(const std::string& name, const std::string& text) { std::ofstream(folder_ / name) << text; }
+  void write(const std::string& name, const std::string& text) { std::ofstream(folder / name) << text; }
 
   struct Answer {
     int code = -1;
@@ -66,12 +66,12 @@ class CompareCommand : public testing::Test {
     std::string err;
   };
   /// Runs the command in the folder; arguments are words of a shell.
-  Answer foretoken(const std::string& arguments) const {
-    const std::string line = "cd '" + folder_.string() + "' && '" + FORETOKEN_BINARY + "' " + arguments + " >out 2>err";
+  [[nodiscard]] Answer foretoken(const std::string& arguments) const {
+    const std::string line = "cd '" + folder.string() + "' && '" + FORETOKEN_BINARY + "' " + arguments + " >out 2>err";
     const int status = std::system(line.c_str());  // NOLINT(concurrency-mt-unsafe)
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(folder_ / "out"), text_of(folder_ / "err")};
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, text_of(folder / "out"), text_of(folder / "err")};
   }
-  Answer must(const std::string& arguments) const {
+  Answer must(const std::string& arguments) const {  // NOLINT(modernize-use-nodiscard): for its effect, too
     Answer answer = foretoken(arguments);
     EXPECT_EQ(answer.code, 0) << arguments << ": " << answer.err;
     return answer;
@@ -85,14 +85,14 @@ class CompareCommand : public testing::Test {
     calibration["name"] = name;
     write(name, calibration.dump());
   }
-  Json comparison(const std::string& arguments) const {
-    const Json json = Json::parse(must("compare " + arguments + " --json").out);
+  [[nodiscard]] Json comparison(const std::string& arguments) const {
+    Json json = Json::parse(must("compare " + arguments + " --json").out);
     const plan::test::JsonSchema schema(Json::parse(must("schema comparison").out));
     EXPECT_THAT(schema.check(json), IsEmpty());
     return json;
   }
 
-  fs::path folder_;
+  fs::path folder;
 };
 
 std::int64_t sum_of(const Json& waterfall) {
@@ -223,7 +223,7 @@ TEST_F(CompareCommand, StoredListsAndPrintedResultsAreRefused) {
 
 TEST_F(CompareCommand, OneResultIsComparedWithWhatWasPublished) {
   must("simulate '" + source_file("scenarios/paper/large-ep64.json") + "' --out a.json");
-  const Json result = Json::parse(text_of(folder_ / "a.json"));
+  const Json result = Json::parse(text_of(folder / "a.json"));
   const Json json = comparison("a.json");
   for (const auto& [figure, error] : {std::pair("tps", "tps_error"), std::pair("tpot_mean_ms", "tpot_error")})
     EXPECT_NEAR(json["figures"][figure]["error"].get<double>(), result["published"][error].get<double>(), 1e-12);

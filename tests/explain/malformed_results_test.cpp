@@ -43,17 +43,17 @@ Json whole_result() {
 class StoredFiles : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = fs::temp_directory_path() /
-              (std::string("foretoken_stored_") + testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder_);
+    folder = fs::temp_directory_path() /
+             (std::string("foretoken_stored_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::create_directories(folder);
     write("good.json", whole_result().dump());
   }
-  void TearDown() override { fs::remove_all(folder_); }
+  void TearDown() override { fs::remove_all(folder); }
 
   void write(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ / name, std::ios::binary) << text;
+    std::ofstream(folder / name, std::ios::binary) << text;
   }
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  [[nodiscard]] std::string path(const std::string& name) const { return (folder / name).string(); }
 
   struct Answer {
     int code = 0;
@@ -65,9 +65,11 @@ class StoredFiles : public testing::Test {
     const int code = cli::run(arguments, out, err);
     return {code, out.str(), err.str()};
   }
-  Answer compare_bad() const { return run({"compare", path("good.json"), path("bad.json"), "--clock", "cpu"}); }
+  [[nodiscard]] Answer compare_bad() const {
+    return run({"compare", path("good.json"), path("bad.json"), "--clock", "cpu"});
+  }
 
-  fs::path folder_;
+  fs::path folder;
 };
 
 struct Case {
@@ -186,7 +188,7 @@ TEST_F(StoredFiles, BadUsage) {
       {{"compare"}, "A is required"},
       {{"compare", path("none.json")}, "none.json: no such file"},
       {{"compare", good, path("none.json")}, "none.json: no such file"},
-      {{"compare", good, folder_.string()}, "not a regular file"},
+      {{"compare", good, folder.string()}, "not a regular file"},
       {{"compare", good, good, good}, "not expected"},
       {{"compare", good, good, "--by", "op"}, "--by"},
       {{"compare", good, good, "--clock", "sun"}, "--clock"},

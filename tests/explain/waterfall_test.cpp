@@ -169,8 +169,8 @@ TEST(Waterfall, OfEqualSidesIsZeroInEveryPart) {
 
 // Whatever the shapes: both sides and the difference add up, and swapping the sides turns every sign.
 TEST(Waterfall, AddsUpExactlyForAnyShapes) {
-  constexpr unsigned kSeed = 7;
-  std::mt19937_64 random(kSeed);
+  const unsigned seed = 7;
+  std::mt19937_64 random(seed);
   const auto draw = [&](std::int64_t below) {
     return static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(below));
   };
@@ -185,7 +185,7 @@ TEST(Waterfall, AddsUpExactlyForAnyShapes) {
     b.overhead = static_cast<double>(draw(100)) / 300;
     for (const GroupBy by : {GroupBy::kind, GroupBy::layer}) {
       const Waterfall there = explained(a, b, by), back = explained(b, a, by);
-      SCOPED_TRACE("seed " + std::to_string(kSeed) + ", round " + std::to_string(round));
+      SCOPED_TRACE("seed " + std::to_string(seed) + ", round " + std::to_string(round));
       expect_exact(there);
       EXPECT_EQ(there.difference(), SimTime(0) - back.difference());
       ASSERT_EQ(there.parts.size(), back.parts.size());
