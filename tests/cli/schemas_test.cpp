@@ -16,7 +16,9 @@ TEST(SchemaText, IsTheFileByteForByte) {
   const std::map<std::string, std::string> files{{"scenario", "scenarios/scenario.schema.json"},
                                                  {"topology", "topologies/topology.schema.json"},
                                                  {"device", "topologies/devices/device.schema.json"},
-                                                 {"calibration", "topologies/calibrations/calibration.schema.json"}};
+                                                 {"calibration", "topologies/calibrations/calibration.schema.json"},
+                                                 {"result", "tools/cli/result.schema.json"},
+                                                 {"comparison", "tools/cli/comparison.schema.json"}};
   for (const auto& [name, path] : files) {
     std::ostringstream text;
     text << std::ifstream(std::string(FORETOKEN_SOURCE_DIR) + "/" + path, std::ios::binary).rdbuf();
@@ -26,7 +28,8 @@ TEST(SchemaText, IsTheFileByteForByte) {
 }
 
 TEST(SchemaText, EveryNameHasOne) {
-  EXPECT_THAT(schema_names(), testing::IsSupersetOf({"scenario", "topology", "device", "calibration"}));
+  EXPECT_THAT(schema_names(),
+              testing::IsSupersetOf({"scenario", "topology", "device", "calibration", "result", "comparison"}));
   for (const auto name : schema_names()) EXPECT_TRUE(nlohmann::json::accept(schema_text(name).value_or(""))) << name;
 }
 

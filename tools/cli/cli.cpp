@@ -24,6 +24,7 @@ constexpr const char* kExamples =
     "  foretoken simulate scenarios/paper/baseline-tp8-pp2.json --choices\n"
     "  foretoken simulate scenarios/paper/large-ep64.json --json | jq .tpot_ms.mean\n"
     "  foretoken plan scenarios/paper/large-ep64.json --text | less\n"
+    "  foretoken compare predicted.json measured.json --fail-if 'tpot>10%'\n"
     "  foretoken schema scenario > scenario.schema.json\n";
 
 constexpr const char* kExitCodes =
@@ -43,6 +44,42 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
   command.add_flag("--json", options.json, "Machine-readable output");
   command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")
       ->type_name("FILE");
+}
+
+CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
+  CLI::App* compare = app.add_subcommand(
+      "compare",
+      "Compare two results of one plan, stored with --out, and explain the difference in TPOT as a sum of causes.\n"
+      "A is usually the prediction and B the measurement; without B, A is compared with what was published for it");
+  compare->footer(
+      "Examples: foretoken simulate scenario.json --out predicted.json\n"
+      "          foretoken run scenario.json --out measured.json\n"
+      "          foretoken compare predicted.json measured.json --fail-if 'tpot>10%'");
+  compare->add_option("A", options.a, "Result, as stored by simulate --out or run --out")
+      ->required()
+      ->type_name("FILE");
+  compare->add_option("B", options.b, "Result of the same plan to hold it against")->type_name("FILE");
+  compare
+      ->add_option_function<std::string>(
+          "--by", [&options](const std::string& by) { options.by_layer = by == "layer"; },
+          "Sum the causes by kind of op (default) or by layer")
+      ->check(CLI::IsMember({"kind", "layer"}))
+      ->type_name("kind|layer");
+  compare
+      ->add_option_function<std::string>(
+          "--clock", [&options](const std::string& clock) { options.cpu = clock == "cpu"; },
+          "step: time as it passes on the slowest rank (default); cpu: also CPU time of all ranks, by op")
+      ->check(CLI::IsMember({"step", "cpu"}))
+      ->type_name("step|cpu");
+  compare
+      ->add_option("--fail-if", options.fail_if,
+                   "Exit with 4 if an error, either way, is larger: --fail-if 'tpot>10%'; tpot, tps, step or cpu "
+                   "(repeatable)")
+      ->type_name("CONDITION")
+      ->expected(1)
+      ->take_all();
+  compare->add_flag("--json", options.json, "Machine-readable output");
+  return compare;
 }
 
 }  // namespace
@@ -94,6 +131,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->check(CLI::Range(0.1, 86400.0))
       ->type_name("SECONDS");
   run->callback([&] { chosen = [&] { run_run(run_options, out); }; });
+
+  CompareOptions compare_options;
+  add_compare(app, compare_options)->callback([&] { chosen = [&] { run_compare(compare_options, out); }; });
 
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");

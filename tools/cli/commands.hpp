@@ -35,6 +35,15 @@ struct RunOptions : ScenarioOptions {
   double deadline_seconds = 30;  // --deadline: nothing moves for so long
 };
 
+struct CompareOptions {
+  std::filesystem::path a;
+  std::filesystem::path b;           // empty: what was published for the scenario of a
+  std::vector<std::string> fail_if;  // --fail-if: gates
+  bool by_layer = false;             // --by layer instead of kind
+  bool cpu = false;                  // --clock cpu: CPU time too
+  bool json = false;
+};
+
 struct FitOptions {
   std::filesystem::path sources;
   std::filesystem::path device;
@@ -48,6 +57,7 @@ sim::SimulateOptions simulation_options(const SimulateOptions& options);
 void run_plan(const PlanOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
 void run_run(const RunOptions& options, std::ostream& out);
+void run_compare(const CompareOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
 

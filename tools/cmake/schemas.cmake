@@ -7,7 +7,8 @@ set(FORETOKEN_SCHEMAS
   topology:topologies/topology.schema.json
   device:topologies/devices/device.schema.json
   calibration:topologies/calibrations/calibration.schema.json
-  result:tools/cli/result.schema.json)
+  result:tools/cli/result.schema.json
+  comparison:tools/cli/comparison.schema.json)
 
 set(schema_entries)
 list(LENGTH FORETOKEN_SCHEMAS schema_count)

@@ -25,6 +25,7 @@ foreach(folder IN LISTS test_folders)
   if(library STREQUAL "foretoken_tools")
     target_compile_definitions(${program} PRIVATE FORETOKEN_BINARY="$<TARGET_FILE:foretoken>")
     add_dependencies(${program} foretoken foretoken_completions)
+    target_sources(${program} PRIVATE tests/plan/json_schema.cpp)  # what the command prints, against its schemas
   endif()
   gtest_discover_tests(${program}
     WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}

@@ -1,0 +1,308 @@
+#include "tools/cli/comparison_report.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "tools/cli/numbers.hpp"
+#include "tools/cli/version.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using explain::Cause;
+using explain::Figure;
+using explain::Part;
+using explain::StoredHeadline;
+using explain::StoredResult;
+using explain::Waterfall;
+
+constexpr std::size_t kRowsMax = 16;  // of a waterfall; what is smaller stands in one line
+
+double milliseconds(Seconds time) { return time.value() * 1e3; }
+
+// ---- JSON ----------------------------------------------------------------------------------------------------------
+
+Json headline_json(const StoredHeadline& side) {
+  return {{"file", side.file},   {"foretoken", side.build},   {"scenario", side.scenario},
+          {"clock", side.clock}, {"topology", side.topology}, {"calibration", side.calibration},
+          {"seed", side.seed}};
+}
+
+Json side_json(const StoredResult& side) {
+  Json json = headline_json(side);
+  json["warmup_steps"] = side.trace.warmup_steps;
+  json["steps"] = side.trace.steps;
+  json["ranks"] = side.trace.ranks;
+  json["slowest_rank"] = side.slowest_rank;
+  return json;
+}
+
+Json figures_json(const std::vector<Figure>& figures) {
+  Json json = Json::object();
+  for (const Figure& figure : figures)
+    json[std::string(figure.name)] = {{"a", figure.a}, {"b", figure.b}, {"error", figure.error()}};
+  return json;
+}
+
+Json gates_json(const std::vector<explain::GateVerdict>& gates) {
+  Json json = Json::array();
+  for (const explain::GateVerdict& verdict : gates)
+    json.push_back({{"condition", verdict.gate.condition},
+                    {"figure", verdict.gate.figure},
+                    {"threshold", verdict.gate.threshold},
+                    {"error", verdict.error},
+                    {"failed", verdict.failed}});
+  return json;
+}
+
+Json waterfall_json(const Waterfall& waterfall) {
+  Json parts = Json::array();
+  for (const Part& part : waterfall.parts)
+    parts.push_back({{"cause", name_of(part.cause)},
+                     {"of", part.of},
+                     {"a_ps", part.a.value()},
+                     {"b_ps", part.b.value()},
+                     {"difference_ps", part.difference().value()},
+                     {"difference_ms", milliseconds(waterfall.per_step(part.difference()))}});
+  return {{"steps", waterfall.steps},
+          {"a_ps", waterfall.a.value()},
+          {"b_ps", waterfall.b.value()},
+          {"difference_ps", waterfall.difference().value()},
+          {"difference_ms", milliseconds(waterfall.per_step(waterfall.difference()))},
+          {"longer_ps", waterfall.longer().value()},
+          {"shorter_ps", waterfall.shorter().value()},
+          {"errors_cancel", waterfall.errors_cancel()},
+          {"parts", std::move(parts)}};
+}
+
+Json head_json() {
+  return {{"schema_version", 1}, {"kind", "comparison"}, {"foretoken", {{"version", version()}, {"commit", commit()}}}};
+}
+
+// ---- text ----------------------------------------------------------------------------------------------------------
+
+/// Five significant digits of the largest number of a table, and the same decimals for all of it.
+int decimals_for(double largest) {
+  if (!(largest > 0)) return 3;
+  return std::clamp(4 - static_cast<int>(std::floor(std::log10(largest))), 1, 9);
+}
+
+/// "+1.2 %"; what rounds to nothing has no sign.
+std::string percent_text(double share) {
+  return std::abs(share) < 0.0005 ? "0.0 %" : fmt::format("{:+.1f} %", 100 * share);
+}
+
+struct FigureRow {
+  std::string_view name;
+  const char* label;
+  const char* unit;
+};
+
+constexpr std::array<FigureRow, 7> kFigureRows{{{"tps", "TPS", "tokens/s"},
+                                                {"tpot_mean_ms", "TPOT mean", "ms"},
+                                                {"tpot_p50_ms", "TPOT p50", "ms"},
+                                                {"tpot_p95_ms", "TPOT p95", "ms"},
+                                                {"tpot_p99_ms", "TPOT p99", "ms"},
+                                                {"step_mean_ms", "step mean", "ms"},
+                                                {"cpu_step_ms", "CPU per step", "ms"}}};
+
+std::string figure_text(double value, bool whole, int decimals) {
+  return whole && value >= 100 ? grouped(value) : fmt::format("{:.{}f}", value, decimals);
+}
+
+std::string figures_text(const std::vector<Figure>& figures, const char* b_name) {
+  std::string text = fmt::format("  {:<14}{:>16}{:>16}{:>12}\n", "", "A", b_name, "error of A");
+  for (const FigureRow& row : kFigureRows) {
+    const Figure* figure = find_figure(figures, row.name);
+    if (figure == nullptr) continue;
+    const bool whole = row.name == "tps";
+    const int decimals = decimals_for(std::max(figure->a, figure->b));
+    text += fmt::format("  {:<14}{:>16}{:>16}{:>12}  {}\n", row.label, figure_text(figure->a, whole, decimals),
+                        figure_text(figure->b, whole, decimals), percent_text(figure->error()), row.unit);
+  }
+  return text;
+}
+
+std::string direction(double error) {
+  const double percent = std::abs(100 * error);
+  if (percent < 0.05) return "right to 0.1 %";
+  return fmt::format("{:.1f} % too {}", percent, error > 0 ? "high" : "low");
+}
+
+std::string verdict_text(const std::vector<Figure>& figures, const char* other, const char* if_right) {
+  const Figure* tps = find_figure(figures, "tps");
+  const Figure* tpot = find_figure(figures, "tpot_mean_ms");
+  std::string text = fmt::format("  An error is A / {} - 1. If {} right,", other, if_right);
+  if (tps != nullptr) text += fmt::format(" A's TPS is {}", direction(tps->error()));
+  if (tpot != nullptr)
+    text += fmt::format("{} TPOT {}{}", tps != nullptr ? " and its" : " A's", tps != nullptr ? "" : "is ",
+                        direction(tpot->error()));
+  return text + ".\n";
+}
+
+std::string configuration_text(const StoredResult& a, const StoredResult& b) {
+  std::string text = fmt::format("{}: two results of plan {}\n", a.scenario, a.plan_hash);
+  const auto row = [&](const char* label, const std::string& of_a, const std::string& of_b) {
+    if (of_a.empty() && of_b.empty()) return;
+    const auto shown = [](const std::string& value) { return value.empty() ? std::string("-") : value; };
+    text += of_a == of_b ? fmt::format("  {:<14}{}\n", label, of_a)
+                         : fmt::format("  {:<14}{:<34}  {}\n", label, shown(of_a), shown(of_b));
+  };
+  row("", "A", "B");
+  row("file", a.file, b.file);
+  row("scenario", a.scenario == b.scenario ? "" : a.scenario, a.scenario == b.scenario ? "" : b.scenario);
+  row("clock", a.clock, b.clock);
+  row("topology", a.topology, b.topology);
+  row("calibration", a.calibration, b.calibration);
+  row("seed", std::to_string(a.seed), std::to_string(b.seed));
+  row("steps", std::to_string(a.trace.steps), std::to_string(b.trace.steps));
+  row("slowest rank", std::to_string(a.slowest_rank), std::to_string(b.slowest_rank));
+  return text + "\n";
+}
+
+struct WaterfallTitle {
+  const char* head;   // what the parts are
+  const char* whole;  // what they add up to
+  const char* of;     // what shares are of
+};
+
+/// A waterfall as a table: parts that show, the rest in one line, the sum.
+class WaterfallTable {
+ public:
+  WaterfallTable(const Waterfall& waterfall, const WaterfallTitle& title)
+      : waterfall_(waterfall), decimals_(decimals_for(std::max(ms(waterfall.a), ms(waterfall.b)))) {
+    text_ = fmt::format("\n  {}\n    {:<16}{:<20}{:>12}{:>12}{:>12}{:>14}\n", title.head, "", "", "A, ms", "B, ms",
+                        "A - B, ms", title.of);
+    Part rest;
+    std::size_t others = 0;
+    for (const Part& part : waterfall.parts) {
+      if (part.a == SimTime(0) && part.b == SimTime(0)) continue;
+      if (shown_.size() < kRowsMax && std::abs(ms(part.difference())) >= 0.5 * std::pow(10.0, -decimals_)) {
+        line(name_of(part.cause), part.of, part.a, part.b);
+        shown_.push_back(part.cause);
+        continue;
+      }
+      ++others;
+      rest.a += part.a;
+      rest.b += part.b;
+    }
+    if (others > 0) line(shown_.empty() ? "all" : "others", fmt::format("{} equal or small", others), rest.a, rest.b);
+    line("sum", title.whole, waterfall.a, waterfall.b);
+  }
+
+  [[nodiscard]] const std::string& text() const { return text_; }
+  [[nodiscard]] bool shows(Cause cause) const { return std::find(shown_.begin(), shown_.end(), cause) != shown_.end(); }
+
+ private:
+  [[nodiscard]] double ms(SimTime time) const { return milliseconds(waterfall_.per_step(time)); }
+  void line(std::string_view cause, std::string_view of, SimTime a, SimTime b) {
+    const double difference = ms(a - b);
+    const bool zero = std::abs(difference) < 0.5 * std::pow(10.0, -decimals_);
+    text_ += fmt::format("    {:<16}{:<20}{:>12.{}f}{:>12.{}f}{:>12}{:>14}\n", cause, of, ms(a), decimals_, ms(b),
+                         decimals_, zero ? "0" : fmt::format("{:+.{}f}", difference, decimals_),
+                         percent_text(difference / ms(waterfall_.b)));
+  }
+
+  const Waterfall& waterfall_;
+  int decimals_;
+  std::string text_;
+  std::vector<Cause> shown_;
+};
+
+std::string subject(const Part& part) {
+  switch (part.cause) {
+    case Cause::compute: return fmt::format("compute of {}", part.of);
+    case Cause::exposed: return fmt::format("communication of {} that no compute hides", part.of);
+    case Cause::waiting: return fmt::format("waiting for peers in {}", part.of);
+    case Cause::idle: return "idle time";
+    case Cause::instrumentation: return "what timing every op costs the run that was timed";
+    case Cause::edges: return "what TPOT has beside the slowest rank's steps";
+    case Cause::cpu: return fmt::format("CPU time of {}", part.of);
+    case Cause::untraced: return "CPU time outside the trace";
+  }
+  return "";
+}
+
+std::string cause_text(const Waterfall& waterfall, const char* of) {
+  const auto ms = [&](SimTime time) { return milliseconds(waterfall.per_step(time)); };
+  const double whole_b = ms(waterfall.b);
+  const Part& largest = waterfall.parts.front();
+  if (largest.difference() == SimTime(0)) return "  A and B are equal in every part.\n";
+  std::string text = fmt::format("  Largest cause: {}, {:.{}f} ms {} in A than in B ({} {}).\n", subject(largest),
+                                 std::abs(ms(largest.difference())), decimals_for(std::max(ms(waterfall.a), whole_b)),
+                                 largest.difference() > SimTime(0) ? "more" : "less",
+                                 percent_text(ms(largest.difference()) / whole_b), of);
+  if (waterfall.errors_cancel())
+    text +=
+        fmt::format("  Errors cancel: parts add up to {} and {}; their sum says less about A than they do.\n",
+                    percent_text(ms(waterfall.longer()) / whole_b), percent_text(ms(waterfall.shorter()) / whole_b));
+  return text;
+}
+
+std::string legend_text(const WaterfallTable& table) {
+  constexpr std::array<std::pair<Cause, const char*>, 6> meanings{
+      {{Cause::compute, "an op computes"},
+       {Cause::exposed, "communication is under way and nothing computes"},
+       {Cause::waiting, "communication is posted, its peers are not there yet"},
+       {Cause::idle, "the rank has nothing to do: a bubble"},
+       {Cause::instrumentation, "takes back by how much the second run, which timed the ops, was slower"},
+       {Cause::edges, "TPOT beside the slowest rank's steps: batches of another pace, another rank slowest before"}}};
+  std::string text;
+  for (const auto& [cause, meaning] : meanings)
+    if (table.shows(cause)) text += fmt::format("    {:<16}{}\n", name_of(cause), meaning);
+  return text.empty() ? "" : "  Where\n" + text;
+}
+
+}  // namespace
+
+Json comparison_json(const StoredResult& a, const StoredResult& b, const explain::Comparison& comparison,
+                     explain::GroupBy by, const std::vector<explain::GateVerdict>& gates) {
+  Json json = head_json();
+  json["plan_hash"] = a.plan_hash;
+  json["a"] = side_json(a);
+  json["b"] = side_json(b);
+  json["figures"] = figures_json(comparison.figures);
+  json["by"] = by == explain::GroupBy::kind ? "kind" : "layer";
+  json["tpot"] = waterfall_json(comparison.tpot);
+  if (comparison.cpu) json["cpu"] = waterfall_json(*comparison.cpu);
+  json["gates"] = gates_json(gates);
+  return json;
+}
+
+Json published_json(const StoredHeadline& a, const std::vector<Figure>& figures,
+                    const std::vector<explain::GateVerdict>& gates) {
+  Json json = head_json();
+  json["plan_hash"] = a.plan_hash;
+  json["a"] = headline_json(a);
+  json["published"] = {{"source", a.published->source}};
+  json["figures"] = figures_json(figures);
+  json["gates"] = gates_json(gates);
+  return json;
+}
+
+std::string comparison_text(const StoredResult& a, const StoredResult& b, const explain::Comparison& comparison) {
+  const WaterfallTable tpot(
+      comparison.tpot,
+      {"Where the difference in TPOT comes from, per step on each side's slowest rank:", "= TPOT", "of B's TPOT"});
+  std::string text = configuration_text(a, b) + figures_text(comparison.figures, "B") +
+                     verdict_text(comparison.figures, "B", "B is") + tpot.text() +
+                     cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot);
+  if (!comparison.cpu) return text;
+  const WaterfallTable cpu(*comparison.cpu,
+                           {"CPU time of all ranks together, waits left out, per step:", "= CPU time", "of B's CPU"});
+  return text + cpu.text() + cause_text(*comparison.cpu, "of B's CPU time");
+}
+
+std::string published_text(const StoredHeadline& a, const std::vector<Figure>& figures) {
+  return fmt::format("{}: {} beside what was published\n  source        {}\n  plan          {}\n\n", a.scenario, a.file,
+                     a.published->source, a.plan_hash) +
+         figures_text(figures, "published") + verdict_text(figures, "published", "the published figures are");
+}
+
+}  // namespace foretoken::cli

@@ -1,0 +1,123 @@
+#include "tools/explain/stored_result.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/breakdown.hpp"
+#include "core/schema_header.hpp"
+#include "tools/explain/stored_trace.hpp"
+
+namespace foretoken::explain {
+namespace {
+
+constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kRanksMax = 1'000'000;
+constexpr double kMillisecondsMin = 1e-9;  // a picosecond
+constexpr double kMillisecondsMax = 1e9;   // 11 days
+constexpr double kTpsMin = 1e-9;
+constexpr double kTpsMax = 1e18;
+
+Seconds read_milliseconds(const JsonReader& place) {
+  return Seconds(place.as_number(kMillisecondsMin, kMillisecondsMax) / 1e3);
+}
+
+Distribution read_distribution(const JsonReader& place) {
+  JsonObject object(place);
+  return {read_milliseconds(object.require("mean")), read_milliseconds(object.require("p50")),
+          read_milliseconds(object.require("p95")), read_milliseconds(object.require("p99"))};
+}
+
+std::string read_hash(const JsonReader& place) {
+  const std::string text = place.as_string();
+  const bool hexadecimal =
+      std::all_of(text.begin(), text.end(), [](char c) { return ('0' <= c && c <= '9') || ('a' <= c && c <= 'f'); });
+  if (text.size() != 32 || !hexadecimal)
+    place.fail(fmt::format("{} is not a hash", place.shown()), "write 32 hexadecimal digits");
+  return text;
+}
+
+std::string read_name(JsonObject& object, const char* key) {
+  const auto place = object.optional(key);
+  return place ? place->as_string(true) : "";
+}
+
+std::string read_build(const JsonReader& place) {
+  JsonObject object(place);
+  return fmt::format("{} {}", read_name(object, "version"), read_name(object, "commit"));
+}
+
+PublishedEntry read_published(const JsonReader& place) {
+  JsonObject object(place);
+  PublishedEntry published;
+  published.source = read_name(object, "source");
+  if (const auto tps = object.optional("tps")) published.tps = tps->as_number(kTpsMin, kTpsMax);
+  if (const auto tpot = object.optional("tpot_ms")) published.tpot = read_milliseconds(*tpot);
+  return published;
+}
+
+StoredHeadline read_figures(JsonObject& root, const std::string& file) {
+  StoredHeadline headline;
+  headline.file = file;
+  headline.scenario = root.require("scenario").as_string();
+  if (const auto build = root.optional("foretoken")) headline.build = read_build(*build);
+  headline.topology = read_name(root, "topology");
+  headline.calibration = read_name(root, "calibration");
+  headline.plan_hash = read_hash(root.require("plan_hash"));
+  headline.clock = root.require("clock").as_string();
+  headline.seed = root.require("seed").as_integer(INT64_MIN, INT64_MAX);
+  headline.tps = root.require("tps").as_number(kTpsMin, kTpsMax);
+  headline.tpot = read_distribution(root.require("tpot_ms"));
+  headline.step = read_distribution(root.require("step_ms"));
+  if (const auto cpu = root.optional("cpu_step_ms")) headline.cpu_step = read_milliseconds(*cpu);
+  if (const auto published = root.optional("published")) headline.published = read_published(*published);
+  if (const auto live = root.optional("live")) {
+    JsonObject object(*live);
+    if (const auto overhead = object.optional("instrumentation_overhead"))
+      headline.overhead = overhead->as_number(-0.999, 1000);
+  }
+  return headline;
+}
+
+/// The root, if it is that of one result.
+JsonObject open_result(const JsonDocument& document) {
+  const JsonReader place = document.root();
+  if (place.is_array())
+    place.fail(fmt::format("a list of {} results", place.json().size()),
+               "store one scenario's result per file: foretoken simulate SCENARIO --out FILE");
+  JsonObject root(place);
+  static_cast<void>(read_schema_header(root, "result", kVersion));
+  return root;
+}
+
+}  // namespace
+
+StoredHeadline read_headline(const JsonDocument& document) {
+  JsonObject root = open_result(document);
+  return read_figures(root, document.name());
+}
+
+StoredResult read_result(const JsonDocument& document) {
+  JsonObject root = open_result(document);
+  StoredResult result;
+  static_cast<StoredHeadline&>(result) = read_figures(root, document.name());
+  const std::int64_t ranks = root.require("ranks").as_integer(1, kRanksMax);
+  const auto trace = root.optional("trace");
+  const auto scenario = root.optional("resolved_scenario");
+  if (!trace || !scenario)
+    root.place().fail(fmt::format("the result was stored without its {}", trace ? "scenario" : "trace"),
+                      "store the whole result with --out FILE; what --json prints is only a part of it");
+  static_cast<void>(JsonObject(*scenario));  // an object
+  result.scenario_document = scenario->json();
+  result.trace = read_trace(*trace, ranks, result.clock);
+
+  JsonObject breakdown(root.require("breakdown"));
+  const JsonReader rank = breakdown.require("rank");
+  result.slowest_rank = break_down(result.trace).rank;
+  if (rank.as_integer(0, ranks - 1) != result.slowest_rank)
+    rank.fail(fmt::format("the slowest rank is said to be {}", rank.shown()),
+              fmt::format("in the trace rank {} ends last; store the whole result again", result.slowest_rank));
+  return result;
+}
+
+}  // namespace foretoken::explain
