@@ -61,11 +61,14 @@ Calibration read_calibration(const JsonDocument& document) {
   out.file = document.name();
   out.name = root.require("name").as_string();
 
+  const auto host = root.optional("host");
   JsonObject device(root.require("device"));
   out.device.name = device.require("name").as_string();
-  out.device.memory_bandwidth =
-      device.require("memory_bandwidth").as_bandwidth(BytesPerSecond(1e6), BytesPerSecond(1e15));
-  out.device.peak_bf16 = device.require("peak_bf16").as_flop_rate(FlopsPerSecond(1e6), FlopsPerSecond(1e18));
+  if (!host) {
+    out.device.memory_bandwidth =
+        device.require("memory_bandwidth").as_bandwidth(BytesPerSecond(1e6), BytesPerSecond(1e15));
+    out.device.peak_bf16 = device.require("peak_bf16").as_flop_rate(FlopsPerSecond(1e6), FlopsPerSecond(1e18));
+  }
   device.finish();
 
   for (const JsonReader& place : root.require("sources").as_array(1, kSourcesMax)) {
@@ -75,13 +78,18 @@ Calibration read_calibration(const JsonDocument& document) {
         place.fail(fmt::format("id \"{}\" appears twice", source.id), "give each source its own id");
     out.sources.push_back(std::move(source));
   }
-  const JsonReader compute = root.require("compute");
-  out.compute = read_compute_calibration(compute);
-  const JsonReader network = root.require("network");
-  out.network = read_network_calibration(network);
+  std::vector<JsonReader> parts;
+  if (host) {
+    parts.push_back(*host);
+    out.host = read_host_calibration(*host);
+  } else {
+    parts.push_back(root.require("compute"));
+    out.compute = read_compute_calibration(parts.back());
+    parts.push_back(root.require("network"));
+    out.network = read_network_calibration(parts.back());
+  }
   root.finish();
-  require_listed_sources(compute.json(), compute.pointer(), out, out.file);
-  require_listed_sources(network.json(), network.pointer(), out, out.file);
+  for (const JsonReader& part : parts) require_listed_sources(part.json(), part.pointer(), out, out.file);
   return out;
 }
 
@@ -93,17 +101,20 @@ std::string calibration_text(const Calibration& calibration) {
                        {"license", source.license},
                        {"rows", source.rows},
                        {"note", source.note}});
-  return readable_json(
-      {{"schema_version", kSchemaVersion},
-       {"kind", "calibration"},
-       {"name", calibration.name},
-       {"device",
-        {{"name", calibration.device.name},
-         {"memory_bandwidth", fmt::format("{:.6g} TB/s", calibration.device.memory_bandwidth.value() / 1e12)},
-         {"peak_bf16", fmt::format("{:.6g} TFLOP/s", calibration.device.peak_bf16.value() / 1e12)}}},
-       {"sources", sources},
-       {"compute", to_json(calibration.compute)},
-       {"network", to_json(calibration.network)}});
+  Json json{{"schema_version", kSchemaVersion},
+            {"kind", "calibration"},
+            {"name", calibration.name},
+            {"device", {{"name", calibration.device.name}}},
+            {"sources", sources}};
+  if (calibration.host) {
+    json["host"] = to_json(*calibration.host);
+    return readable_json(json);
+  }
+  json["device"]["memory_bandwidth"] = fmt::format("{:.6g} TB/s", calibration.device.memory_bandwidth.value() / 1e12);
+  json["device"]["peak_bf16"] = fmt::format("{:.6g} TFLOP/s", calibration.device.peak_bf16.value() / 1e12);
+  json["compute"] = to_json(calibration.compute);
+  json["network"] = to_json(calibration.network);
+  return readable_json(json);
 }
 
 void require_calibration_for(const Calibration& calibration, const DeviceSpec& device) {

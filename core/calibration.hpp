@@ -1,14 +1,17 @@
-// A calibration file: what measurements say about one GPU model and its fabric, with the sources of every number.
+// A calibration file: what measurements say about one machine, with the sources of every number.
 //
-// Compute is in core/calibration_compute.hpp, network in core/calibration_network.hpp; calibrate/ makes these files.
+// Of a GPU model and its fabric: core/calibration_compute.hpp and core/calibration_network.hpp. Of the CPUs of one
+// computer: core/calibration_host.hpp. calibrate/ makes these files.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/calibration_compute.hpp"
+#include "core/calibration_host.hpp"
 #include "core/calibration_network.hpp"
 #include "core/device_spec.hpp"
 #include "core/json_reader.hpp"
@@ -24,7 +27,7 @@ struct CalibrationSource {
   std::string note;       ///< conditions, and what was left out
 };
 
-/// The device whose roofline the slowdowns are relative to.
+/// The device that was measured; of a GPU also the roofline that the slowdowns are relative to.
 struct CalibratedDevice {
   std::string name;
   BytesPerSecond memory_bandwidth{};
@@ -36,8 +39,9 @@ struct Calibration {
   std::string file;  ///< as the user named it, for messages; not written
   CalibratedDevice device;
   std::vector<CalibrationSource> sources;
-  ComputeCalibration compute;
-  NetworkCalibration network;
+  ComputeCalibration compute;           ///< of a GPU
+  NetworkCalibration network;           ///< of a GPU's fabric
+  std::optional<HostCalibration> host;  ///< of a computer's CPUs: then there is neither of the two above
 };
 
 /// @throws Error{invalid_input} with file, JSON pointer, what was found and what would be right; also if a fit names a

@@ -52,20 +52,6 @@ Lattice read_lattice(const JsonReader& place, const std::vector<std::string>& ax
   return lattice;
 }
 
-HeldOut read_held_out(const JsonReader& place) {
-  JsonObject object(place);
-  HeldOut held_out;
-  held_out.median = object.require("median").as_number(0, 1e6);
-  held_out.p90 = object.require("p90").as_number(0, 1e6);
-  held_out.signed_mean = object.require("signed_mean").as_number(-1, 1e6);
-  held_out.rows = object.require("rows").as_integer(0, 1'000'000'000);
-  held_out.groups = object.require("groups").as_integer(0, 1'000'000'000);
-  held_out.folds = object.require("folds").as_integer(0, 1'000'000);
-  held_out.seed = object.require("seed").as_integer(0, std::int64_t{1} << 53);
-  object.finish();
-  return held_out;
-}
-
 Seconds read_time(JsonObject& object, std::string_view key) {
   return object.require(key).as_duration(Seconds(0), Seconds(1));
 }
@@ -125,20 +111,12 @@ Json lattice_json(const Lattice& lattice) {
 }
 
 Json kernel_fit_json(const KernelFit& fit) {
-  const HeldOut& h = fit.held_out;
   return {{"framework", fit.framework},
           {"source", fit.source},
           {"floor", microseconds(fit.floor)},
           {"log_slowdown", lattice_json(fit.log_slowdown)},
           {"corner_sum_max", rounded(fit.corner_sum_max, 1e4)},
-          {"held_out",
-           {{"median", rounded(h.median, 1e5)},
-            {"p90", rounded(h.p90, 1e5)},
-            {"signed_mean", rounded(h.signed_mean, 1e5)},
-            {"rows", h.rows},
-            {"groups", h.groups},
-            {"folds", h.folds},
-            {"seed", h.seed}}}};
+          {"held_out", to_json(fit.held_out)}};
 }
 
 Json attention_json(const std::vector<AttentionFit>& fits) {

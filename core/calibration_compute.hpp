@@ -10,22 +10,12 @@
 #include <vector>
 
 #include "core/dtype.hpp"
+#include "core/held_out.hpp"
 #include "core/json_reader.hpp"
 #include "core/lattice.hpp"
 #include "core/units.hpp"
 
 namespace foretoken {
-
-/// Error on rows that the fit did not see. Whole groups were held out: an (n, k) pair, a head shape.
-struct HeldOut {
-  double median = 0;       ///< of |predicted/measured - 1|
-  double p90 = 0;          ///< of |predicted/measured - 1|
-  double signed_mean = 0;  ///< of predicted/measured - 1
-  std::int64_t rows = 0;
-  std::int64_t groups = 0;
-  std::int64_t folds = 0;
-  std::int64_t seed = 0;
-};
 
 /// What every fit has, whatever the kernel.
 struct KernelFit {

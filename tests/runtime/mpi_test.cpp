@@ -9,15 +9,8 @@
 
 #ifdef FORETOKEN_MPI
 
-#include <fmt/format.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
@@ -25,6 +18,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "tests/runtime/mpi_launch.hpp"
 #include "tests/runtime/small_plan.hpp"
 
 namespace foretoken::test {
@@ -37,11 +31,6 @@ using testing::HasSubstr;
 using Settings = std::vector<std::string>;
 
 // ---- a rank --------------------------------------------------------------------------------------------------------
-
-std::string environment(const char* name) {
-  const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nothing changes the environment
-  return value == nullptr ? "" : value;
-}
 
 // "kill", "stop" or "throw": what rank 1 does in step 1 at its first attention.
 void fail_as_ordered(const std::string& order, RankId rank, std::int64_t step, const plan::Op& op) {
@@ -79,53 +68,20 @@ TEST(MpiRank, DISABLED_Runs) {
 
 // ---- what starts it ------------------------------------------------------------------------------------------------
 
-struct Launch {
-  int exit_code = -1;
-  double seconds = 0;
-  std::string said;  // both outputs of all ranks and of mpirun
+struct Launch : MpiLaunch {
   std::string hash;
   std::size_t events = 0;
   double little = 0;  // TPS x mean TPOT
 };
 
-// The MPI library keeps what it allocates until the process ends; a leak checker takes that for a failure of the rank.
-bool have_mpirun() {
-#if defined(__SANITIZE_ADDRESS__)
-  return false;
-#else
-  return std::system("command -v mpirun >/dev/null 2>&1") == 0;  // NOLINT(concurrency-mt-unsafe)
-#endif
-}
-
-// A shell's view of a value, in quotes.
-std::string in_quotes(const std::string& text) { return "'" + text + "'"; }
-
 Launch launch(int ranks, const Settings& settings, const std::string& order = "") {
-  const std::filesystem::path out =
-      std::filesystem::temp_directory_path() / fmt::format("foretoken_mpi_test_{}.out", getpid());
-  std::filesystem::remove(out);
   std::string joined;
   for (const std::string& setting : settings) joined += (joined.empty() ? "" : "|") + setting;
-  // Root may not be allowed to start MPI, and more ranks than cores must yield to one another.
-  const std::string command = fmt::format(
-      "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1 "
-      "OMPI_MCA_mpi_yield_when_idle=1 OMPI_MCA_hwloc_base_binding_policy=none ASAN_OPTIONS=detect_leaks=0 "
-      "FORETOKEN_TEST_SETTINGS={} FORETOKEN_TEST_ORDER={} FORETOKEN_TEST_OUT={} timeout -k 1 120 mpirun -n {} {} "
-      "--gtest_brief=1 --gtest_also_run_disabled_tests --gtest_filter=MpiRank.DISABLED_Runs 2>&1",
-      in_quotes(joined), in_quotes(order), in_quotes(out.string()), ranks,
-      in_quotes(std::filesystem::read_symlink("/proc/self/exe").string()));
-  Launch result;
-  const auto began = std::chrono::steady_clock::now();
-  FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) throw std::runtime_error("no shell");
-  char buffer[4096];
-  for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) result.said.append(buffer, size);
-  const int status = pclose(pipe);
-  result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  Launch result{launch_mpi(ranks, "MpiRank.DISABLED_Runs",
+                           {{"FORETOKEN_TEST_SETTINGS", joined}, {"FORETOKEN_TEST_ORDER", order}}),
+                "", 0, 0};
   std::size_t machines = 0;
-  std::ifstream(out) >> result.hash >> result.events >> machines >> result.little;
-  std::filesystem::remove(out);
+  std::istringstream(result.written) >> result.hash >> result.events >> machines >> result.little;
   return result;
 }
 

@@ -7,14 +7,13 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <cmath>
 #include <map>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "core/error.hpp"
-#include "tests/runtime/reference.hpp"
+#include "tests/runtime/agreement.hpp"
 #include "tests/runtime/small_plan.hpp"
 
 namespace foretoken::test {
@@ -26,39 +25,6 @@ using runtime::RunResult;
 using testing::HasSubstr;
 
 using Settings = std::vector<std::string>;
-
-std::vector<std::vector<double>> expected(const plan::Plan& plan, const ReferenceFaults& faults = {}) {
-  const plan::Scenario& scenario = plan.scenario;
-  const std::int64_t last = scenario.measure.warmup_steps + scenario.measure.steps - 1;
-  return reference_hidden_states(scenario.model, scenario.workload, plan.routing, scenario.routing.seed,
-                                 last % scenario.routing.routed_steps, faults);
-}
-
-/// The largest difference between any rank's hidden states and the reference, over the reference's largest element.
-/// Infinite if some sequence is on no rank.
-double difference(const RunResult& result, const std::vector<std::vector<double>>& reference) {
-  double largest = 0;
-  for (const auto& row : reference)
-    for (const double value : row) largest = std::max(largest, std::abs(value));
-  std::vector<int> seen(reference.size(), 0);
-  double most = 0;
-  for (const runtime::Activations& part : result.activations) {
-    std::size_t at = 0;
-    for (std::int64_t s = part.sequences.begin; s < part.sequences.end; ++s) {
-      ++seen[static_cast<std::size_t>(s)];
-      for (const double value : reference[static_cast<std::size_t>(s)]) {
-        const double error = std::abs(static_cast<double>(part.hidden[at++]) - value);
-        most = std::isfinite(error) ? std::max(most, error) : INFINITY;
-      }
-    }
-  }
-  for (const int times : seen)
-    if (times == 0) return INFINITY;
-  return most / largest;
-}
-
-/// fp32 has 6e-8 per operation; sums of some hundred terms through three layers stay well below.
-constexpr double kTolerance = 1e-4;
 
 struct Deployment {
   std::string name;
@@ -166,7 +132,7 @@ TEST_P(Deployed, GivesTheActivationsOfOneRank) {
   // Every op of every rank and step: posted <= begun <= ended.
   ASSERT_TRUE(result.trace);
   const Trace& trace = *result.trace;
-  EXPECT_EQ(result.cpu.size(), trace.size());
+  EXPECT_EQ(trace.cpu.size(), trace.size());
   for (std::size_t i = 0; i < trace.size(); ++i) {
     ASSERT_GE(trace.posted[i].value(), 0) << trace.op_of(i).name;
     ASSERT_LE(trace.posted[i], trace.begun[i]) << trace.op_of(i).name;

@@ -1,5 +1,9 @@
 #include "tests/runtime/small_plan.hpp"
 
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
 #include "core/json_reader.hpp"
 #include "plan/machine/topology.hpp"
 
@@ -38,6 +42,28 @@ plan::Plan small_plan(const std::vector<std::string>& settings, bool nvls) {
   JsonDocument document = JsonDocument::from_text(kScenario, "small");
   for (const std::string& setting : settings) document.set(setting);
   return plan::make_plan(plan::parse_scenario(document), invented_machine(nvls));
+}
+
+std::vector<std::string> laptop_scenarios() {
+  std::vector<std::string> names;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::filesystem::path(FORETOKEN_SOURCE_DIR) / "scenarios/laptop"))
+    if (entry.path().extension() == ".json") names.push_back(entry.path().stem().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+plan::Plan laptop_plan(const std::string& name, const std::vector<std::string>& settings) {
+  JsonDocument document =
+      JsonDocument::from_file(std::filesystem::path(FORETOKEN_SOURCE_DIR) / "scenarios/laptop" / (name + ".json"));
+  // Nothing divides the sequences, so slices and micro-batches are uneven, the last one too.
+  for (const char* setting :
+       {"model.hidden=32", "model.head_dim=8", "model.expert_hidden=24", "workload.sequences=11", "workload.context=5",
+        "routing.routed_steps=2", R"(measure={"warmup_steps":1,"steps":2})"})
+    document.set(setting);
+  if (document.json().at("model").contains("dense_hidden")) document.set("model.dense_hidden=40");
+  for (const std::string& setting : settings) document.set(setting);
+  return plan::make_plan(plan::parse_scenario(document), invented_machine(false));
 }
 
 }  // namespace foretoken::test

@@ -14,4 +14,11 @@ namespace foretoken::test {
 /// @param nvls     whether the machine's switch can add
 plan::Plan small_plan(const std::vector<std::string>& settings = {}, bool nvls = false);
 
+/// Names of the scenarios in scenarios/laptop, sorted: "baseline-r1".
+std::vector<std::string> laptop_scenarios();
+
+/// A deployment of scenarios/laptop with a tiny model: hidden 32, heads of 8, experts of 24; 11 sequences at context 5,
+/// 2 routed steps. Layers, heads, experts, routing and all of the deployment are the scenario's.
+plan::Plan laptop_plan(const std::string& name, const std::vector<std::string>& settings = {});
+
 }  // namespace foretoken::test

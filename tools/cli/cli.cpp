@@ -1,5 +1,8 @@
 #include "tools/cli/cli.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <new>
@@ -7,6 +10,8 @@
 
 #include "core/error.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/completion.hpp"
+#include "tools/cli/schemas.hpp"
 #include "tools/cli/version.hpp"
 
 namespace foretoken::cli {
@@ -34,6 +39,8 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
+  command.add_option("--topology", options.topology, "Use this machine instead of the scenario's cluster.topology")
+      ->type_name("FILE");
   command.add_flag("--json", options.json, "Machine-readable output");
   command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")
       ->type_name("FILE");
@@ -56,14 +63,12 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
       ->add_option_function<std::string>(
           "--by", [&options](const std::string& by) { options.by_layer = by == "layer"; },
           "Sum the causes by kind of op (default) or by layer")
-      ->check(CLI::IsMember({"kind", "layer"}))
-      ->type_name("kind|layer");
+      ->check(CLI::IsMember({"kind", "layer"}));
   compare
       ->add_option_function<std::string>(
           "--clock", [&options](const std::string& clock) { options.cpu = clock == "cpu"; },
           "step: time as it passes on the slowest rank (default); cpu: also CPU time of all ranks, by op")
-      ->check(CLI::IsMember({"step", "cpu"}))
-      ->type_name("step|cpu");
+      ->check(CLI::IsMember({"step", "cpu"}));
   compare
       ->add_option("--fail-if", options.fail_if,
                    "Exit with 4 if an error, either way, is larger: --fail-if 'tpot>10%'; tpot, tps, step or cpu "
@@ -105,6 +110,10 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->add_option("--framework", simulate_options.framework,
                    "Whose kernels to predict, among those that the calibration has: vllm, sglang, trtllm")
       ->type_name("NAME");
+  simulate
+      ->add_option("--communicator", simulate_options.communicator,
+                   "On a host: who carries messages, among those that the calibration has: threads, mpi")
+      ->type_name("NAME");
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate what the scenario declares as open choices, and compare with what was published");
@@ -127,7 +136,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");
   schema->footer("Example: foretoken schema scenario > scenario.schema.json");
-  schema->add_option("name", schema_name, "scenario, topology, device, calibration, result or comparison")->required();
+  schema->add_option("name", schema_name, "Which format")
+      ->required()
+      ->type_name(fmt::format("{{{}}}", fmt::join(schema_names(), ",")));
   schema->callback([&] { chosen = [&] { run_schema(schema_name, out); }; });
 
   FitOptions fit_options;
@@ -146,6 +157,14 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE");
   fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
+
+  std::string shell;
+  CLI::App* completion = app.add_subcommand("completion", "Print what makes a shell complete foretoken's arguments");
+  completion->footer("Example: source <(foretoken completion bash)");
+  completion->add_option("shell", shell, "Shell to complete in")
+      ->required()
+      ->type_name(fmt::format("{{{}}}", fmt::join(completion_shells(), ",")));
+  completion->callback([&] { chosen = [&] { out << completion_script(app, shell); }; });
 
   CLI::App* version_command = app.add_subcommand("version", "Print version and commit");
   bool version_json = false;

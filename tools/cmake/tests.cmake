@@ -24,7 +24,7 @@ foreach(folder IN LISTS test_folders)
   target_compile_definitions(${program} PRIVATE FORETOKEN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(library STREQUAL "foretoken_tools")
     target_compile_definitions(${program} PRIVATE FORETOKEN_BINARY="$<TARGET_FILE:foretoken>")
-    add_dependencies(${program} foretoken)
+    add_dependencies(${program} foretoken foretoken_completions)
     target_sources(${program} PRIVATE tests/plan/json_schema.cpp)  # what the command prints, against its schemas
   endif()
   gtest_discover_tests(${program}
