@@ -175,6 +175,20 @@ TEST_F(CompareCommand, PredictionAndLiveRunAddUp) {
   EXPECT_THAT(must("compare a.json b.json").out, HasSubstr("instrumentation"));
 }
 
+// Of live runs the CPU time per step is that of their traces: nothing is untraced.
+TEST_F(CompareCommand, CpuTimeOfTwoLiveRunsAddsUp) {
+  must("run small.json --out a.json");
+  must("run small.json --out b.json");
+  const Json json = comparison("a.json b.json --clock cpu");
+  EXPECT_EQ(sum_of(json["cpu"]), json["cpu"]["difference_ps"].get<std::int64_t>());
+  EXPECT_TRUE(json["figures"].contains("cpu_step_ms"));
+  for (const Json& part : json["cpu"]["parts"])
+    if (part["cause"] == "untraced") {
+      EXPECT_EQ(part["a_ps"], 0);
+      EXPECT_EQ(part["b_ps"], 0);
+    }
+}
+
 // What a run measures may have more steps than what was predicted.
 TEST_F(CompareCommand, StepsMayDiffer) {
   must("simulate small.json --out a.json");

@@ -63,14 +63,12 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
       ->add_option_function<std::string>(
           "--by", [&options](const std::string& by) { options.by_layer = by == "layer"; },
           "Sum the causes by kind of op (default) or by layer")
-      ->check(CLI::IsMember({"kind", "layer"}))
-      ->type_name("kind|layer");
+      ->check(CLI::IsMember({"kind", "layer"}));
   compare
       ->add_option_function<std::string>(
           "--clock", [&options](const std::string& clock) { options.cpu = clock == "cpu"; },
           "step: time as it passes on the slowest rank (default); cpu: also CPU time of all ranks, by op")
-      ->check(CLI::IsMember({"step", "cpu"}))
-      ->type_name("step|cpu");
+      ->check(CLI::IsMember({"step", "cpu"}));
   compare
       ->add_option("--fail-if", options.fail_if,
                    "Exit with 4 if an error, either way, is larger: --fail-if 'tpot>10%'; tpot, tps, step or cpu "

@@ -221,7 +221,7 @@ std::string subject(const Part& part) {
     case Cause::exposed: return fmt::format("communication of {} that no compute hides", part.of);
     case Cause::waiting: return fmt::format("waiting for peers in {}", part.of);
     case Cause::idle: return "idle time";
-    case Cause::instrumentation: return "what timing every op costs the run that was timed";
+    case Cause::instrumentation: return "the headline run against the second run, which timed the ops";
     case Cause::edges: return "what TPOT has beside the slowest rank's steps";
     case Cause::cpu: return fmt::format("CPU time of {}", part.of);
     case Cause::untraced: return "CPU time outside the trace";
@@ -251,7 +251,8 @@ std::string legend_text(const WaterfallTable& table) {
        {Cause::exposed, "communication is under way and nothing computes"},
        {Cause::waiting, "communication is posted, its peers are not there yet"},
        {Cause::idle, "the rank has nothing to do: a bubble"},
-       {Cause::instrumentation, "takes back by how much the second run, which timed the ops, was slower"},
+       {Cause::instrumentation,
+        "headline run less second run, which timed the ops: what timing costs, and what differs from run to run"},
        {Cause::edges, "TPOT beside the slowest rank's steps: batches of another pace, another rank slowest before"}}};
   std::string text;
   for (const auto& [cause, meaning] : meanings)
