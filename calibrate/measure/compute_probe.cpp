@@ -15,6 +15,7 @@
 #include "calibrate/fit/kernel_fit.hpp"
 #include "calibrate/measure/clocks.hpp"
 #include "core/error.hpp"
+#include "plan/program/work.hpp"
 #include "runtime/host/host_compute.hpp"
 #include "runtime/host/host_memory.hpp"
 #include "runtime/row_tables.hpp"
@@ -331,6 +332,21 @@ std::vector<HostSample> measure_compute(const ComputeProbe& probe, const HostCal
   for (const Times& times : run.crowded()) crowded.push_back(&times);
   sampler.add(HostLoad::crowded, crowded, samples);
   return samples;
+}
+
+Seconds expected_step(const ComputeProbe& probe) {
+  constexpr FlopsPerSecond flops_per_second(30e9);
+  constexpr BytesPerSecond bytes_per_second(8e9);
+  const plan::Scenario& scenario = probe.plan.scenario;
+  const std::int64_t rows = scenario.workload.sequences * scenario.model.top_k / scenario.deployment.ep + 1;
+  const std::int64_t active = std::min(rows, scenario.model.experts / scenario.deployment.ep + 1);
+  Seconds step{};
+  for (const plan::Op& op : probe.plan.program.role_of(probe.rank).ops) {
+    if (is_communication(op.kind)) continue;
+    const plan::Work work = plan::work_of(op, rows, active);
+    step += work.flops / flops_per_second + work.traffic / bytes_per_second;
+  }
+  return step;
 }
 
 }  // namespace foretoken::calibrate

@@ -35,4 +35,7 @@ struct ComputeProbeOptions {
 std::vector<HostSample> measure_compute(const ComputeProbe& probe, const HostCalibration& caches,
                                         const ComputeProbeOptions& options);
 
+/// Roughly what a step of the probe takes on one core: to deal out the time that there is.
+Seconds expected_step(const ComputeProbe& probe);
+
 }  // namespace foretoken::calibrate

@@ -104,17 +104,22 @@ class Measurement {
                         what);
   }
 
-  // What one probe does not use is there for the rest.
+  // Half of the time in equal parts, half by what a step takes. What one probe does not use is there for the rest.
   void compute(const std::vector<ComputeProbe>& probes) {
     Seconds left = options_.budget * kComputeShare;
+    std::vector<Seconds> weights;
+    Seconds all{};
+    for (const ComputeProbe& probe : probes) all += weights.emplace_back(expected_step(probe));
+    for (Seconds& weight : weights) weight += all / static_cast<double>(probes.size());
+    Seconds weights_left = all * 2.0;
     for (std::size_t i = 0; i < probes.size(); ++i) {
       say(probes[i].name);
       const auto begin = steady_clock::now();
-      const Seconds share = left / static_cast<double>(probes.size() - i);
+      const Seconds share = left * ratio(weights[i], weights_left);
+      weights_left -= weights[i];
       std::vector<HostSample> samples = measure_compute(probes[i], caches_, {cores_, share, options_.budget});
       samples_.insert(samples_.end(), samples.begin(), samples.end());
-      const Seconds used(std::chrono::duration<double>(steady_clock::now() - begin).count());
-      left -= std::min(used, share);
+      left -= std::min(Seconds(std::chrono::duration<double>(steady_clock::now() - begin).count()), share);
     }
   }
 
