@@ -23,15 +23,15 @@ using Loads = std::array<HostTerms, 2>;
 // Seconds per unit: the order of magnitude on a server core of the 2020s.
 constexpr std::array<double, kHostTerms.size()> kFirstGuess{
     5e-7, 3e-10, 1e-9,  3e-11, 1e-10, 1e-10, 1e-9,  // product: call, weights, memory, rows4, rows2, rows1, edges
-    2e-7, 1e-10, 1e-9,                              // vector_product: call, weights, memory
+    2e-7, 1e-10, 1e-9,  1e-8,                       // vector_product: call, weights, memory, cold
     3e-7, 1e-10, 1e-9,  3e-9,                       // attention: items, kv, memory, scores
     1e-6, 2e-10, 1e-9,  3e-9,  3e-11,               // group_attention: items, kv, memory, scores, products
-    1e-7, 1e-9,  3e-10,                             // norm: call, elements, added
-    1e-7, 5e-10, 1e-9,                              // rope_kv: call, elements, memory
-    1e-7, 5e-9,  3e-10,                             // activation: call, elements, gates
-    5e-8, 1e-8,  1e-10,                             // copy: call, rows, elements
-    5e-8, 2e-8,  3e-10, 1e-10,                      // unpermute: call, rows, elements, written
-    5e-8, 2e-10,                                    // add: call, elements
+    1e-7, 1e-9,  3e-10, 1e-9,  1e-8,                // norm: call, elements, added, memory, cold
+    1e-7, 5e-10, 1e-9,  1e-8,                       // rope_kv: call, elements, memory, cold
+    1e-7, 5e-9,  3e-10, 1e-8,                       // activation: call, elements, gates, cold
+    5e-8, 1e-8,  1e-10, 1e-9,  1e-8,                // copy: call, rows, elements, memory, cold
+    5e-8, 2e-8,  3e-10, 1e-10, 1e-9,  1e-8,         // unpermute: call, rows, elements, written, memory, cold
+    5e-8, 2e-10, 1e-9,  1e-8,                       // add: call, elements, memory, cold
     5e-8, 2e-8,                                     // choose: rows, choices
     5e-8, 5e-10,                                    // sample: call, elements
     1e-6, 1e-6,  5e-7,  1e-10, 1e-10, 1e-10};       // communication: ops, rounds, messages, bytes, added, copied
