@@ -175,8 +175,8 @@ std::vector<HostSample> measure_communication(const std::string& name, const pla
 }
 
 std::int64_t communication_steps(const plan::Plan& plan, Seconds time) {
-  // Twice, because a run with times of every op follows one without.
-  constexpr double per_round = 2 * 20e-6;
+  // Twice, because a run with times of every op follows one without. Ranks without cores of their own take turns.
+  const double per_round = 2 * 10e-6 * static_cast<double>(plan.program.ranks);
   constexpr double per_byte = 2 * 0.5e-9;
   double step = 0;
   for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
