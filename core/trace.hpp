@@ -47,6 +47,7 @@ struct Trace {
   std::vector<SimTime> begun;
   std::vector<SimTime> ended;
   std::vector<Provenance> provenance;
+  std::vector<SimTime> cpu;  // CPU time of the rank's thread, waits left out; empty where ranks are no threads
 
   std::vector<TokenOutput> outputs;
 

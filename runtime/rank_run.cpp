@@ -92,7 +92,7 @@ void add_events(const plan::Plan& plan, const std::vector<RankRecord>& records, 
         trace.begun.emplace_back(events.begun[i]);
         trace.ended.emplace_back(events.ended[i]);
         trace.provenance.push_back(Provenance::measured);
-        result.cpu.push_back(to_seconds(SimTime(events.cpu[i])));
+        trace.cpu.emplace_back(events.cpu[i]);
         if (step >= warmup) counted_cpu += events.cpu[i];
       }
     }

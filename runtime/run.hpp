@@ -60,9 +60,8 @@ struct RunResult {
   std::string communicator;               // "threads", "mpi"
   Metrics metrics;                        // of the headline run; clock: wall
   Trace headline;                         // outputs only, no events
-  std::optional<Trace> trace;             // of the instrumented run: all ops; clock: wall
+  std::optional<Trace> trace;             // of the instrumented run: all ops, with CPU times; clock: wall
   std::optional<double> overhead;         // mean step time, instrumented / headline - 1
-  std::vector<Seconds> cpu;               // [event of trace] CPU time of the rank's thread, waits left out
   std::vector<Seconds> cpu_per_step;      // [rank] mean of the counted steps, from the instrumented run
   std::vector<Activations> activations;   // ascending by rank, micro-batch
   std::string activations_hash;           // of their bits: equal for equal plans, whoever carries the messages

@@ -8,15 +8,15 @@
 #include "plan/program/work.hpp"
 
 namespace foretoken::sim {
-namespace {
 
-// The extent that routing may decide; nothing for ops whose shape is always fixed.
 const plan::Extent* extent_of(const plan::Op& op) {
   if (const auto* rowwise = std::get_if<plan::RowwiseOp>(&op.detail)) return &rowwise->rows;
   if (const auto* gemm = std::get_if<plan::GemmOp>(&op.detail)) return &gemm->rows;
   if (const auto* grouped = std::get_if<plan::GroupedGemmOp>(&op.detail)) return &grouped->rows;
   return nullptr;
 }
+
+namespace {
 
 struct DurationOfDetail {
   const ComputeCost& cost;

@@ -15,6 +15,9 @@
 
 namespace foretoken::sim {
 
+/// The extent that routing may decide; null for ops whose shape is always fixed.
+const plan::Extent* extent_of(const plan::Op& op);
+
 /// A compute op with its rows known.
 ///
 ///   gemm, grouped_gemm, attention     the fitted model of that kernel

@@ -9,9 +9,12 @@
 #include "core/error.hpp"
 #include "plan/program/resolve.hpp"
 #include "sim/communication/fabric.hpp"
+#include "sim/communication/host_transport.hpp"
 #include "sim/cost/compute_cost.hpp"
+#include "sim/cost/host_cost.hpp"
 #include "sim/cost/network_cost.hpp"
 #include "sim/engine/engine.hpp"
+#include "sim/host_durations.hpp"
 #include "sim/op_duration.hpp"
 #include "sim/program_index.hpp"
 
@@ -105,33 +108,58 @@ std::vector<TokenOutput> outputs_of(const plan::Plan& plan, const Trace& trace) 
   return outputs;
 }
 
+Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration) {
+  const std::int64_t routed_steps = plan.routing.routed_steps();
+  return run_engine({plan.program, transport,
+                     [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
+                     [&](const plan::Communication& communication, std::int64_t instance,
+                         std::int64_t routed_step) -> const plan::RoutedRows& {
+                       return rows.rows(routed_step, communication.layer, communication.micro_batch,
+                                        communication.chunk, instance);
+                     },
+                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps});
+}
+
+Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
+                    const SimulateOptions& options, plan::RowCounter& rows) {
+  const ComputeCost compute(calibration.compute, machine.device(), options.framework);
+  const NetworkCost network(calibration.network);
+  const Fabric fabric(machine, network, plan.program.ranks);
+  OpDurations durations(plan.program, compute, rows);
+  return run(plan, fabric, rows,
+             [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
+}
+
+Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
+                    const SimulateOptions& options, plan::RowCounter& rows) {
+  const HostCost cost(*calibration.host, options.communicator, plan.program.ranks);
+  const HostTransport transport(machine, cost, plan.program.ranks);
+  HostDurations durations(plan, cost, rows);
+  return run(plan, transport, rows,
+             [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
+}
+
+// A machine and a calibration of one kind. Their names are compared too, but what a file lacks must not be used.
+void check_kind(const plan::Machine& machine, const Calibration& calibration) {
+  if (machine.is_host() == calibration.host.has_value()) return;
+  throw input_error(calibration.file, "",
+                    machine.is_host() ? "is a calibration of GPUs, and the topology is a host"
+                                      : "is a calibration of a host, and the topology has GPUs",
+                    "choose a calibration of the topology's own kind");
+}
+
 }  // namespace
 
 Trace simulate(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
                const SimulateOptions& options) {
   require_calibration_for(calibration, machine.device());
+  check_kind(machine, calibration);
   check_size(plan, machine, options);
   check_routing_work(plan, options);
 
-  const ComputeCost compute(calibration.compute, machine.device(), options.framework);
-  const NetworkCost network(calibration.network);
-  const Fabric fabric(machine, network, plan.program.ranks);
   plan::RowCounter rows(plan.placement, plan.routing, plan.scenario.model.experts);
-  OpDurations durations(plan.program, compute, rows);
-  const std::int64_t routed_steps = plan.routing.routed_steps();
-
-  const EngineInput input{
-      plan.program,
-      fabric,
-      [&](RankId rank, OpId op, std::int64_t step) { return durations.of(rank, op, step % routed_steps); },
-      [&](const plan::Communication& communication, std::int64_t instance,
-          std::int64_t routed_step) -> const plan::RoutedRows& {
-        return rows.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
-      },
-      plan.scenario.measure.warmup_steps,
-      plan.scenario.measure.steps,
-      routed_steps};
-  Trace trace = run_engine(input);
+  Trace trace = machine.is_host() ? simulate_host(plan, machine, calibration, options, rows)
+                                  : simulate_gpus(plan, machine, calibration, options, rows);
   trace.outputs = outputs_of(plan, trace);
   return trace;
 }

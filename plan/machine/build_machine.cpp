@@ -81,7 +81,8 @@ void find_trees(Machine::Impl& machine) {
 
 Machine build_machine(const Topology& topology) {
   FORETOKEN_CHECK(topology.nodes >= 1 && topology.nodes <= kNodesMax, "a machine with an absurd number of nodes");
-  FORETOKEN_CHECK(topology.gpus_per_node >= 1 && topology.gpus_per_node <= kGpusPerNodeMax,
+  const std::int64_t per_node_max = topology.cores_per_node > 0 ? kRanksPerHostMax : kGpusPerNodeMax;
+  FORETOKEN_CHECK(topology.gpus_per_node >= 1 && topology.gpus_per_node <= per_node_max,
                   "a machine with an absurd number of GPUs per node");
   FORETOKEN_CHECK(topology.nodes * topology.gpus_per_node <= kGpusMax, "a machine with an absurd number of GPUs");
 
@@ -92,7 +93,12 @@ Machine build_machine(const Topology& topology) {
   machine->gpus_per_node = topology.gpus_per_node;
   machine->gpus = topology.nodes * topology.gpus_per_node;
   machine->nvls = topology.nvls;
+  machine->cores_per_node = topology.cores_per_node;
   machine->links.reserve(static_cast<std::size_t>(6 * machine->gpus));
+  if (machine->cores_per_node > 0) {  // ranks reach one another through memory
+    find_trees(*machine);
+    return Machine(std::move(machine));
+  }
   const auto connect = [&](VertexId a, VertexId b, LinkClass link_class, BytesPerSecond bandwidth, Seconds latency) {
     machine->links.push_back({a, b, link_class, bandwidth, latency});
     machine->links.push_back({b, a, link_class, bandwidth, latency});

@@ -15,6 +15,7 @@ const std::string& Machine::name() const { return impl_->name; }
 const DeviceSpec& Machine::device() const { return impl_->device; }
 std::int64_t Machine::gpus() const { return impl_->gpus; }
 std::int64_t Machine::nodes() const { return impl_->nodes; }
+std::int64_t Machine::cores_per_node() const { return impl_->cores_per_node; }
 bool Machine::nvls() const { return impl_->nvls; }
 std::span<const Link> Machine::links() const { return impl_->links; }
 

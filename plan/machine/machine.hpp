@@ -1,4 +1,5 @@
-// The machine as the simulator and the planner see it: GPUs on nodes, directed links, and a route between any two GPUs.
+// The machine as the simulator and the planner see it: GPUs on nodes, directed links, and a route between any two GPUs;
+// or one computer whose cores are the ranks.
 //
 // Built from a topology file (plan/machine/topology.hpp) on Boost.Graph, then frozen into flat arrays. It knows nominal
 // bandwidths and latencies only; what payload achieves is the calibration's business.
@@ -37,6 +38,10 @@ class Machine {
   [[nodiscard]] std::int64_t nodes() const;
   /// Node of GPU `gpu` (GPUs are numbered node by node), 0 <= gpu < gpus().
   [[nodiscard]] std::int32_t node_of(RankId gpu) const;
+  /// True if ranks are threads of a computer's cores (`gpus()` is how many it takes), and there are no links.
+  [[nodiscard]] bool is_host() const { return cores_per_node() > 0; }
+  /// 0 unless this is a host.
+  [[nodiscard]] std::int64_t cores_per_node() const;
   /// True if the node's NVSwitch can reduce and multicast (NVLink SHARP).
   [[nodiscard]] bool nvls() const;
   [[nodiscard]] std::span<const Link> links() const;

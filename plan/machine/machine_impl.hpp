@@ -33,6 +33,7 @@ struct Machine::Impl {
   std::int64_t gpus = 0;
   std::int64_t nodes = 0;
   std::int64_t gpus_per_node = 0;
+  std::int64_t cores_per_node = 0;  // of a host: no links then
   bool nvls = false;
   std::vector<Link> links;
   /// By vertex: the last link of the shortest path from the node's NVSwitch, or from the fabric; invalid at the hub.

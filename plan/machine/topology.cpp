@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <nlohmann/json.hpp>
+#include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
@@ -28,6 +30,8 @@ constexpr std::array<std::string_view, 6> kSourcedNumbers{"node.nvlink.bandwidth
                                                           "node.pcie.bandwidth",   "node.pcie.latency",
                                                           "node.nic.bandwidth",    "node.nic.latency"};
 
+constexpr std::array<std::string_view, 2> kSourcedHostNumbers{"node.host.cores", "node.host.memory"};
+
 struct Port {
   BytesPerSecond bandwidth;
   Seconds latency;
@@ -43,6 +47,16 @@ Port read_closed_port(const JsonReader& place) {
   const Port port = read_port(object);
   object.finish();
   return port;
+}
+
+// The device of a host is its CPU, about which a datasheet says nothing that a calibration would need.
+void read_host(const JsonReader& place, Topology& topology) {
+  JsonObject host(place);
+  topology.device.name = host.require("cpu").as_string();
+  topology.device.memory = host.require("memory").as_bytes(Bytes(1), Bytes(std::int64_t{1} << 50));
+  topology.cores_per_node = host.require("cores").as_integer(1, kCoresPerNodeMax);
+  topology.gpus_per_node = host.require("ranks").as_integer(1, kRanksPerHostMax);
+  host.finish();
 }
 
 void read_node(const JsonReader& place, Topology& topology) {
@@ -94,6 +108,42 @@ void check_size(const std::string& file, const Topology& topology) {
         fmt::format("at most {} are supported: {} such nodes", kGpusMax, kGpusMax / topology.gpus_per_node));
 }
 
+void read_sources(JsonObject& root, std::span<const std::string_view> numbers, Topology& topology) {
+  JsonObject sources(root.require("sources"));
+  for (const std::string_view number : numbers)
+    topology.sources.push_back({std::string(number), sources.require(number).as_string()});
+  sources.finish();
+}
+
+// What only nodes of GPUs have: ports, a fabric, a device file.
+void read_gpu_machine(JsonObject& root, const JsonReader& node, const std::filesystem::path& directory,
+                      const TopologyOverrides& overrides, const std::string& file, Topology& topology) {
+  read_node(node, topology);
+  JsonObject fabric(root.require("fabric"));
+  static_cast<void>(fabric.require("kind").as_enum(kFabricKindNames));
+  fabric.finish();
+  read_sources(root, kSourcedNumbers, topology);
+  const JsonReader device = root.require("device");
+  topology.calibration = directory / root.require("calibration").as_string();
+  if (overrides.nic_bandwidth) {
+    topology.nic_bandwidth = *overrides.nic_bandwidth;
+    check_nic(file, topology.nic_bandwidth);
+  }
+  topology.device = read_device(device);
+}
+
+void read_host_machine(JsonObject& root, const JsonReader& host, const std::filesystem::path& directory,
+                       const TopologyOverrides& overrides, const std::string& file, Topology& topology) {
+  read_host(host, topology);
+  read_sources(root, kSourcedHostNumbers, topology);
+  if (const auto calibration = root.optional("calibration"))
+    topology.calibration = directory / calibration->as_string();
+  if (topology.nodes != 1 || overrides.nodes.value_or(1) != 1)
+    throw input_error(file, "/nodes", "a host is one computer", "write 1; several computers are not modelled yet");
+  if (overrides.nic_bandwidth)
+    throw input_error(file, "/node/host", "a host has no NIC between its ranks", "leave cluster.nic out");
+}
+
 }  // namespace
 
 Topology read_topology(const std::filesystem::path& file, const TopologyOverrides& overrides) {
@@ -105,28 +155,17 @@ Topology read_topology(const std::filesystem::path& file, const TopologyOverride
   topology.name = root.require("name").as_string();
   if (const auto about = root.optional("about")) topology.about = about->as_string(true);
   topology.nodes = root.require("nodes").as_integer(1, kNodesMax);
-  read_node(root.require("node"), topology);
-
-  JsonObject fabric(root.require("fabric"));
-  static_cast<void>(fabric.require("kind").as_enum(kFabricKindNames));
-  fabric.finish();
-
-  JsonObject sources(root.require("sources"));
-  for (const std::string_view number : kSourcedNumbers)
-    topology.sources.push_back({std::string(number), sources.require(number).as_string()});
-  sources.finish();
-
-  const JsonReader device = root.require("device");
-  topology.calibration = document.directory() / root.require("calibration").as_string();
-  root.finish();
-
-  if (overrides.nodes) topology.nodes = *overrides.nodes;
-  if (overrides.nic_bandwidth) {
-    topology.nic_bandwidth = *overrides.nic_bandwidth;
-    check_nic(document.name(), topology.nic_bandwidth);
+  const JsonReader node = root.require("node");
+  if (node.is_object() && node.json().contains("host")) {
+    JsonObject only(node);
+    read_host_machine(root, only.require("host"), document.directory(), overrides, document.name(), topology);
+    only.finish();
+  } else {
+    read_gpu_machine(root, node, document.directory(), overrides, document.name(), topology);
   }
+  root.finish();
+  if (overrides.nodes) topology.nodes = *overrides.nodes;
   check_size(document.name(), topology);
-  topology.device = read_device(device);
   return topology;
 }
 

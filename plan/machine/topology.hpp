@@ -16,15 +16,19 @@ namespace foretoken::plan {
 inline constexpr std::int64_t kNodesMax = 16'384;
 inline constexpr std::int64_t kGpusPerNodeMax = 64;
 inline constexpr std::int64_t kGpusMax = 131'072;
+inline constexpr std::int64_t kCoresPerNodeMax = 4'096;
+inline constexpr std::int64_t kRanksPerHostMax = 256;
 
-/// Nodes of GPUs behind one NVSwitch fabric each, one NIC per GPU, and a non-blocking fabric between the NICs.
+/// Nodes of GPUs behind one NVSwitch fabric each, one NIC per GPU, and a non-blocking fabric between the NICs; or a
+/// host, one computer whose cores are the ranks.
 struct Topology {
   std::string name;
   std::string about;
   DeviceSpec device;
-  std::filesystem::path calibration;  // the one that goes with this machine
+  std::filesystem::path calibration;  // the one that goes with this machine; a host may have none yet
   std::int64_t nodes = 0;
-  std::int64_t gpus_per_node = 0;
+  std::int64_t gpus_per_node = 0;   // of a host: ranks that it takes
+  std::int64_t cores_per_node = 0;  // of a host; 0: nodes of GPUs, and all that follows
   BytesPerSecond nvlink_bandwidth;  // per GPU and direction
   Seconds nvlink_latency;           // GPU to NVSwitch, and NVSwitch to GPU
   bool nvls = false;

@@ -22,14 +22,14 @@ Bytes bytes_of(std::int64_t rows, std::int64_t cols, DType dtype) {
 
 }  // namespace
 
-Communicator::Communicator(const plan::Program& program, const ProgramIndex& index, const Fabric& fabric, RowsOf rows,
-                           std::int64_t routed_steps)
+Communicator::Communicator(const plan::Program& program, const ProgramIndex& index, const Transport& transport,
+                           RowsOf rows, std::int64_t routed_steps)
     : program_(program),
-      fabric_(fabric),
+      transport_(transport),
       rows_(std::move(rows)),
       routed_steps_(routed_steps),
       meetings_(program, index),
-      network_(fabric.capacities()),
+      network_(transport.capacities()),
       state_(meetings_.size()) {}
 
 const plan::Op& Communicator::op_of(const Participant& participant) const {
@@ -51,7 +51,7 @@ void Communicator::post(const Execution& execution, SimTime now, CommunicationEf
   if (++state.posted < static_cast<std::int32_t>(meeting.participants.size())) return;
   state.posted = 0;
   if (!state.footprint) state.footprint = footprint_of(meeting);
-  begin_all(meeting, execution.step, state.footprint->provenance, effects);
+  begin_all(meeting, execution.step, *state.footprint, effects);
   if (state.footprint->demand == 0 && state.footprint->latency == Seconds(0.0)) {
     end_all(meeting, execution.step, effects);
     return;
@@ -64,19 +64,20 @@ Footprint Communicator::footprint_of(const Meeting& meeting) const {
   const plan::Op& op = op_of(meeting.participants.front());
   if (communication.kind == plan::OpKind::send) {
     const auto& detail = std::get<plan::TransferOp>(op.detail);
-    return transfer_footprint(fabric_, meeting.participants[0].rank, meeting.participants[1].rank,
-                              bytes_of(detail.rows, detail.cols, communication.dtype));
+    return transport_.transfer(meeting.participants[0].rank, meeting.participants[1].rank,
+                               bytes_of(detail.rows, detail.cols, communication.dtype));
   }
   const auto& detail = std::get<plan::CollectiveOpDetail>(op.detail);
   std::vector<RankId> members;
   for (const Participant& participant : meeting.participants) members.push_back(participant.rank);
-  return collective_footprint(fabric_, collective_of(communication.kind), communication.algorithm, members,
-                              bytes_of(detail.rows, detail.cols, communication.dtype));
+  return transport_.collective(collective_of(communication.kind), communication.algorithm, members,
+                               bytes_of(detail.rows, detail.cols, communication.dtype));
 }
 
-void Communicator::begin_all(const Meeting& meeting, std::int32_t step, Provenance provenance,
+void Communicator::begin_all(const Meeting& meeting, std::int32_t step, const Footprint& footprint,
                              CommunicationEffects& effects) {
-  for (const Participant& p : meeting.participants) effects.begun.push_back({{p.rank, p.op, step}, provenance});
+  for (const Participant& p : meeting.participants)
+    effects.begun.push_back({{p.rank, p.op, step}, footprint.provenance, footprint.cpu});
 }
 
 void Communicator::end_all(const Meeting& meeting, std::int32_t step, CommunicationEffects& effects) {
@@ -93,7 +94,7 @@ Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, 
   if (pattern == patterns_.end()) {
     const Meeting& who = meetings_[meeting];
     const plan::RoutedRows& rows = rows_(program_.communications[who.communication.index()], who.instance, routed_step);
-    pattern = patterns_.try_emplace({meeting, routed_step}, program_, fabric_, who, rows).first;
+    pattern = patterns_.try_emplace({meeting, routed_step}, program_, transport_, who, rows).first;
   }
   state.pattern = &pattern->second;
   const std::size_t participants = meetings_[meeting].participants.size();
@@ -113,7 +114,7 @@ void Communicator::begin_participant(const Meeting& meeting, std::int32_t step, 
   if (begun != 0) return;
   begun = 1;
   const Participant& p = meeting.participants[static_cast<std::size_t>(participant)];
-  effects.begun.push_back({{p.rank, p.op, step}, state.pattern->provenance()});
+  effects.begun.push_back({{p.rank, p.op, step}, state.pattern->provenance(), state.pattern->cpu(participant)});
 }
 
 void Communicator::end_participant(const Meetings::Place& place, std::int32_t step, ExchangeState& state,
@@ -157,8 +158,8 @@ void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEf
     if (footprint.demand == 0) {
       end_all(meetings_[started.meeting], started.step, effects);
     } else {
-      network_.start(
-          {footprint.demand, 1.0, footprint.ceiling, footprint.uses, new_flow({started.meeting, started.step, -1})});
+      network_.start({footprint.demand, 1.0, footprint.ceiling, footprint.uses,
+                      new_flow({started.meeting, started.step, -1, {}})});
     }
   } else {
     start_messages(started);
@@ -177,17 +178,15 @@ void Communicator::start_messages(const Batch& batch) {
     const ExchangeMessage& message = pattern.message(m);
     const RankId from = participants[static_cast<std::size_t>(message.from)].rank;
     const RankId to = participants[static_cast<std::size_t>(message.to)].rank;
-    const Span span = fabric_.span(from, to);
-    uses_.clear();
-    fabric_.for_each_resource(from, to, [&](std::int32_t resource) { uses_.push_back({resource, 1.0}); });
-    uses_.push_back({fabric_.exchange_resource(from, pattern.op(), span, Direction::out), 1.0});
-    uses_.push_back({fabric_.exchange_resource(to, pattern.op(), span, Direction::in), 1.0});
-    ActivityStart start;
-    start.demand = static_cast<double>(message.bytes.value());
-    start.uses = uses_;
-    start.tag = new_flow({batch.meeting, batch.step, m});
-    network_.start(start);
+    const MessageLoad load = transport_.message(pattern.op(), from, to, message.bytes, uses_);
+    network_.start({load.demand, 1.0, load.ceiling, uses_, new_flow({batch.meeting, batch.step, m, {}})});
   }
+}
+
+void Communicator::start_compute(const Execution& execution, const Estimate& estimate, SimTime now) {
+  network_.advance(to_seconds(now).value());
+  transport_.compute_uses(execution.rank, estimate.crowding, uses_);
+  network_.start({estimate.time.value(), 1.0, 1.0, uses_, new_flow({-1, 0, -1, execution})});
 }
 
 std::optional<SimTime> Communicator::next_completion() {
@@ -202,6 +201,10 @@ void Communicator::complete(CommunicationEffects& effects) {
   for (const std::int32_t tag : tags_) {
     const Flow flow = flows_[static_cast<std::size_t>(tag)];
     free_flows_.push_back(tag);
+    if (flow.meeting < 0) {
+      effects.ended.push_back(flow.execution);
+      continue;
+    }
     if (flow.message < 0) {
       end_all(meetings_[flow.meeting], flow.step, effects);
       continue;
@@ -209,10 +212,14 @@ void Communicator::complete(CommunicationEffects& effects) {
     ExchangeState& state = exchange_state(flow.meeting, flow.step);
     const ExchangeMessage& message = state.pattern->message(flow.message);
     // The last participant to end takes the state with it; only one message can be the last, and `to` is its last side.
-    for (const std::int32_t participant : {message.from, message.to}) {
-      if (--state.left[static_cast<std::size_t>(participant)] > 0) continue;
-      end_participant({flow.meeting, participant}, flow.step, state, effects);
-    }
+    const auto one_less = [&](std::int32_t participant) {
+      if (--state.left[static_cast<std::size_t>(participant)] == 0)
+        end_participant({flow.meeting, participant}, flow.step, state, effects);
+    };
+    const bool in_place = message.from == message.to;
+    const std::int32_t to = message.to;
+    one_less(message.from);
+    if (!in_place) one_less(to);
   }
 }
 

@@ -20,9 +20,8 @@
 #include "plan/program/program.hpp"
 #include "plan/program/resolve.hpp"
 #include "sim/communication/exchange_pattern.hpp"
-#include "sim/communication/fabric.hpp"
-#include "sim/communication/footprint.hpp"
 #include "sim/communication/meetings.hpp"
+#include "sim/communication/transport.hpp"
 #include "sim/network/flow_network.hpp"
 #include "sim/program_index.hpp"
 
@@ -37,6 +36,7 @@ struct CommunicationEffects {
   struct Begun {
     Execution execution;
     Provenance provenance = Provenance::measured;
+    Seconds cpu{};
   };
   struct Timer {
     SimTime time;
@@ -56,11 +56,14 @@ struct CommunicationEffects {
 class Communicator {
  public:
   /// All but `rows` are kept by reference. Step s uses routed step s mod routed_steps.
-  Communicator(const plan::Program& program, const ProgramIndex& index, const Fabric& fabric, RowsOf rows,
+  Communicator(const plan::Program& program, const ProgramIndex& index, const Transport& transport, RowsOf rows,
                std::int64_t routed_steps);
 
   /// A rank's stream has reached a communication op and its dependencies have ended. Each execution is posted once.
   void post(const Execution& execution, SimTime now, CommunicationEffects& effects);
+
+  /// A compute op starts that shares something with others: it ends as an effect of complete().
+  void start_compute(const Execution& execution, const Estimate& estimate, SimTime now);
 
   /// The latency of what began together has passed: flows start.
   void latency_over(std::int32_t batch, SimTime now, CommunicationEffects& effects);
@@ -91,14 +94,15 @@ class Communicator {
     std::vector<std::int32_t> messages;  // exchanges
   };
   struct Flow {
-    std::int32_t meeting = -1;
+    std::int32_t meeting = -1;  // -1: compute
     std::int32_t step = 0;
     std::int32_t message = -1;
+    Execution execution{};  // compute
   };
 
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
   [[nodiscard]] Footprint footprint_of(const Meeting& meeting) const;
-  static void begin_all(const Meeting& meeting, std::int32_t step, Provenance provenance,
+  static void begin_all(const Meeting& meeting, std::int32_t step, const Footprint& footprint,
                         CommunicationEffects& effects);
   static void end_all(const Meeting& meeting, std::int32_t step, CommunicationEffects& effects);
   static void begin_participant(const Meeting& meeting, std::int32_t step, ExchangeState& state,
@@ -112,7 +116,7 @@ class Communicator {
   [[nodiscard]] const plan::Op& op_of(const Participant& participant) const;
 
   const plan::Program& program_;
-  const Fabric& fabric_;
+  const Transport& transport_;
   RowsOf rows_;
   std::int64_t routed_steps_;
   Meetings meetings_;

@@ -1,13 +1,12 @@
 #include "sim/communication/exchange_pattern.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include "core/error.hpp"
 
 namespace foretoken::sim {
 
-ExchangePattern::ExchangePattern(const plan::Program& program, const Fabric& fabric, const Meeting& meeting,
+ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& transport, const Meeting& meeting,
                                  const plan::RoutedRows& rows) {
   const plan::Communication& communication = program.communications[meeting.communication.index()];
   const plan::GroupFamily& group = program.groups[communication.group.index()];
@@ -15,10 +14,10 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Fabric& fab
 
   const auto& participants = meeting.participants;
   std::vector<std::int32_t> participant_of(static_cast<std::size_t>(group.size), -1);
-  std::set<std::int32_t> nodes;
+  std::vector<RankId> ranks;
   for (std::size_t p = 0; p < participants.size(); ++p) {
     participant_of[static_cast<std::size_t>(group.index_of(participants[p].rank))] = static_cast<std::int32_t>(p);
-    nodes.insert(fabric.machine().node_of(participants[p].rank));
+    ranks.push_back(participants[p].rank);
   }
   const Participant& first = participants.front();
   const auto& op = std::get<plan::ExchangeOp>(program.role_of(first.rank).ops[first.op.index()].detail);
@@ -33,32 +32,46 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Fabric& fab
     const bool dispatch = op_ == sim::ExchangeOp::dispatch;
     const ExchangeMessage message{dispatch ? source : host, dispatch ? host : source, Bytes(pair.rows * row_bytes)};
     sent[static_cast<std::size_t>(message.from)] += message.bytes;
-    if (message.from == message.to || message.bytes == Bytes(0)) continue;
+    const bool in_place = message.from == message.to;
+    if (message.bytes == Bytes(0) || (in_place && !transport.copies_in_place())) continue;
     ++count[static_cast<std::size_t>(source)];
-    ++count[static_cast<std::size_t>(host)];
+    if (!in_place) ++count[static_cast<std::size_t>(host)];
     messages_.push_back(message);
   }
 
   begin_.assign(participants.size() + 1, 0);
   for (std::size_t p = 0; p < participants.size(); ++p) begin_[p + 1] = begin_[p] + count[p];
-  of_participant_.resize(2 * messages_.size());
+  of_participant_.resize(static_cast<std::size_t>(begin_.back()));
   std::vector<std::int32_t> next(begin_.begin(), begin_.end() - 1);
+  const auto add = [&](std::int32_t participant, std::size_t message) {
+    of_participant_[static_cast<std::size_t>(next[static_cast<std::size_t>(participant)]++)] =
+        static_cast<std::int32_t>(message);
+  };
   for (std::size_t m = 0; m < messages_.size(); ++m) {
-    for (const std::int32_t participant : {messages_[m].from, messages_[m].to}) {
-      of_participant_[static_cast<std::size_t>(next[static_cast<std::size_t>(participant)]++)] =
-          static_cast<std::int32_t>(m);
-    }
+    add(messages_[m].from, m);
+    if (messages_[m].to != messages_[m].from) add(messages_[m].to, m);
   }
 
-  const ExchangeEstimate estimate =
-      fabric.cost().exchange(op_, static_cast<int>(participants.size()), static_cast<int>(nodes.size()),
-                             static_cast<int>(rows.rows_of_expert.size()), *std::max_element(sent.begin(), sent.end()));
-  latency_ = estimate.latency;
-  for (const ExchangeMessage& message : messages_)
-    latency_ = std::max(latency_, fabric.route_latency(participants[static_cast<std::size_t>(message.from)].rank,
-                                                       participants[static_cast<std::size_t>(message.to)].rank));
-  provenance_ =
-      worst(estimate.provenance, fabric.span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node));
+  const ExchangeTraits traits =
+      transport.exchange(op_, ranks, messages_, static_cast<std::int64_t>(rows.rows_of_expert.size()),
+                         *std::max_element(sent.begin(), sent.end()));
+  latency_ = traits.latency;
+  provenance_ = traits.provenance;
+  find_cpu_times(transport);
+}
+
+void ExchangePattern::find_cpu_times(const Transport& transport) {
+  for (std::size_t p = 0; p < participants(); ++p) {
+    std::int64_t count = 0;
+    Bytes moved(0);
+    Bytes copied(0);
+    for (const std::int32_t m : messages_of(static_cast<std::int32_t>(p))) {
+      const bool in_place = message(m).from == message(m).to;
+      count += in_place ? 0 : 1;
+      (in_place ? copied : moved) += message(m).bytes;
+    }
+    cpu_.push_back(transport.exchange_cpu(count, moved, copied));
+  }
 }
 
 std::span<const std::int32_t> ExchangePattern::messages_of(std::int32_t participant) const {

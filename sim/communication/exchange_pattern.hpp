@@ -7,26 +7,19 @@
 
 #include "core/units.hpp"
 #include "plan/program/resolve.hpp"
-#include "sim/communication/fabric.hpp"
 #include "sim/communication/meetings.hpp"
+#include "sim/communication/transport.hpp"
 
 namespace foretoken::sim {
-
-/// From participant to participant (indices into Meeting::participants).
-struct ExchangeMessage {
-  std::int32_t from = 0;
-  std::int32_t to = 0;
-  Bytes bytes;
-};
 
 /// The messages of one meeting in one routed step.
 class ExchangePattern {
  public:
   /// Dispatch sends rows from source to host, combine the other way. Rows whose source is their host are copied in
-  /// place: no message.
+  /// place: no message, unless that takes time on this transport.
   ///
   /// @param rows of this layer, micro-batch, chunk, group instance and routed step
-  ExchangePattern(const plan::Program& program, const Fabric& fabric, const Meeting& meeting,
+  ExchangePattern(const plan::Program& program, const Transport& transport, const Meeting& meeting,
                   const plan::RoutedRows& rows);
 
   [[nodiscard]] const ExchangeMessage& message(std::int32_t index) const {
@@ -38,14 +31,19 @@ class ExchangePattern {
   [[nodiscard]] sim::ExchangeOp op() const { return op_; }
   [[nodiscard]] Seconds latency() const { return latency_; }
   [[nodiscard]] Provenance provenance() const { return provenance_; }
+  /// CPU time of a participant, where ranks are threads.
+  [[nodiscard]] Seconds cpu(std::int32_t participant) const { return cpu_[static_cast<std::size_t>(participant)]; }
 
  private:
+  void find_cpu_times(const Transport& transport);
+
   sim::ExchangeOp op_;
   Seconds latency_{};
   Provenance provenance_ = Provenance::measured;
   std::vector<ExchangeMessage> messages_;
   std::vector<std::int32_t> begin_;  // [participant] -> offset into of_participant_
   std::vector<std::int32_t> of_participant_;
+  std::vector<Seconds> cpu_;  // [participant]
 };
 
 }  // namespace foretoken::sim

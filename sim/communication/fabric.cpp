@@ -4,8 +4,10 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
 
 #include "core/error.hpp"
+#include "sim/communication/footprint.hpp"
 
 namespace foretoken::sim {
 
@@ -111,6 +113,41 @@ Provenance Fabric::route_provenance(RankId from, RankId to) const {
     tightest = capacity;
   }
   return provenance;
+}
+
+Footprint Fabric::collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
+                             Bytes bytes) const {
+  return collective_footprint(*this, op, algorithm, members, bytes);
+}
+
+Footprint Fabric::transfer(RankId from, RankId to, Bytes bytes) const {
+  return transfer_footprint(*this, from, to, bytes);
+}
+
+ExchangeTraits Fabric::exchange(ExchangeOp op, std::span<const RankId> participants,
+                                std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max) const {
+  std::set<std::int32_t> nodes;
+  for (const RankId rank : participants) nodes.insert(machine_.node_of(rank));
+  const ExchangeEstimate estimate = cost_.exchange(op, static_cast<int>(participants.size()),
+                                                   static_cast<int>(nodes.size()), static_cast<int>(experts), sent_max);
+  ExchangeTraits traits{
+      estimate.latency,
+      worst(estimate.provenance, span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node))};
+  for (const ExchangeMessage& message : messages)
+    traits.latency = std::max(traits.latency, route_latency(participants[static_cast<std::size_t>(message.from)],
+                                                            participants[static_cast<std::size_t>(message.to)]));
+  return traits;
+}
+
+MessageLoad Fabric::message(ExchangeOp op, RankId from, RankId to, Bytes bytes, std::vector<ResourceUse>& uses) const {
+  uses.clear();
+  const Span where = span(from, to);
+  for_each_resource(from, to, [&](std::int32_t resource) { uses.push_back({resource, 1.0}); });
+  uses.push_back({exchange_resource(from, op, where, Direction::out), 1.0});
+  uses.push_back({exchange_resource(to, op, where, Direction::in), 1.0});
+  MessageLoad load;
+  load.demand = static_cast<double>(bytes.value());
+  return load;
 }
 
 }  // namespace foretoken::sim

@@ -7,8 +7,7 @@
 #include "core/ids.hpp"
 #include "core/provenance.hpp"
 #include "plan/machine/machine.hpp"
-#include "sim/cost/network_cost.hpp"
-#include "sim/network/max_min.hpp"
+#include "sim/communication/transport.hpp"
 
 namespace foretoken::sim {
 
@@ -27,13 +26,24 @@ enum class Direction : std::uint8_t { out, in };
 /// and the solver has fewer resources to look at.
 ///
 /// Rank r runs on GPU r.
-class Fabric {
+class Fabric final : public Transport {
  public:
   /// Both are kept by reference. Precondition: ranks <= machine.gpus().
   Fabric(const plan::Machine& machine, const NetworkCost& cost, std::int64_t ranks);
 
-  /// Of every resource, in bytes per second.
-  [[nodiscard]] std::vector<double> capacities() const;
+  /// In bytes per second.
+  [[nodiscard]] std::vector<double> capacities() const override;
+  /// See collective_footprint and transfer_footprint.
+  [[nodiscard]] Footprint collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
+                                     Bytes bytes) const override;
+  [[nodiscard]] Footprint transfer(RankId from, RankId to, Bytes bytes) const override;
+  /// Latency: the calibrated one, or that of the longest route if it is longer.
+  [[nodiscard]] ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
+                                        std::span<const ExchangeMessage> messages, std::int64_t experts,
+                                        Bytes sent_max) const override;
+  /// A flow of `bytes` over its route, under the ceilings of both ranks' kernels.
+  [[nodiscard]] MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
+                                    std::vector<ResourceUse>& uses) const override;
 
   [[nodiscard]] std::int32_t exchange_resource(RankId rank, ExchangeOp op, Span span, Direction direction) const {
     return links_ + ((rank.value() * 2 + static_cast<std::int32_t>(op)) * 2 + static_cast<std::int32_t>(span)) * 2 +

@@ -1,4 +1,4 @@
-// What a collective or a message puts on the links: one coupled activity over all that it uses.
+// What a collective or a message puts on the links between GPUs: one coupled activity over all that it uses.
 #pragma once
 
 #include <span>
@@ -8,15 +8,6 @@
 #include "sim/communication/fabric.hpp"
 
 namespace foretoken::sim {
-
-/// Fixed latency, then one activity of `demand` bytes (those of its busiest link) at no more than `ceiling`.
-struct Footprint {
-  Seconds latency;
-  double demand = 0;              // 0: the latency is all
-  double ceiling = 0;             // bytes per second on the busiest link when alone
-  std::vector<ResourceUse> uses;  // amount = bytes of this link / bytes of the busiest
-  Provenance provenance = Provenance::measured;
-};
 
 /// The network estimate says how many bytes each member sends in its node and across nodes, and `endpoint`, the time
 /// its kernels need for them however fast the links are. This says over which links they go:

@@ -9,6 +9,9 @@ namespace foretoken::sim {
 struct Estimate {
   Seconds time{};
   Provenance provenance = Provenance::interpolated;
+  /// Of an op on a CPU core: how many times as long it takes while all other cores are at work, >= 1. 0 for a kernel
+  /// on a GPU of its own, which shares nothing.
+  double crowding = 0;
 };
 
 }  // namespace foretoken::sim

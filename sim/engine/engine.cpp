@@ -87,7 +87,7 @@ Engine::Engine(const EngineInput& input)
       program_(input.program),
       index_(input.program),
       steps_(input.warmup_steps + input.steps),
-      communicator_(program_, index_, input.fabric, input.rows, input.routed_steps) {
+      communicator_(program_, index_, input.transport, input.rows, input.routed_steps) {
   for (const plan::Role& role : program_.roles) role_streams_.emplace_back(role);
   for (std::int64_t r = 0; r < program_.ranks; ++r) {
     const RankId rank(static_cast<std::int32_t>(r));
@@ -130,6 +130,7 @@ void Engine::prepare_trace() {
   trace_.begun.assign(events, kNever);
   trace_.ended.assign(events, kNever);
   trace_.provenance.assign(events, Provenance::measured);
+  if (input_.transport.has_cpu_times()) trace_.cpu.assign(events, SimTime(0));
 }
 
 Trace Engine::run() {
@@ -251,6 +252,11 @@ void Engine::post(const Execution& execution) {
   const Estimate estimate = input_.duration(execution.rank, execution.op, execution.step);
   trace_.begun[event] = now_;
   trace_.provenance[event] = estimate.provenance;
+  if (!trace_.cpu.empty()) trace_.cpu[event] = to_sim_time(input_.transport.compute_cpu(estimate));
+  if (estimate.crowding > 0 && estimate.time > Seconds(0)) {
+    communicator_.start_compute(execution, estimate, now_);
+    return;
+  }
   events_.push({later(now_, estimate.time), EventKind::compute_end, execution, -1});
 }
 
@@ -286,6 +292,7 @@ void Engine::carry_out_effects() {
     const std::size_t event = event_of(begun.execution);
     trace_.begun[event] = now_;
     trace_.provenance[event] = begun.provenance;
+    if (!trace_.cpu.empty()) trace_.cpu[event] = to_sim_time(begun.cpu);
   }
   for (const auto& timer : effects_.timers) events_.push({timer.time, EventKind::latency_over, {}, timer.batch});
   for (const Execution& ended : effects_.ended) finish(ended);

@@ -1,8 +1,9 @@
 // The discrete-event engine: unrolls a Program over ranks and steps and finds when every op is posted, begins and ends.
 //
 // A rank's streams take up their ops in order. An op is posted when its stream has reached it and what it depends on
-// has ended (steps before the first count as ended). A compute op begins at once and lasts its duration; a
-// communication op is the Communicator's from there on. A stream goes on when its op has ended.
+// has ended (steps before the first count as ended). A compute op begins at once and lasts its duration, or
+// longer where it shares its core; a communication op is the Communicator's from there on. A stream goes on when its op
+// has ended.
 //
 // Time is integer picoseconds. At one instant: first what the network finishes, then events in the order (kind, rank,
 // op, step), then streams, in order of rank and stream; what that posts may end at the same instant, and so on until
@@ -16,7 +17,7 @@
 #include "core/trace.hpp"
 #include "plan/program/program.hpp"
 #include "sim/communication/communicator.hpp"
-#include "sim/communication/fabric.hpp"
+#include "sim/communication/transport.hpp"
 #include "sim/cost/estimate.hpp"
 
 namespace foretoken::sim {
@@ -26,7 +27,7 @@ using DurationOf = std::function<Estimate(RankId, OpId, std::int64_t step)>;
 
 struct EngineInput {
   const plan::Program& program;
-  const Fabric& fabric;
+  const Transport& transport;
   DurationOf duration;
   RowsOf rows;
   std::int64_t warmup_steps = 0;

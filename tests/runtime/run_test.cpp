@@ -166,7 +166,7 @@ TEST_P(Deployed, GivesTheActivationsOfOneRank) {
   // Every op of every rank and step: posted <= begun <= ended.
   ASSERT_TRUE(result.trace);
   const Trace& trace = *result.trace;
-  EXPECT_EQ(result.cpu.size(), trace.size());
+  EXPECT_EQ(trace.cpu.size(), trace.size());
   for (std::size_t i = 0; i < trace.size(); ++i) {
     ASSERT_GE(trace.posted[i].value(), 0) << trace.op_of(i).name;
     ASSERT_LE(trace.posted[i], trace.begun[i]) << trace.op_of(i).name;

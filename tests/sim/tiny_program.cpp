@@ -140,15 +140,20 @@ OpId TinyProgram::exchange(std::size_t role, const std::string& name, Communicat
 Trace TinyProgram::run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const {
   const sim::NetworkCost cost(round_network());
   const sim::Fabric fabric(machine, cost, program_.ranks);
+  return run(fabric, warmup_steps, steps, 0);
+}
+
+Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
+                       double crowding) const {
   plan::RoutedRows rows;
   rows.rows_of_expert.assign(1, 0);
   rows.pairs = pairs;
   const sim::EngineInput input{
       program_,
-      fabric,
+      transport,
       [&](RankId rank, OpId op, std::int64_t) {
         return sim::Estimate{Seconds(durations_us_.at(program_.role_of(rank).ops[op.index()].name) * 1e-6),
-                             Provenance::measured};
+                             Provenance::measured, crowding};
       },
       [&](const plan::Communication&, std::int64_t, std::int64_t) -> const plan::RoutedRows& { return rows; },
       warmup_steps,

@@ -14,6 +14,7 @@
 #include "plan/machine/machine.hpp"
 #include "plan/program/program.hpp"
 #include "plan/program/resolve.hpp"
+#include "sim/communication/transport.hpp"
 
 namespace foretoken::testing {
 
@@ -54,6 +55,9 @@ class TinyProgram {
   std::vector<plan::PairRows> pairs;
 
   [[nodiscard]] Trace run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const;
+  /// @param crowding of every compute op, see sim::Estimate
+  [[nodiscard]] Trace run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
+                          double crowding) const;
   [[nodiscard]] const plan::Program& program() const { return program_; }
 
  private:

@@ -39,7 +39,9 @@ struct Subject {
       assignments.back().insert(assignments.back().end(), own.begin(), own.end());
     }
     return planning::evaluate(assignments, [&](const std::vector<std::string>& some) {
-      const Loaded changed = load(file, some);
+      ScenarioOptions changed_options = options;
+      changed_options.overrides = some;
+      const Loaded changed = load(file, changed_options);
       return compute_metrics(sim::simulate(changed.plan, changed.machine, calibration, simulation_options(options)));
     });
   }
@@ -198,7 +200,7 @@ ChoicesReport report_choices(const SimulateOptions& options, std::ostream& progr
   report.json = Json{{"neighbours", Json::array()}};
   std::vector<Subject> subjects;
   for (const auto& file : options.scenarios) {
-    Loaded loaded = load(file, options.overrides);
+    Loaded loaded = load(file, options);
     Calibration calibration = load_calibration(loaded, options.calibration);
     subjects.push_back(Subject{file, std::move(loaded), std::move(calibration)});
   }

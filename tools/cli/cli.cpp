@@ -33,6 +33,8 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
+  command.add_option("--topology", options.topology, "Use this machine instead of the scenario's cluster.topology")
+      ->type_name("FILE");
   command.add_flag("--json", options.json, "Machine-readable output");
   command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")
       ->type_name("FILE");
@@ -67,6 +69,10 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   simulate
       ->add_option("--framework", simulate_options.framework,
                    "Whose kernels to predict, among those that the calibration has: vllm, sglang, trtllm")
+      ->type_name("NAME");
+  simulate
+      ->add_option("--communicator", simulate_options.communicator,
+                   "On a host: who carries messages, among those that the calibration has: threads, mpi")
       ->type_name("NAME");
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,

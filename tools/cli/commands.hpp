@@ -15,6 +15,7 @@ namespace foretoken::cli {
 struct ScenarioOptions {
   std::vector<std::filesystem::path> scenarios;
   std::vector<std::string> overrides;  // --set
+  std::filesystem::path topology;      // --topology: instead of the scenario's
   bool json = false;
   std::filesystem::path out;  // --out: store the whole result
 };
@@ -26,6 +27,7 @@ struct PlanOptions : ScenarioOptions {
 struct SimulateOptions : ScenarioOptions {
   std::filesystem::path calibration;  // --calibration: instead of the topology's
   std::string framework;              // --framework: whose kernels; empty for the calibration's default
+  std::string communicator;           // --communicator: whose messages, on a host; empty for the calibration's first
   bool brief = false;                 // --brief: one line per scenario
   bool choices = false;               // --choices: also every option of every open choice
 };

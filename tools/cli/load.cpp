@@ -6,10 +6,11 @@
 
 namespace foretoken::cli {
 
-Loaded load(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
+Loaded load(const std::filesystem::path& path, const ScenarioOptions& options) {
   JsonDocument document = JsonDocument::from_file(path);
-  for (const std::string& assignment : overrides) document.set(assignment);
+  for (const std::string& assignment : options.overrides) document.set(assignment);
   plan::Scenario scenario = plan::parse_scenario(document);
+  if (!options.topology.empty()) scenario.cluster.topology = options.topology;
   plan::Topology topology = plan::read_topology(scenario.cluster.topology,
                                                 plan::TopologyOverrides{scenario.cluster.nodes, scenario.cluster.nic});
   plan::Machine machine = plan::build_machine(topology);
@@ -26,6 +27,10 @@ void check_out(const ScenarioOptions& options) {
 
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead) {
   std::error_code status;
+  if (instead.empty() && loaded.topology.calibration.empty())
+    throw input_error(loaded.scenario.cluster.topology.string(), "", "names no calibration",
+                      "measure this computer with `foretoken calibrate host --out DIR`, then give --topology "
+                      "DIR/topology.json");
   if (instead.empty() && !std::filesystem::is_regular_file(loaded.topology.calibration, status))
     throw input_error(
         loaded.scenario.cluster.topology.string(), "/calibration",

@@ -21,9 +21,9 @@ struct Loaded {
 };
 
 /// Reads a scenario and its topology, applies the overrides, and plans.
-/// @param overrides as given to --set: "deployment.micro_batches=8"
+/// @param options  --set ("deployment.micro_batches=8") and --topology, which stands instead of the scenario's own
 /// @throws Error as parse_scenario, read_topology and make_plan do
-Loaded load(const std::filesystem::path& scenario, const std::vector<std::string>& overrides);
+Loaded load(const std::filesystem::path& scenario, const ScenarioOptions& options);
 
 /// @throws Error{invalid_input} if `out` is one of the scenario files: results must not replace their own input
 void check_out(const ScenarioOptions& options);

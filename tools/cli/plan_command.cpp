@@ -63,7 +63,7 @@ void run_plan(const PlanOptions& options, std::ostream& out) {
   std::string text;
   auto list = nlohmann::ordered_json::array();
   for (const auto& scenario : options.scenarios) {
-    const Loaded loaded = load(scenario, options.overrides);
+    const Loaded loaded = load(scenario, options);
     std::vector<plan::MemoryUse> memory;
     for (const plan::Role& role : loaded.plan.program.roles)
       memory.push_back(plan::memory_of(role, loaded.scenario, loaded.plan.placement));

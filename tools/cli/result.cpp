@@ -68,6 +68,14 @@ void append_parts(std::string& text, const Breakdown& b, const char* group, cons
                         milliseconds(b.per_step(part.time)), 100 * ratio(part.time, b.window()));
 }
 
+std::optional<Seconds> cpu_per_step(const Trace& trace) {
+  if (trace.cpu.empty()) return std::nullopt;
+  SimTime sum;
+  for (std::size_t i = 0; i < trace.size(); ++i)
+    if (trace.step[i] >= trace.warmup_steps) sum += trace.cpu[i];
+  return to_seconds(sum) / static_cast<double>(trace.steps);
+}
+
 }  // namespace
 
 Result make_result(const Trace& trace, std::string calibration) {
@@ -75,8 +83,12 @@ Result make_result(const Trace& trace, std::string calibration) {
   for (std::size_t i = 0; i < trace.size(); ++i)
     if (trace.provenance[i] == Provenance::assumed && trace.ended[i] > trace.begun[i])
       assumed.insert(trace.op_of(i).kind);
-  return Result{trace.clock, std::move(calibration), compute_metrics(trace), break_down(trace),
-                std::vector<std::string>(assumed.begin(), assumed.end())};
+  return Result{trace.clock,
+                std::move(calibration),
+                compute_metrics(trace),
+                break_down(trace),
+                std::vector<std::string>(assumed.begin(), assumed.end()),
+                cpu_per_step(trace)};
 }
 
 Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides, const Result& result) {
@@ -99,6 +111,7 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"tpot_ms", distribution_json(m.tpot)},
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
+  if (result.cpu_step) json["cpu_step_ms"] = milliseconds(*result.cpu_step);
   if (result.clock == kSimulated) json["assumed"] = result.assumed;
   // What was published is about the cluster; a live run here is another machine.
   if (loaded.scenario.published && result.clock == kSimulated)
@@ -123,7 +136,7 @@ Json trace_json(const Trace& trace, const Breakdown& breakdown) {
     roles.push_back(std::move(ops));
   }
   Json rank = Json::array(), op = Json::array(), step = Json::array(), posted = Json::array(), begun = Json::array(),
-       ended = Json::array(), provenance = Json::array();
+       ended = Json::array(), provenance = Json::array(), cpu = Json::array();
   for (std::size_t i = 0; i < trace.size(); ++i) {
     if (!ranks.contains(trace.rank[i])) continue;
     rank.push_back(trace.rank[i]);
@@ -133,22 +146,25 @@ Json trace_json(const Trace& trace, const Breakdown& breakdown) {
     begun.push_back(trace.begun[i].value());
     ended.push_back(trace.ended[i].value());
     provenance.push_back(static_cast<int>(trace.provenance[i]));
+    if (!trace.cpu.empty()) cpu.push_back(trace.cpu[i].value());
   }
-  return {{"time_unit", "ps"},
-          {"warmup_steps", trace.warmup_steps},
-          {"steps", trace.steps},
-          {"ranks", std::vector<std::int32_t>(ranks.begin(), ranks.end())},
-          {"role_of_rank", trace.role_of_rank},
-          {"op_columns", {"name", "kind", "stream", "layer", "micro_batch"}},
-          {"roles", std::move(roles)},
-          {"events",
-           {{"rank", std::move(rank)},
-            {"op", std::move(op)},
-            {"step", std::move(step)},
-            {"posted", std::move(posted)},
-            {"begun", std::move(begun)},
-            {"ended", std::move(ended)},
-            {"provenance", std::move(provenance)}}}};
+  Json json{{"time_unit", "ps"},
+            {"warmup_steps", trace.warmup_steps},
+            {"steps", trace.steps},
+            {"ranks", std::vector<std::int32_t>(ranks.begin(), ranks.end())},
+            {"role_of_rank", trace.role_of_rank},
+            {"op_columns", {"name", "kind", "stream", "layer", "micro_batch"}},
+            {"roles", std::move(roles)},
+            {"events",
+             {{"rank", std::move(rank)},
+              {"op", std::move(op)},
+              {"step", std::move(step)},
+              {"posted", std::move(posted)},
+              {"begun", std::move(begun)},
+              {"ended", std::move(ended)},
+              {"provenance", std::move(provenance)}}}};
+  if (!trace.cpu.empty()) json["events"]["cpu"] = std::move(cpu);
+  return json;
 }
 
 std::string result_text(const Loaded& loaded, const Result& result) {
@@ -172,6 +188,9 @@ std::string result_text(const Loaded& loaded, const Result& result) {
   text +=
       fmt::format("\n        p50 {:.3f}  p95 {:.3f}  p99 {:.3f} ms;  step {:.3f} ms mean\n", milliseconds(m.tpot.p50),
                   milliseconds(m.tpot.p95), milliseconds(m.tpot.p99), milliseconds(m.step.mean));
+  if (result.cpu_step)
+    text += fmt::format("  CPU   {:>12.3f} ms per step, all ranks together, waits left out\n",
+                        milliseconds(*result.cpu_step));
 
   text += fmt::format("\n  Where a step goes, on the slowest rank ({}):\n", b.rank);
   append_parts(text, b, "compute", b.compute);

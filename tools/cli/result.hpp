@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,10 @@ struct Result {
   Metrics metrics;
   Breakdown breakdown;
   std::vector<std::string> assumed;  // kinds of ops whose durations rest on assumptions
+  std::optional<Seconds> cpu_step;   // CPU time of all ranks together per counted step, where ranks are threads
 };
 
+/// @param trace  with its events; a live run's metrics are those of another run, which its caller puts in
 Result make_result(const Trace& trace, std::string calibration);
 
 /// The documented form, `foretoken schema result`. Without the trace.

@@ -45,7 +45,8 @@ std::string live_text(const runtime::RunResult& run) {
 }
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, std::ostream& out) {
-  const Result result{run.trace->clock, "", run.metrics, break_down(*run.trace), {}};
+  Result result = make_result(*run.trace, "");
+  result.metrics = run.metrics;
   Json json = result_json(loaded, options.overrides, result);
   json["live"] = live_json(run);
   if (!options.out.empty()) {
@@ -77,7 +78,7 @@ void run_run(const RunOptions& options, std::ostream& out) {
   if (runtime::launched_ranks()) {
     runtime::MpiProcess mpi;
     try {
-      const Loaded loaded = load(options.scenarios.front(), options.overrides);
+      const Loaded loaded = load(options.scenarios.front(), options);
       if (const auto run = runtime::run_mpi(mpi, loaded.plan, runtime_options(options)))
         report(loaded, options, *run, out);
       return;
@@ -90,7 +91,7 @@ void run_run(const RunOptions& options, std::ostream& out) {
     throw Error(ErrorCode::invalid_input,
                 "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
 #endif
-  const Loaded loaded = load(options.scenarios.front(), options.overrides);
+  const Loaded loaded = load(options.scenarios.front(), options);
   report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), out);
 }
 

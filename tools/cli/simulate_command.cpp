@@ -30,6 +30,7 @@ Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
 sim::SimulateOptions simulation_options(const SimulateOptions& options) {
   sim::SimulateOptions result;
   result.framework = options.framework;
+  result.communicator = options.communicator;
   return result;
 }
 
@@ -39,7 +40,7 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
   Json results = Json::array();
   Json whole = Json::array();
   for (const auto& scenario : options.scenarios) {
-    const Loaded loaded = load(scenario, options.overrides);
+    const Loaded loaded = load(scenario, options);
     const Calibration calibration = load_calibration(loaded, options.calibration);
     const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation_options(options));
     const Result result = make_result(trace, calibration.name);

@@ -1,0 +1,13 @@
+#include "sim/communication/transport.hpp"
+
+#include "core/error.hpp"
+
+namespace foretoken::sim {
+
+void Transport::compute_uses(RankId, double, std::vector<ResourceUse>&) const {
+  FORETOKEN_CHECK(false, "nothing is shared among the kernels of different GPUs");
+}
+Seconds Transport::compute_cpu(const Estimate&) const { return Seconds(0); }
+Seconds Transport::exchange_cpu(std::int64_t, Bytes, Bytes) const { return Seconds(0); }
+
+}  // namespace foretoken::sim

@@ -1,0 +1,157 @@
+// Ranks as threads of an invented computer: each time derived above its assertion.
+//
+// Messages cost each end 1 us and 1 ns per byte, rounds nothing, sums 1 ns per byte and copies 2 ns; who waits for a
+// message goes on 3 us after it. With all cores at work everything takes 1.5 times as long.
+#include "sim/communication/host_transport.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/error.hpp"
+#include "plan/machine/topology.hpp"
+#include "tests/sim/tiny_program.hpp"
+
+namespace foretoken::testing {
+namespace {
+
+using namespace literals;
+using plan::OpKind;
+
+constexpr double kNear = 1e-3;  // nanosecond, in us
+
+plan::Machine host_machine(std::int64_t cores, std::int64_t ranks) {
+  plan::Topology topology;
+  topology.name = "invented";
+  topology.device.name = "invented";
+  topology.nodes = 1;
+  topology.gpus_per_node = ranks;
+  topology.cores_per_node = cores;
+  return plan::build_machine(topology);
+}
+
+HostCalibration invented_host(std::int64_t cores) {
+  HostCalibration calibration;
+  calibration.cores = cores;
+  HostCommunication communication;
+  communication.communicator = "threads";
+  HostTerms& alone = communication.unit_costs[0];
+  alone[HostTerm::communication_messages] = 1e-6;
+  alone[HostTerm::communication_bytes] = 1e-9;
+  alone[HostTerm::communication_added] = 1e-9;
+  alone[HostTerm::communication_copied] = 2e-9;
+  for (std::size_t t = 0; t < kHostTerms.size(); ++t)
+    communication.unit_costs[1][static_cast<HostTerm>(t)] = 1.5 * alone[static_cast<HostTerm>(t)];
+  communication.wake = 3_us;
+  calibration.communication.push_back(communication);
+  return calibration;
+}
+
+class HostTransportTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] Trace run(const TinyProgram& program, std::int64_t cores, double crowding = 1.5) const {
+    const HostCalibration calibration = invented_host(cores);
+    const std::int64_t ranks = program.program().ranks;
+    const sim::HostCost cost(calibration, "", ranks);
+    const plan::Machine machine = host_machine(cores, 64);
+    return program.run(sim::HostTransport(machine, cost, ranks), 0, 1, crowding);
+  }
+};
+
+TEST_F(HostTransportTest, AMachineOfCoresHasNoLinks) {
+  const plan::Machine machine = host_machine(2, 64);
+  EXPECT_TRUE(machine.is_host());
+  EXPECT_EQ(machine.gpus(), 64);
+  EXPECT_TRUE(machine.links().empty());
+  EXPECT_TRUE(machine.route(RankId(0), RankId(5)).empty());
+  EXPECT_FALSE(round_machine(1, 2).is_host());
+}
+
+// One rank on two cores works as if alone: 10 us. Two take 1.5 times as long; four take turns as well: 2 x 15 us.
+TEST_F(HostTransportTest, RanksShareCores) {
+  for (const auto& [ranks, expected] : {std::pair{1, 10.0}, {2, 15.0}, {4, 30.0}}) {
+    TinyProgram program(ranks);
+    std::vector<std::int32_t> all;
+    for (int r = 0; r < ranks; ++r) all.push_back(r);
+    program.compute(program.role(all), "work", 10);
+    const Trace trace = run(program, 2);
+    EXPECT_NEAR(times_of(trace, 0, "work").ended, expected, kNear) << ranks;
+    // CPU time is the thread's own: crowded as soon as every core has a rank, but without the turns of others.
+    EXPECT_NEAR(to_seconds(trace.cpu[0]).value() * 1e6, ranks == 1 ? 10.0 : 15.0, kNear) << ranks;
+  }
+}
+
+// A second op on another stream of the same rank does not run beside the first: both advance at half speed until the
+// shorter has had its 10 us at 20, and the longer has 10 left: 30.
+TEST_F(HostTransportTest, ARankDoesOneThingAtATime) {
+  TinyProgram program(1);
+  const auto role = program.role({0});
+  program.compute(role, "short", 10);
+  program.compute(role, "long", 20, {{}, plan::kCommunication});
+  const Trace trace = run(program, 2, 1.0);
+  EXPECT_NEAR(times_of(trace, 0, "short").ended, 20, kNear);
+  EXPECT_NEAR(times_of(trace, 0, "long").ended, 30, kNear);
+}
+
+// Two members, 2,000 bytes around a ring: 2 rounds of a message each way of 1,000 bytes, copy of 2,000 and a sum of
+// 1,000. Work of one: 4 messages 4 us + 4,000 bytes 4 us + 4 us copied + 1 us added = 13 us; both cores: 19.5 us; and
+// two waits of 3 us.
+TEST_F(HostTransportTest, AnAllReduceIsTheWorkOfItsMembers) {
+  TinyProgram program(2);
+  const auto role = program.role({0, 1});
+  const auto sum = program.communication(OpKind::all_reduce, program.group(2));
+  program.collective(role, "sum", sum, 2000);
+  const Trace trace = run(program, 2);
+  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 19.5 + 6, kNear);
+  EXPECT_NEAR(times_of(trace, 1, "sum").ended, 19.5 + 6, kNear);
+  EXPECT_NEAR(to_seconds(trace.cpu[0]).value() * 1e6, 19.5, kNear);
+}
+
+// 1,000 bytes: 2 us at either end, one after the other, on one core's worth of work: 3 us wake + 4 us. CPU: 2 us each,
+// crowded because there are as many ranks as cores.
+TEST_F(HostTransportTest, AMessageIsWorkAtBothEnds) {
+  TinyProgram program(2);
+  const auto first = program.role({0});
+  const auto second = program.role({1});
+  const auto transfer = program.communication(OpKind::send);
+  program.send(first, "send", transfer, 1, 1000);
+  program.recv(second, "recv", transfer, -1, 1000);
+  const Trace trace = run(program, 2);
+  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 7, kNear);
+  EXPECT_NEAR(to_seconds(trace.cpu[0]).value() * 1e6, 3, kNear);
+}
+
+// Each rank keeps one row of 1,000 bytes (2 us) and sends one (2 us at each end: 4 us of work a message, half of it on
+// each thread). A thread has 2 + 2 + 2 = 6 us to do, both cores are busy: 9 us, after 3 us.
+TEST_F(HostTransportTest, RowsThatStayAreCopied) {
+  TinyProgram program(2);
+  const auto role = program.role({0, 1});
+  const auto dispatch = program.communication(OpKind::dispatch, program.group(2), CollectiveAlgorithm::direct);
+  program.exchange(role, "dispatch", dispatch);
+  program.pairs = {{0, 0, 1}, {0, 1, 1}, {1, 0, 1}, {1, 1, 1}};
+  const Trace trace = run(program, 2);
+  EXPECT_NEAR(times_of(trace, 0, "dispatch").ended, 12, kNear);
+  EXPECT_NEAR(times_of(trace, 1, "dispatch").ended, 12, kNear);
+  // Two messages (one out, one in) 2 us, 2,000 bytes 2 us, 2 us copied; crowded.
+  EXPECT_NEAR(to_seconds(trace.cpu[0]).value() * 1e6, 9, kNear);
+}
+
+// A rank all of whose rows stay takes the copy's time and ends, without a peer.
+TEST_F(HostTransportTest, ARankMayHaveRowsForItselfAlone) {
+  TinyProgram program(2);
+  const auto role = program.role({0, 1});
+  const auto dispatch = program.communication(OpKind::dispatch, program.group(2), CollectiveAlgorithm::direct);
+  program.exchange(role, "dispatch", dispatch);
+  program.pairs = {{0, 0, 1}};
+  const Trace trace = run(program, 2);
+  EXPECT_NEAR(times_of(trace, 0, "dispatch").ended, 3 + 2, kNear);
+  EXPECT_NEAR(times_of(trace, 1, "dispatch").ended, 0, kNear);
+}
+
+TEST_F(HostTransportTest, GpusHaveNoCpuTimes) {
+  TinyProgram program(1);
+  program.compute(program.role({0}), "work", 10);
+  EXPECT_TRUE(program.run(round_machine(1, 1), 0, 1).cpu.empty());
+}
+
+}  // namespace
+}  // namespace foretoken::testing
