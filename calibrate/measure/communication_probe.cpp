@@ -127,11 +127,12 @@ std::map<std::pair<CommunicationId, std::int64_t>, Executions> executions_of(con
         one.amounts += amounts;
         one.ranks += 1;
       }
-      one.cpu.push_back(result.cpu[event].value());
+      const double cpu = to_seconds(trace.cpu[event]).value();
+      one.cpu.push_back(cpu);
       const double took = to_seconds(trace.ended[event] - there).value();
       wall = std::max(wall, took);
       const double rounds = amounts[HostTerm::communication_rounds];
-      if (rounds > 0) one.wait.push_back((took - result.cpu[event].value()) / rounds);
+      if (rounds > 0) one.wait.push_back((took - cpu) / rounds);
     }
     one.wall.push_back(wall);
   }

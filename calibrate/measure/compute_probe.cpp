@@ -20,6 +20,7 @@
 #include "runtime/host/host_memory.hpp"
 #include "runtime/row_tables.hpp"
 #include "sim/cost/host_amounts.hpp"
+#include "sim/host_durations.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -240,18 +241,6 @@ struct ShapeOf {
   }
 };
 
-// Rows of a routed extent in the mean of the routed steps; 0 if there is none.
-std::int64_t routed_rows(const plan::Role& role, const runtime::RowTables& tables, std::int64_t routed_steps) {
-  for (const plan::Op& op : role.ops) {
-    const auto* product = std::get_if<plan::GroupedGemmOp>(&op.detail);
-    if (product == nullptr) continue;
-    std::int64_t sum = 0;
-    for (std::int64_t step = 0; step < routed_steps; ++step) sum += tables.rows(product->rows, step);
-    return (sum + routed_steps - 1) / routed_steps;
-  }
-  return 0;
-}
-
 Seconds nanoseconds(double value) { return Seconds(value * 1e-9); }
 
 class Sampler {
@@ -262,7 +251,7 @@ class Sampler {
         tables_(run.thread().tables()),
         caches_(caches),
         cores_(cores),
-        distances_(sim::reuse_distances(role_, routed_rows(role_, tables_, probe.plan.routing.routed_steps()))),
+        distances_(sim::reuse_distances(role_, sim::routed_rows_expected(probe.plan))),
         clocks_(reading_cost()) {}
 
   void add(HostLoad load, const std::vector<const Times*>& times, std::vector<HostSample>& samples) const {

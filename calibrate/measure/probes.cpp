@@ -79,8 +79,8 @@ std::vector<CommunicationProbe> built_in_communication_probes(std::int64_t ranks
   struct Size {
     std::int64_t hidden, rows;
   };
-  // Hidden states of 4 KB to 8 MB: a ring's messages are an n-th of that.
-  constexpr std::array<Size, 4> sizes{{{128, 8}, {512, 32}, {1024, 128}, {2048, 1024}}};
+  // Hidden states of 4 KB to 4 MB: a ring's messages are an n-th of that. More ranks move more of them.
+  const std::array<Size, 4> sizes{{{128, 8}, {512, 32}, {1024, 128}, {2048, ranks == 2 ? 512 : 192}}};
   std::vector<CommunicationProbe> probes;
   for (const Size& size : sizes) {
     const auto add = [&](const char* what, std::vector<std::string> settings) {
