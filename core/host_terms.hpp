@@ -46,6 +46,7 @@ enum class HostTerm : std::uint8_t {
   vector_call,
   vector_weights,
   vector_memory,
+  vector_cold,       // see norm_cold
   attention_items,   // sequences x KV heads
   attention_kv,      // elements of K and V
   attention_memory,  // as product_memory, for the KV cache
@@ -57,22 +58,32 @@ enum class HostTerm : std::uint8_t {
   group_products,  // 2 x scores x head_dim: multiplications
   norm_call,
   norm_elements,
-  norm_added,  // elements, where a residual is added first
+  norm_added,   // elements, where a residual is added first
+  norm_memory,  // as product_memory, for what is written: nobody has touched it since the step before
+  norm_cold,    // as product_memory, for 4 KiB: what every op needs again (code, tables of pages) and finds no nearer
   rope_call,
   rope_elements,  // q, k and v
   rope_memory,    // of the K and V that are appended
+  rope_cold,
   activation_call,
   activation_elements,
   activation_gates,  // elements times a gate
+  activation_cold,
   copy_call,
   copy_rows,
   copy_elements,
+  copy_memory,
+  copy_cold,
   unpermute_call,
   unpermute_rows,      // read
   unpermute_elements,  // read
   unpermute_written,   // elements
+  unpermute_memory,
+  unpermute_cold,
   add_call,
   add_elements,
+  add_memory,
+  add_cold,
   choose_rows,
   choose_choices,  // rows x top_k
   sample_call,
@@ -90,7 +101,7 @@ struct HostTermName {
   std::string_view name;  // within the family
 };
 
-constexpr std::array<HostTermName, 47> kHostTerms{{{HostFamily::product, "call"},
+constexpr std::array<HostTermName, 58> kHostTerms{{{HostFamily::product, "call"},
                                                    {HostFamily::product, "weights"},
                                                    {HostFamily::product, "memory"},
                                                    {HostFamily::product, "rows4"},
@@ -100,6 +111,7 @@ constexpr std::array<HostTermName, 47> kHostTerms{{{HostFamily::product, "call"}
                                                    {HostFamily::vector_product, "call"},
                                                    {HostFamily::vector_product, "weights"},
                                                    {HostFamily::vector_product, "memory"},
+                                                   {HostFamily::vector_product, "cold"},
                                                    {HostFamily::attention, "items"},
                                                    {HostFamily::attention, "kv"},
                                                    {HostFamily::attention, "memory"},
@@ -112,21 +124,31 @@ constexpr std::array<HostTermName, 47> kHostTerms{{{HostFamily::product, "call"}
                                                    {HostFamily::norm, "call"},
                                                    {HostFamily::norm, "elements"},
                                                    {HostFamily::norm, "added"},
+                                                   {HostFamily::norm, "memory"},
+                                                   {HostFamily::norm, "cold"},
                                                    {HostFamily::rope_kv, "call"},
                                                    {HostFamily::rope_kv, "elements"},
                                                    {HostFamily::rope_kv, "memory"},
+                                                   {HostFamily::rope_kv, "cold"},
                                                    {HostFamily::activation, "call"},
                                                    {HostFamily::activation, "elements"},
                                                    {HostFamily::activation, "gates"},
+                                                   {HostFamily::activation, "cold"},
                                                    {HostFamily::copy, "call"},
                                                    {HostFamily::copy, "rows"},
                                                    {HostFamily::copy, "elements"},
+                                                   {HostFamily::copy, "memory"},
+                                                   {HostFamily::copy, "cold"},
                                                    {HostFamily::unpermute, "call"},
                                                    {HostFamily::unpermute, "rows"},
                                                    {HostFamily::unpermute, "elements"},
                                                    {HostFamily::unpermute, "written"},
+                                                   {HostFamily::unpermute, "memory"},
+                                                   {HostFamily::unpermute, "cold"},
                                                    {HostFamily::add, "call"},
                                                    {HostFamily::add, "elements"},
+                                                   {HostFamily::add, "memory"},
+                                                   {HostFamily::add, "cold"},
                                                    {HostFamily::choose, "rows"},
                                                    {HostFamily::choose, "choices"},
                                                    {HostFamily::sample, "call"},

@@ -23,10 +23,8 @@ plan::Machine computer() {
   topology.device.name = "host";
   topology.device.memory = Bytes(std::int64_t{1} << 50);
   topology.nodes = 1;
-  topology.gpus_per_node = plan::kGpusPerNodeMax;
-  // No plan depends on them.
-  topology.nvlink_bandwidth = topology.pcie_bandwidth = topology.nic_bandwidth = BytesPerSecond(1e9);
-  topology.nvlink_latency = topology.pcie_latency = topology.nic_latency = Seconds(1e-6);
+  topology.gpus_per_node = plan::kRanksPerHostMax;
+  topology.cores_per_node = 1;  // no plan depends on how many
   return plan::build_machine(topology);
 }
 

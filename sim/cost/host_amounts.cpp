@@ -10,6 +10,9 @@ namespace {
 using plan::OpKind;
 using plan::TensorKind;
 
+// What an op has to fetch again besides its operands.
+constexpr double kColdElements = 1024;
+
 double as_double(std::int64_t value) { return static_cast<double>(value); }
 
 struct AmountsOf {
@@ -33,6 +36,7 @@ struct AmountsOf {
       terms[HostTerm::vector_call] += 1;
       terms[HostTerm::vector_weights] += weights;
       terms[HostTerm::vector_memory] += memory(weights);
+      terms[HostTerm::vector_cold] += memory(kColdElements);
       return;
     }
     terms[HostTerm::product_call] += 1;
@@ -87,6 +91,8 @@ struct AmountsOf {
         terms[HostTerm::norm_call] = 1;
         terms[HostTerm::norm_elements] = elements;
         terms[HostTerm::norm_added] = shape.residual ? elements : 0;
+        terms[HostTerm::norm_memory] = memory(shape.residual ? 2 * elements : elements);
+        terms[HostTerm::norm_cold] = memory(kColdElements);
         return terms;
       case OpKind::rope_kv: {
         terms[HostTerm::rope_call] = 1;
@@ -97,28 +103,36 @@ struct AmountsOf {
           if (tensor.kind == TensorKind::kv_cache) appended = n * as_double(tensor.cols);
         }
         terms[HostTerm::rope_memory] = memory(appended);
+        terms[HostTerm::rope_cold] = memory(kColdElements);
         return terms;
       }
       case OpKind::activation:
         terms[HostTerm::activation_call] = 1;
         terms[HostTerm::activation_elements] = elements;
         terms[HostTerm::activation_gates] = shape.gated ? elements : 0;
+        terms[HostTerm::activation_cold] = memory(kColdElements);
         return terms;
       case OpKind::input:
       case OpKind::permute:
         terms[HostTerm::copy_call] = 1;
         terms[HostTerm::copy_rows] = n;
         terms[HostTerm::copy_elements] = elements;
+        terms[HostTerm::copy_memory] = memory(elements);
+        terms[HostTerm::copy_cold] = memory(kColdElements);
         return terms;
       case OpKind::unpermute:
         terms[HostTerm::unpermute_call] = 1;
         terms[HostTerm::unpermute_rows] = n;
         terms[HostTerm::unpermute_elements] = elements;
         terms[HostTerm::unpermute_written] = as_double(shape.out_rows) * as_double(shape.cols);
+        terms[HostTerm::unpermute_memory] = memory(terms[HostTerm::unpermute_written]);
+        terms[HostTerm::unpermute_cold] = memory(kColdElements);
         return terms;
       case OpKind::add:
         terms[HostTerm::add_call] = 1;
         terms[HostTerm::add_elements] = elements;
+        terms[HostTerm::add_memory] = memory(elements);
+        terms[HostTerm::add_cold] = memory(kColdElements);
         return terms;
       case OpKind::step_end:
         terms[HostTerm::sample_call] = 1;
@@ -180,6 +194,12 @@ std::vector<Bytes> reuse_distances(const plan::Role& role, std::int64_t routed_r
     }
     if (pass == 0) distances.assign(role.ops.size(), Bytes(0));
   }
+  // The rest's operands, and what an op needs besides, come round once a step.
+  std::int64_t step = 0;
+  for (std::size_t t = 0; t < touched.size(); ++t)
+    if (touched[t] >= 0) step += bytes_of(role.tensors[t], routed_rows);
+  for (std::size_t o = 0; o < role.ops.size(); ++o)
+    if (distances[o] == Bytes(0)) distances[o] = Bytes(step);
   return distances;
 }
 

@@ -158,6 +158,28 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
 
+  CalibrateHostOptions host_options;
+  CLI::App* host = calibrate->add_subcommand(
+      "host", "Measure what this computer's CPUs take, and fit a calibration; under mpirun also its messages by MPI");
+  host->footer(
+      "Example: foretoken calibrate host --out this-computer && mpirun -n 2 foretoken calibrate host --out "
+      "this-computer");
+  host->add_option("--out", host_options.out, "Folder for topology, calibration, samples and residuals")
+      ->required()
+      ->type_name("DIR");
+  host->add_option("--for", host_options.scenarios,
+                   "Measure what this scenario needs (repeatable) instead of all kinds")
+      ->type_name("FILE")
+      ->expected(1)
+      ->take_all();
+  host->add_option("--budget", host_options.budget_seconds, "Time to measure in (default 60)")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->type_name("SECONDS");
+  host->add_option("--seed", host_options.seed, "Of the order of the probes (default 1)")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
+  host->add_flag("--json", host_options.json, "Machine-readable summary");
+  host->callback([&] { chosen = [&] { run_calibrate_host(host_options, out, err); }; });
+
   std::string shell;
   CLI::App* completion = app.add_subcommand("completion", "Print what makes a shell complete foretoken's arguments");
   completion->footer("Example: source <(foretoken completion bash)");

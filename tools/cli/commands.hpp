@@ -1,6 +1,7 @@
 // One function per command: options in, text out. No command parses its own arguments and none but these print.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <iosfwd>
 #include <string>
@@ -51,6 +52,14 @@ struct FitOptions {
   std::filesystem::path report;
 };
 
+struct CalibrateHostOptions {
+  std::filesystem::path out;                     // --out: a folder
+  std::vector<std::filesystem::path> scenarios;  // --for
+  double budget_seconds = 60;                    // --budget
+  std::int64_t seed = 1;                         // --seed: of the order of probes
+  bool json = false;
+};
+
 /// What the simulator is told of it.
 sim::SimulateOptions simulation_options(const SimulateOptions& options);
 
@@ -60,5 +69,6 @@ void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
+void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err);
 
 }  // namespace foretoken::cli

@@ -85,6 +85,14 @@ TEST(HostAmounts, AttentionOfOneHeadPerKvHeadOrSeveral) {
   EXPECT_EQ(terms[HostTerm::group_products], 2 * 3 * 4 * 5 * 8);
 }
 
+// 3 rows of 8 into a buffer of 96 bytes that nobody has touched since the step before, and 4 KiB besides.
+TEST(HostAmounts, WhatAnOpFindsColdIsItsOutputAndItsOwnNeeds) {
+  const HostTerms terms = amounts(op_of(OpKind::add, plan::RowwiseOp{plan::Extent::fixed(3), 8}), {}, 0.5);
+  EXPECT_EQ(terms[HostTerm::add_elements], 24);
+  EXPECT_EQ(terms[HostTerm::add_memory], 96 * 0.5);
+  EXPECT_EQ(terms[HostTerm::add_cold], 4096 * 0.5);
+}
+
 TEST(HostAmounts, RowsWithoutWorkCostNothingButTheCall) {
   const HostTerms terms =
       amounts(op_of(OpKind::activation, plan::RowwiseOp{plan::Extent::routed(0, 0, -1), 100, false, true}), {0, 0});
@@ -108,7 +116,7 @@ TEST(ReuseDistances, AreWhatIsTouchedBetweenTwoUses) {
   // The first activation, touched together with the first weight, counts for it only at its next use.
   EXPECT_EQ(distances[0], Bytes(400 + 800 + 3 * 40));
   EXPECT_EQ(distances[1], Bytes(400 + 800 + 3 * 40));
-  EXPECT_EQ(distances[2], Bytes(0));
+  EXPECT_EQ(distances[2], Bytes(400 + 800 + 3 * 40)) << "no operand of its own: all that a step touches";
 }
 
 // The same weight twice in a row is still near: itself and the activations between.

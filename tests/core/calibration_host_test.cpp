@@ -1,0 +1,133 @@
+// Calibrations of a computer's CPUs: written and read back, and what is said of malformed ones.
+#include "core/calibration_host.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/calibration.hpp"
+#include "core/error.hpp"
+
+namespace foretoken {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+// Every cost differs from every other; all have few enough digits to be written exactly.
+Calibration invented() {
+  HostCalibration host;
+  host.cores = 2;
+  host.source = "here";
+  for (auto& curve : host.cache)
+    curve = {{Bytes(1024), Seconds(1e-10)}, {Bytes(2048), Seconds(2e-10)}, {Bytes(4096), Seconds(4e-10)}};
+  HostCommunication threads;
+  threads.communicator = "threads";
+  threads.source = "here";
+  threads.wake = Seconds(5e-6);
+  for (std::size_t load = 0; load < 2; ++load) {
+    for (std::size_t t = 0; t < kHostTerms.size(); ++t) {
+      const auto term = static_cast<HostTerm>(t);
+      const double cost = 1e-9 * static_cast<double>(1 + t + 100 * load);
+      if (kHostTerms[t].family == HostFamily::communication) threads.unit_costs[load][term] = cost;
+      else host.unit_costs[load][term] = cost;
+    }
+  }
+  for (HostCalibration::Family& family : host.families) {
+    family.shortest = Seconds(1e-6);
+    family.longest = Seconds(1e-3);
+    family.held_out.median = 0.05;
+  }
+  host.communication.push_back(threads);
+  Calibration calibration;
+  calibration.name = "host";
+  calibration.device.name = "a CPU";
+  calibration.sources.push_back({"here", "this computer", "own measurement", 10, ""});
+  calibration.host = host;
+  return calibration;
+}
+
+TEST(HostCalibration, ReadsBackWhatWasWritten) {
+  const Calibration first = invented();
+  const std::string text = calibration_text(first);
+  const Calibration again = read_calibration(JsonDocument::from_text(text, "again.json"));
+  EXPECT_EQ(calibration_text(again), text);
+  ASSERT_TRUE(again.host.has_value());
+  for (std::size_t load = 0; load < 2; ++load)
+    for (std::size_t t = 0; t < kHostTerms.size(); ++t) {
+      const auto term = static_cast<HostTerm>(t);
+      EXPECT_DOUBLE_EQ(again.host->unit_costs[load][term], first.host->unit_costs[load][term]) << kHostTerms[t].name;
+      EXPECT_DOUBLE_EQ(again.host->communication[0].unit_costs[load][term],
+                       first.host->communication[0].unit_costs[load][term]);
+    }
+  EXPECT_EQ(again.host->cores, 2);
+  EXPECT_EQ(again.host->communication[0].wake, Seconds(5e-6));
+}
+
+TEST(HostCalibration, StreamingIsLinearInTheLogarithmOfTheFootprint) {
+  const HostCalibration host = *invented().host;
+  // Nearest 0.1 ns/B. At 4 KB 0.4 - 0.1; half-way between 1 and 2 KB in log 0.15 - 0.1; constant outside.
+  EXPECT_NEAR(host.streaming_beyond_cache(HostLoad::alone, Bytes(4096)).value(), 3e-10, 1e-16);
+  EXPECT_NEAR(host.streaming_beyond_cache(HostLoad::alone, Bytes(1448)).value(), 0.5e-10, 1e-13);
+  EXPECT_NEAR(host.streaming_beyond_cache(HostLoad::alone, Bytes(1 << 30)).value(), 3e-10, 1e-16);
+  EXPECT_EQ(host.streaming_beyond_cache(HostLoad::alone, Bytes(1)).value(), 0);
+}
+
+TEST(HostCalibration, NamesTheCommunicatorsThatWereMeasured) {
+  const HostCalibration host = *invented().host;
+  EXPECT_EQ(host.communicator("").communicator, "threads");
+  EXPECT_EQ(host.communicator("threads").communicator, "threads");
+  try {
+    (void)host.communicator("mpi");
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("\"mpi\""), HasSubstr("threads"), HasSubstr("mpirun")));
+  }
+}
+
+struct BadLeaf {
+  const char* assignment;
+  const char* pointer;
+  const char* hint;
+};
+
+class MalformedHostCalibration : public testing::TestWithParam<BadLeaf> {};
+
+TEST_P(MalformedHostCalibration, IsRefusedWithPlaceAndHint) {
+  JsonDocument document = JsonDocument::from_text(calibration_text(invented()), "host.json");
+  document.set(GetParam().assignment);
+  try {
+    (void)read_calibration(document);
+    FAIL() << "accepted: " << GetParam().assignment;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(GetParam().pointer), HasSubstr(GetParam().hint)));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Leaves, MalformedHostCalibration,
+    testing::Values(BadLeaf{"host.cores=0", "/host/cores", "1"},
+                    BadLeaf{"host.cores=two", "/host/cores", "whole number"},
+                    BadLeaf{"host.source=elsewhere", "/host/source", "sources"},
+                    BadLeaf{"host.cache.alone=[]", "/host/cache/alone", "1"},
+                    BadLeaf{"host.cache.crowded.1.footprint=1 KB", "/host/cache/crowded/1/footprint", "must increase"},
+                    BadLeaf{"host.cache.alone.0.per_byte=-1 ns", "/host/cache/alone/0/per_byte", "ns"},
+                    BadLeaf{"host.families.product.alone.rows4=2 s", "/host/families/product/alone/rows4",
+                            "out of range"},
+                    BadLeaf{"host.families.product.alone.rows3=1 ns", "/host/families/product/alone", "rows3"},
+                    BadLeaf{"host.families.norm.crowded={}", "/host/families/norm/crowded", "call"},
+                    BadLeaf{"host.families.gemm={}", "/host/families", "gemm"},
+                    BadLeaf{"host.families.add.longest=1 ns", "/host/families/add/longest", "1 ns"},
+                    BadLeaf{"host.families.copy.held_out.median=much", "/host/families/copy/held_out/median", "number"},
+                    BadLeaf{"host.communication=[]", "/host/communication", "1"},
+                    BadLeaf{"host.communication.0.wake=soon", "/host/communication/0/wake", "soon"},
+                    BadLeaf{"host.communication.0.source=mpi", "/host/communication/0/source", "sources"},
+                    BadLeaf{"compute={}", "/compute", "compute"}, BadLeaf{"host=fast", "/host", "object"}));
+
+}  // namespace
+}  // namespace foretoken

@@ -1,0 +1,216 @@
+// foretoken calibrate host: measures this computer and writes a folder with all that the measurement gave.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <sstream>
+#include <system_error>
+
+#include "calibrate/measure/measure_host.hpp"
+#include "core/error.hpp"
+#include "core/json_text.hpp"
+#include "runtime/machine_identity.hpp"
+#include "runtime/run.hpp"
+#include "tools/cli/commands.hpp"
+#include "tools/cli/version.hpp"
+#include "tools/cli/write_file.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using calibrate::HostMeasurement;
+
+// Ranks that a plan for this computer may have; they share its cores.
+constexpr std::int64_t kRanks = 64;
+
+std::string today() {
+  const std::time_t now = std::time(nullptr);
+  std::tm date{};
+  gmtime_r(&now, &date);
+  return fmt::format("{:04}-{:02}-{:02}", date.tm_year + 1900, date.tm_mon + 1, date.tm_mday);
+}
+
+std::string text_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (!in) throw input_error(file.string(), "", "cannot be read", "name another --out, or remove the file");
+  return text.str();
+}
+
+// An earlier measurement in the folder. Another computer's must not be overwritten by mistake.
+std::optional<calibrate::KnownMeasurement> known_measurement(const fs::path& folder) {
+  const fs::path file = folder / "calibration.json";
+  std::error_code status;
+  if (!fs::exists(file, status)) return std::nullopt;
+  calibrate::KnownMeasurement known;
+  known.calibration = read_calibration(file);
+  const std::string cpu = runtime::this_machine().cpu;
+  if (!known.calibration.host || known.calibration.device.name != cpu)
+    throw input_error(
+        file.string(), "/device/name",
+        fmt::format("\"{}\" was measured here, and this computer has \"{}\"", known.calibration.device.name, cpu),
+        "name another folder with --out");
+  known.samples = calibrate::parse_samples(text_of(folder / "samples.csv"), (folder / "samples.csv").string());
+  return known;
+}
+
+std::string topology_text(const HostMeasurement& measured) {
+  const std::string source = fmt::format("read from the system, {}", today());
+  const nlohmann::json json{
+      {"kind", "topology"},
+      {"schema_version", 1},
+      {"name", "host"},
+      {"nodes", 1},
+      {"node",
+       {{"host",
+         {{"cpu", measured.machine.cpu},
+          {"cores", measured.calibration.host->cores},
+          {"memory",
+           fmt::format("{:.1f} GiB", std::floor(static_cast<double>(measured.memory.value()) / (1 << 30) * 10) / 10)},
+          {"ranks", kRanks}}}}},
+      {"calibration", "calibration.json"},
+      {"sources", {{"node.host.cores", source}, {"node.host.memory", source}}}};
+  return readable_json(json);
+}
+
+std::string readme_text(const HostMeasurement& measured) {
+  std::string text =
+      "# This computer, measured\n\n"
+      "Written by `foretoken calibrate host`. `topology.json` is what a scenario names (or `--topology`), "
+      "`calibration.json` what\n"
+      "an op costs a core, `samples.csv` the measurements that it is fitted to.\n\n"
+      "| source | measured | samples | conditions |\n"
+      "|---|---|---|---|\n";
+  for (const CalibrationSource& source : measured.calibration.sources)
+    text += fmt::format("| {} | {} | {} | {} |\n", source.id, source.citation, source.rows, source.note);
+  return text + "\n" + calibrate::host_residual_markdown(measured.fit);
+}
+
+// Each file whole or not at all; the one that the others lead to comes last.
+void write_all(const fs::path& folder, const HostMeasurement& measured) {
+  write_file(folder / "samples.csv", calibrate::samples_csv(measured.samples));
+  write_file(folder / "README.md", readme_text(measured));
+  write_file(folder / "topology.json", topology_text(measured));
+  write_file(folder / "calibration.json", calibration_text(measured.calibration));
+}
+
+nlohmann::ordered_json summary_json(const HostMeasurement& measured, const CalibrateHostOptions& options) {
+  using Json = nlohmann::ordered_json;
+  Json residuals = Json::array();
+  for (const calibrate::HostResidual& r : measured.fit.residuals)
+    residuals.push_back({{"what", r.what},
+                         {"load", r.load == HostLoad::alone ? "alone" : "crowded"},
+                         {"held_out", r.held_out},
+                         {"median", r.error.median},
+                         {"p90", r.error.p90},
+                         {"signed_mean", r.error.signed_mean},
+                         {"samples", r.error.rows},
+                         {"probes", r.error.groups}});
+  Json communicators = Json::array();
+  for (const HostCommunication& one : measured.calibration.host->communication)
+    communicators.push_back(one.communicator);
+  return {{"schema_version", 1},
+          {"cpu", measured.machine.cpu},
+          {"cores", measured.calibration.host->cores},
+          {"seed", options.seed},
+          {"budget_s", options.budget_seconds},
+          {"topology", (options.out / "topology.json").string()},
+          {"calibration", (options.out / "calibration.json").string()},
+          {"samples", measured.samples.size()},
+          {"communicators", std::move(communicators)},
+          {"residuals", std::move(residuals)}};
+}
+
+// A line per probe, or on a terminal one line that is written over.
+class Progress {
+ public:
+  Progress(std::ostream& err, Seconds budget) : err_(err), budget_(budget), terminal_(isatty(STDERR_FILENO) == 1) {}
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+  ~Progress() {
+    if (terminal_ && written_) err_ << "\r\033[K" << std::flush;
+  }
+
+  void operator()(double share, const std::string& what) {
+    const double left = std::max(0.0, (1 - share) * budget_.value());
+    if (terminal_) {
+      constexpr int width = 24;
+      const int full = std::clamp(static_cast<int>(share * width), 0, width);
+      err_ << fmt::format("\r\033[K[{:=<{}}{: <{}}] {:.0f} s left, {}", "", full, "", width - full, left, what)
+           << std::flush;
+    } else {
+      err_ << fmt::format("measuring {}, about {:.0f} s left\n", what, left);
+    }
+    written_ = true;
+  }
+
+ private:
+  std::ostream& err_;
+  Seconds budget_;
+  bool terminal_;
+  bool written_ = false;
+};
+
+calibrate::MeasureOptions measure_options(const CalibrateHostOptions& options, Progress& progress) {
+  calibrate::MeasureOptions measure;
+  measure.budget = Seconds(options.budget_seconds);
+  measure.seed = options.seed;
+  measure.scenarios = options.scenarios;
+  measure.date = today();
+  measure.version = fmt::format("{} ({})", version(), commit());
+  measure.known = known_measurement(options.out);
+  measure.progress = [&progress](double share, const std::string& what) { progress(share, what); };
+  return measure;
+}
+
+void make_folder(const fs::path& folder) {
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed)
+    throw input_error("--out " + folder.string(), "", failed.message(), "name a folder that exists or can be made");
+}
+
+void report(const HostMeasurement& measured, const CalibrateHostOptions& options, std::ostream& out) {
+  write_all(options.out, measured);
+  if (options.json) out << summary_json(measured, options).dump(2) << "\n";
+  else out << calibrate::host_residual_markdown(measured.fit) << "\nWritten to " << options.out.string() << ".\n";
+}
+
+}  // namespace
+
+void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err) {
+  if (!std::isfinite(options.budget_seconds) || options.budget_seconds <= 0)
+    throw input_error("--budget", "", "is not a number of seconds", "write for example --budget 60");
+  Progress progress(err, Seconds(options.budget_seconds));
+  runtime::RunOptions live;
+  live.build = fmt::format("{} {}", version(), commit());
+#ifdef FORETOKEN_MPI
+  if (const auto ranks = runtime::launched_ranks(); ranks && *ranks > 1) {
+    runtime::MpiProcess mpi;
+    try {
+      calibrate::MeasureOptions measure = measure_options(options, progress);
+      measure.ranks = mpi.ranks();
+      measure.leads = mpi.rank() == 0;
+      measure.run = [&](const plan::Plan& plan) { return runtime::run_mpi(mpi, plan, live); };
+      if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, out);
+      return;
+    } catch (const Error& error) {
+      mpi.end_all(error);
+    }
+  }
+#endif
+  make_folder(options.out);
+  calibrate::MeasureOptions measure = measure_options(options, progress);
+  measure.run = [&](const plan::Plan& plan) { return std::optional(runtime::run_threads(plan, live)); };
+  const auto measured = calibrate::measure_host(measure);
+  report(*measured, options, out);
+}
+
+}  // namespace foretoken::cli
