@@ -37,42 +37,44 @@ float sum_of(const float* data, std::int64_t count) {
   return a[0] + a[1] + a[2] + a[3];
 }
 
-// The fastest of the passes made until `until`, in seconds per byte.
-double fastest(const runtime::host::Buffer& block, steady_clock::time_point until, std::atomic<float>& sink) {
-  const std::int64_t bytes = block.count() * static_cast<std::int64_t>(sizeof(float));
+// The fastest of the passes over the first `bytes` of a block that are made in `time`, in seconds per byte.
+double fastest(const runtime::host::Buffer& block, std::int64_t bytes, Seconds time, std::atomic<float>& sink) {
+  const std::int64_t count = bytes / static_cast<std::int64_t>(sizeof(float));
   const std::int64_t rounds = std::max<std::int64_t>(1, kReadingMin / bytes);
+  const auto until = steady_clock::now() +
+                     std::chrono::duration_cast<steady_clock::duration>(std::chrono::duration<double>(time.value()));
   double best = std::numeric_limits<double>::infinity();
-  sink = sum_of(block.data(), block.count());
+  sink = sum_of(block.data(), count);
   for (std::int64_t pass = 0; pass < kPassesMin || steady_clock::now() < until; ++pass) {
     const ClockReading before = read_clocks();
-    for (std::int64_t round = 0; round < rounds; ++round) sink = sum_of(block.data(), block.count());
+    for (std::int64_t round = 0; round < rounds; ++round) sink = sum_of(block.data(), count);
     const ClockReading after = read_clocks();
     best = std::min(best, static_cast<double>(after.cpu - before.cpu) * 1e-9 / static_cast<double>(bytes * rounds));
   }
   return best;
 }
 
-// Each core's fastest, and of those the mean.
-double time_per_byte(Bytes footprint, std::int64_t cores, Seconds time) {
+// [footprint] Each core's fastest, and of those the mean. All cores are at the same footprint at any time.
+std::vector<double> times_per_byte(const std::vector<Bytes>& footprints, std::int64_t cores, Seconds time) {
   std::barrier<> gate(cores);
-  std::vector<double> times(static_cast<std::size_t>(cores));
+  std::vector<std::vector<double>> times(static_cast<std::size_t>(cores));
   {
     std::vector<std::jthread> threads;
-    for (std::size_t t = 0; t < times.size(); ++t) {
-      threads.emplace_back([&, t] {
-        const runtime::host::Buffer block(footprint.value() / cores / static_cast<std::int64_t>(sizeof(float)));
+    for (std::vector<double>& own : times) {
+      threads.emplace_back([&] {
+        const runtime::host::Buffer block(footprints.back().value() / cores / static_cast<std::int64_t>(sizeof(float)));
         std::atomic<float> sink{0};
-        gate.arrive_and_wait();
-        times[t] = fastest(block,
-                           steady_clock::now() + std::chrono::duration_cast<steady_clock::duration>(
-                                                     std::chrono::duration<double>(time.value())),
-                           sink);
+        for (const Bytes footprint : footprints) {
+          gate.arrive_and_wait();
+          own.push_back(fastest(block, footprint.value() / cores, time, sink));
+        }
       });
     }
   }
-  double sum = 0;
-  for (const double one : times) sum += one;
-  return sum / static_cast<double>(cores);
+  std::vector<double> means(footprints.size());
+  for (const std::vector<double>& own : times)
+    for (std::size_t f = 0; f < means.size(); ++f) means[f] += own[f] / static_cast<double>(cores);
+  return means;
 }
 
 }  // namespace
@@ -85,10 +87,11 @@ std::array<std::vector<HostCachePoint>, 2> measure_caches(const CacheCurveOption
   const Seconds share = options.time / static_cast<double>(2 * footprints.size());
   for (const HostLoad load : {HostLoad::alone, HostLoad::crowded}) {
     auto& curve = curves[static_cast<std::size_t>(load)];
-    for (const Bytes footprint : footprints) {
-      Seconds time(time_per_byte(footprint, load == HostLoad::alone ? 1 : options.cores, share));
+    const std::vector<double> times = times_per_byte(footprints, load == HostLoad::alone ? 1 : options.cores, share);
+    for (std::size_t f = 0; f < footprints.size(); ++f) {
+      Seconds time(times[f]);
       if (!curve.empty()) time = std::max(time, curve.back().per_byte);
-      curve.push_back({footprint, time});
+      curve.push_back({footprints[f], time});
     }
   }
   return curves;

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "calibrate/measure/cache_curve.hpp"
@@ -90,7 +92,7 @@ class Measurement {
       say("caches");
       caches_.cores = cores_;
       caches_.cache = measure_caches({cores_, options_.budget * kCacheShare});
-      compute(probes.compute);
+      compute(std::move(probes.compute));
     }
     communicate(probes.communication, computing ? 1 - kCacheShare - kComputeShare : 1);
     if (!options_.leads) return std::nullopt;
@@ -105,21 +107,48 @@ class Measurement {
   }
 
   // Half of the time in equal parts, half by what a step takes. What one probe does not use is there for the rest.
-  void compute(const std::vector<ComputeProbe>& probes) {
+  // Built-in probes come round twice: a computer that others use, or that gets warm, is not the same all the time.
+  void compute(std::vector<ComputeProbe> probes) {
+    const int rounds = options_.scenarios.empty() ? 2 : 1;
     Seconds left = options_.budget * kComputeShare;
-    std::vector<Seconds> weights;
     Seconds all{};
-    for (const ComputeProbe& probe : probes) all += weights.emplace_back(expected_step(probe));
-    for (Seconds& weight : weights) weight += all / static_cast<double>(probes.size());
-    Seconds weights_left = all * 2.0;
-    for (std::size_t i = 0; i < probes.size(); ++i) {
-      say(probes[i].name);
-      const auto begin = steady_clock::now();
-      const Seconds share = left * ratio(weights[i], weights_left);
-      weights_left -= weights[i];
-      std::vector<HostSample> samples = measure_compute(probes[i], caches_, {cores_, share, options_.budget});
-      samples_.insert(samples_.end(), samples.begin(), samples.end());
-      left -= std::min(Seconds(std::chrono::duration<double>(steady_clock::now() - begin).count()), share);
+    for (const ComputeProbe& probe : probes) all += expected_step(probe);
+    const Seconds each = all / static_cast<double>(probes.size());
+    Seconds weights_left = all * (2.0 * rounds);
+    for (int round = 0; round < rounds; ++round) {
+      std::vector<HostSample> samples;
+      for (const ComputeProbe& probe : probes) {
+        say(probe.name);
+        const auto begin = steady_clock::now();
+        const Seconds weight = expected_step(probe) + each;
+        const Seconds share = left * ratio(weight, weights_left);
+        weights_left -= weight;
+        const std::vector<HostSample> own = measure_compute(probe, caches_, {cores_, share, options_.budget});
+        samples.insert(samples.end(), own.begin(), own.end());
+        left -= std::min(Seconds(std::chrono::duration<double>(steady_clock::now() - begin).count()), share);
+      }
+      add_round(std::move(samples));
+      shuffle(probes, options_.seed + 1);
+    }
+  }
+
+  // A sample that is there already becomes the mean of both.
+  void add_round(std::vector<HostSample> samples) {
+    std::map<std::tuple<std::string, HostLoad, std::string, std::int64_t>, std::size_t> known;
+    for (std::size_t i = 0; i < samples_.size(); ++i)
+      known[{samples_[i].probe, samples_[i].load, samples_[i].op, samples_[i].routed_step}] = i;
+    for (HostSample& sample : samples) {
+      const auto found = known.find({sample.probe, sample.load, sample.op, sample.routed_step});
+      if (found == known.end()) {
+        samples_.push_back(std::move(sample));
+        continue;
+      }
+      HostSample& first = samples_[found->second];
+      first.cpu = (first.cpu + sample.cpu) / 2.0;
+      first.cpu_q10 = std::min(first.cpu_q10, sample.cpu_q10);
+      first.cpu_q90 = std::max(first.cpu_q90, sample.cpu_q90);
+      first.wall = (first.wall + sample.wall) / 2.0;
+      first.count += sample.count;
     }
   }
 
