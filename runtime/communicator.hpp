@@ -38,6 +38,12 @@ class Communicator {
   /// Gives the core to others until something may have happened, or `patience` is over.
   virtual void rest(std::chrono::microseconds patience) = 0;
 
+  /// Whether to keep account of moving_cpu(). Off at first.
+  virtual void time_moves(bool /*on*/) {}
+  /// CPU time, in picoseconds, that progress() and rest() have spent on moving bytes since this was last asked. Zero
+  /// where bytes are moved by send() and receive() alone.
+  virtual std::int64_t moving_cpu() { return 0; }
+
   /// Waits until all ranks are here.
   /// @throws Error{rank_failed} if another rank has failed, or the deadline is over
   virtual void meet(std::chrono::milliseconds deadline) = 0;

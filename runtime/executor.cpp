@@ -4,11 +4,11 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <ctime>
 #include <set>
 #include <utility>
 
 #include "core/error.hpp"
+#include "runtime/thread_clock.hpp"
 
 namespace foretoken::runtime {
 namespace {
@@ -17,13 +17,6 @@ using std::chrono::steady_clock;
 
 // How long a rank rests at most before it looks whether it has waited too long.
 constexpr std::chrono::microseconds kPatience{20'000};
-
-std::int64_t cpu_now() {
-  timespec time{};
-  FORETOKEN_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time) == 0,
-                  "this system has no clock of a thread's CPU time");
-  return (static_cast<std::int64_t>(time.tv_sec) * 1'000'000'000 + time.tv_nsec) * 1'000;
-}
 
 }  // namespace
 
@@ -75,6 +68,7 @@ void Executor::run(std::int64_t steps, std::vector<std::int64_t>& ends, RankEven
   ends_ = &ends;
   events_ = events;
   prepare();
+  communicator_.time_moves(events != nullptr);
   began_ = steady_clock::now();
   auto moved_last = began_;
   const auto running = [&](const StreamState& state) { return state.step < steps_; };
@@ -87,21 +81,26 @@ void Executor::run(std::int64_t steps, std::vector<std::int64_t>& ends, RankEven
     }
     if (steady_clock::now() - moved_last > options_.step_deadline) stalled();
     communicator_.rest(kPatience);
+    count_moves();
   }
 }
 
 bool Executor::progress() {
-  if (events_ == nullptr) return communicator_.progress();
-  const std::int64_t before = cpu_now();
-  if (!communicator_.progress()) return false;
-  // Moving bytes is work of the communication that waits for them: of the first, where there are several.
-  const std::int64_t spent = cpu_now() - before;
+  const bool happened = communicator_.progress();
+  count_moves();
+  return happened;
+}
+
+// Moving bytes is work of the communication that waits for them: of the first, where there are several.
+void Executor::count_moves() {
+  if (events_ == nullptr) return;
+  const std::int64_t spent = communicator_.moving_cpu();
+  if (spent == 0) return;
   for (std::size_t s = 0; s < streams_.size(); ++s) {
     if (!states_[s].active) continue;
     events_->cpu[event(states_[s].step, current(s))] += spent;
-    break;
+    return;
   }
-  return true;
 }
 
 OpId Executor::current(std::size_t stream) const {
@@ -165,7 +164,7 @@ void Executor::start(StreamState& state, OpId op) {
   std::int64_t cpu = 0;
   if (events_ != nullptr) {
     events_->posted[event(state.step, op)] = now();
-    cpu = cpu_now();
+    cpu = thread_cpu_now();
   }
   if (is_communication(what.kind)) {
     const auto& schedules = schedules_[op.index()];
@@ -178,7 +177,7 @@ void Executor::start(StreamState& state, OpId op) {
     compute_.run(op, routed_step);
   }
   if (events_ != nullptr) {
-    events_->cpu[event(state.step, op)] += cpu_now() - cpu;
+    events_->cpu[event(state.step, op)] += thread_cpu_now() - cpu;
     if (!state.active) events_->begun[event(state.step, op)] = events_->posted[event(state.step, op)];
   }
 }
@@ -218,11 +217,11 @@ bool Executor::advance(StreamState& state, OpId op) {
     if (begun < 0) begun = now();
   }
   if (!state.pending.empty()) return state.pending.size() < before;
-  const std::int64_t cpu = events_ == nullptr ? 0 : cpu_now();
+  const std::int64_t cpu = events_ == nullptr ? 0 : thread_cpu_now();
   carry_out(state.schedule->rounds[state.round].work);
   ++state.round;
   post_round(state, op);
-  if (events_ != nullptr) events_->cpu[event(state.step, op)] += cpu_now() - cpu;
+  if (events_ != nullptr) events_->cpu[event(state.step, op)] += thread_cpu_now() - cpu;
   return true;
 }
 

@@ -95,6 +95,7 @@ class Executor {
   void post_round(StreamState& state, OpId op);
   void finish(StreamState& state, const RoleStream& stream, OpId op);
   bool progress();
+  void count_moves();
   [[nodiscard]] bool ready(OpId op, std::int64_t step, std::int64_t* since = nullptr) const;
   [[nodiscard]] OpId current(std::size_t stream) const;
   [[nodiscard]] std::size_t event(std::int64_t step, OpId op) const {

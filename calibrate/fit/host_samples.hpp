@@ -24,7 +24,8 @@ struct HostSample {
   std::int64_t routed_step = 0;
   Bytes reuse_distance;
   HostTerms amounts;
-  Seconds cpu{};  ///< what is fitted: the median of a compute op, clocks left out; the mean of a communication
+  Seconds
+      cpu{};  ///< what is fitted: the median of a compute op in its least disturbed round; the mean of a communication
   Seconds cpu_q10{};
   Seconds cpu_q90{};
   Seconds wall{};            ///< median

@@ -23,6 +23,7 @@ namespace {
 
 using std::chrono::steady_clock;
 
+constexpr int kRounds = 3;
 constexpr double kCacheShare = 0.1;
 constexpr double kComputeShare = 0.7;
 constexpr std::int64_t kProbeRanksMax = 16;
@@ -107,9 +108,10 @@ class Measurement {
   }
 
   // Half of the time in equal parts, half by what a step takes. What one probe does not use is there for the rest.
-  // Built-in probes come round twice: a computer that others use, or that gets warm, is not the same all the time.
+  // Built-in probes come round several times: a computer that others use, or that gets warm, is not the same all the
+  // time.
   void compute(std::vector<ComputeProbe> probes) {
-    const int rounds = options_.scenarios.empty() ? 2 : 1;
+    const int rounds = options_.scenarios.empty() ? kRounds : 1;
     Seconds left = options_.budget * kComputeShare;
     Seconds all{};
     for (const ComputeProbe& probe : probes) all += expected_step(probe);
@@ -128,11 +130,11 @@ class Measurement {
         left -= std::min(Seconds(std::chrono::duration<double>(steady_clock::now() - begin).count()), share);
       }
       add_round(std::move(samples));
-      shuffle(probes, options_.seed + 1);
+      shuffle(probes, options_.seed + 1 + round);
     }
   }
 
-  // A sample that is there already becomes the mean of both.
+  // Of a sample that is there already the less disturbed of both counts: others can only slow an op down.
   void add_round(std::vector<HostSample> samples) {
     std::map<std::tuple<std::string, HostLoad, std::string, std::int64_t>, std::size_t> known;
     for (std::size_t i = 0; i < samples_.size(); ++i)
@@ -144,10 +146,10 @@ class Measurement {
         continue;
       }
       HostSample& first = samples_[found->second];
-      first.cpu = (first.cpu + sample.cpu) / 2.0;
+      first.cpu = std::min(first.cpu, sample.cpu);
       first.cpu_q10 = std::min(first.cpu_q10, sample.cpu_q10);
       first.cpu_q90 = std::max(first.cpu_q90, sample.cpu_q90);
-      first.wall = (first.wall + sample.wall) / 2.0;
+      first.wall = std::min(first.wall, sample.wall);
       first.count += sample.count;
     }
   }

@@ -7,6 +7,7 @@
 #include <mpi.h>
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "runtime/communicator.hpp"
@@ -25,6 +26,8 @@ class MpiCommunicator final : public Communicator {
   bool progress() override;
   void rest(std::chrono::microseconds patience) override;
   void meet(std::chrono::milliseconds deadline) override;
+  void time_moves(bool on) override { timing_ = on; }
+  std::int64_t moving_cpu() override { return std::exchange(moving_cpu_, 0); }
 
  private:
   struct Expected {
@@ -33,10 +36,13 @@ class MpiCommunicator final : public Communicator {
   };
   MessageId new_message();
   bool test();
+  bool test_requests();
   void yield(int idle) const;
 
   MPI_Comm communicator_;
   bool oversubscribed_;
+  bool timing_ = false;
+  std::int64_t moving_cpu_ = 0;
   bool happened_ = false;              // found while resting, not yet reported by progress()
   std::vector<MPI_Request> requests_;  // under way
   std::vector<Expected> expected_;     // of each

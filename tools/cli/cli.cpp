@@ -76,6 +76,7 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
       ->type_name("CONDITION")
       ->expected(1)
       ->take_all();
+  compare->add_flag("--brief", options.brief, "One line: scenario, TPOT and CPU time of A, of B, and their errors");
   compare->add_flag("--json", options.json, "Machine-readable output");
   return compare;
 }

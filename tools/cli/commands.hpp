@@ -42,6 +42,7 @@ struct CompareOptions {
   std::vector<std::string> fail_if;  // --fail-if: gates
   bool by_layer = false;             // --by layer instead of kind
   bool cpu = false;                  // --clock cpu: CPU time too
+  bool brief = false;                // --brief: one line
   bool json = false;
 };
 

@@ -39,9 +39,11 @@ void run_compare(const CompareOptions& options, std::ostream& out) {
   const std::vector<explain::Gate> gates = gates_of(options);
   const JsonDocument first = JsonDocument::from_file(options.a);
   if (options.b.empty()) {
-    if (options.cpu || options.by_layer)
-      throw input_error(options.cpu ? "--clock cpu" : "--by layer", "", "published figures have no trace",
-                        "give a second result: foretoken compare A B");
+    if (options.cpu || options.by_layer || options.brief)
+      throw input_error(options.cpu        ? "--clock cpu"
+                        : options.by_layer ? "--by layer"
+                                           : "--brief",
+                        "", "published figures have no trace", "give a second result: foretoken compare A B");
     const explain::StoredHeadline a = explain::read_headline(first);
     const auto figures = explain::compare_with_published(a);
     const auto verdicts = explain::check_gates(gates, figures);
@@ -55,6 +57,7 @@ void run_compare(const CompareOptions& options, std::ostream& out) {
   const explain::Comparison comparison = explain::compare(a, b, explain::CompareOptions{by, options.cpu});
   const auto verdicts = explain::check_gates(gates, comparison.figures);
   if (options.json) out << comparison_json(a, b, comparison, by, verdicts).dump(2) << "\n";
+  else if (options.brief) out << comparison_brief(a, comparison);
   else out << comparison_text(a, b, comparison);
   require_passed(verdicts);
 }

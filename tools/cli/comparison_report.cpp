@@ -300,6 +300,17 @@ std::string comparison_text(const StoredResult& a, const StoredResult& b, const 
   return text + cpu.text() + cause_text(*comparison.cpu, "of B's CPU time");
 }
 
+std::string comparison_brief(const StoredResult& a, const explain::Comparison& comparison) {
+  std::string text = fmt::format("{:<34}", a.scenario);
+  for (const char* name : {"tpot_mean_ms", "cpu_step_ms"}) {
+    const Figure* figure = explain::find_figure(comparison.figures, name);
+    text += figure == nullptr
+                ? fmt::format(" {:>10} {:>10} {:>8}", "-", "-", "-")
+                : fmt::format(" {:>10.3f} {:>10.3f} {:>+8.1f}", figure->a, figure->b, 100 * figure->error());
+  }
+  return text + "\n";
+}
+
 std::string published_text(const StoredHeadline& a, const std::vector<Figure>& figures) {
   return fmt::format("{}: {} beside what was published\n  source        {}\n  plan          {}\n\n", a.scenario, a.file,
                      a.published->source, a.plan_hash) +

@@ -23,6 +23,9 @@ nlohmann::ordered_json published_json(const explain::StoredHeadline& a, const st
 std::string comparison_text(const explain::StoredResult& a, const explain::StoredResult& b,
                             const explain::Comparison& comparison);
 
+/// One line: scenario; TPOT of A and of B in ms and the error of A in %; the same of CPU time per step, or dashes.
+std::string comparison_brief(const explain::StoredResult& a, const explain::Comparison& comparison);
+
 std::string published_text(const explain::StoredHeadline& a, const std::vector<explain::Figure>& figures);
 
 }  // namespace foretoken::cli
