@@ -145,11 +145,11 @@ class ProbeRun {
   void require_time(Seconds step) const {
     // Every thread draws weights and warms up besides.
     const Seconds needed = 2.0 * step * static_cast<double>(steps_min() + 1);
-    if (needed <= options_.time) return;
-    const double enough = 1.2 * options_.budget.value() * ratio(needed, options_.time);
+    if (needed <= options_.limit) return;
+    const double enough = 1.2 * options_.budget.value() * ratio(needed, options_.limit);
     throw Error(ErrorCode::unhealthy,
                 fmt::format("{}: three repetitions take {:.2g} s, and the budget leaves {:.2g} s; give --budget {:.0f}",
-                            probe_.name, needed.value(), options_.time.value(), std::ceil(enough)));
+                            probe_.name, needed.value(), options_.limit.value(), std::ceil(enough)));
   }
 
   void run_alone() {

@@ -21,6 +21,7 @@ struct ComputeProbe {
 struct ComputeProbeOptions {
   std::int64_t cores = 1;
   Seconds time{};    ///< for both loads together, without drawing the weights
+  Seconds limit{};   ///< that three repetitions may take where `time` is too short for them
   Seconds budget{};  ///< of the whole measurement: what the user can raise if `time` is too short
 };
 
@@ -30,7 +31,7 @@ struct ComputeProbeOptions {
 ///
 /// @param caches  of this computer: says how far from the core an op's operands are
 /// @return a sample per load, routed step and compute op: the median of at least three
-/// @throws Error{unhealthy} if there is no time for three, naming the budget that is enough
+/// @throws Error{unhealthy} if three take longer than the limit, naming the budget that is enough
 /// @throws Error{infeasible} if the memory is not there for as many copies as there are cores
 std::vector<HostSample> measure_compute(const ComputeProbe& probe, const HostCalibration& caches,
                                         const ComputeProbeOptions& options);

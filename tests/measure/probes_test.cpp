@@ -100,7 +100,7 @@ TEST(ComputeProbe, GivesASamplePerOpRoutedStepAndLoad) {
   const ComputeProbe probe{"small", probe_plan("small", {"model.hidden=64", "model.expert_hidden=32"}), RankId(0)};
   HostCalibration caches;
   for (auto& curve : caches.cache) curve = {{Bytes(1024), Seconds(1e-10)}};
-  const std::vector<HostSample> samples = measure_compute(probe, caches, {2, Seconds(1), Seconds(1)});
+  const std::vector<HostSample> samples = measure_compute(probe, caches, {2, Seconds(1), Seconds(1), Seconds(1)});
   const std::size_t ops = probe.plan.program.role_of(RankId(0)).ops.size();
   EXPECT_EQ(samples.size(), ops * 2 * 2);
   for (const HostSample& sample : samples) {
@@ -115,7 +115,7 @@ TEST(ComputeProbe, SaysHowMuchTimeIsEnough) {
   HostCalibration caches;
   for (auto& curve : caches.cache) curve = {{Bytes(1024), Seconds(1e-10)}};
   try {
-    (void)measure_compute(probe, caches, {1, Seconds(1e-9), Seconds(1)});
+    (void)measure_compute(probe, caches, {1, Seconds(1e-9), Seconds(1e-9), Seconds(1)});
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unhealthy);
