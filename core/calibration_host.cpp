@@ -36,6 +36,12 @@ void read_terms(JsonObject& object, std::size_t family, std::array<HostTerms, 2>
   }
 }
 
+bool has_cost(const HostTerms& costs, std::size_t family) {
+  for (std::size_t t = 0; t < kHostTerms.size(); ++t)
+    if (static_cast<std::size_t>(kHostTerms[t].family) == family && costs[static_cast<HostTerm>(t)] > 0) return true;
+  return false;
+}
+
 void write_terms(Json& json, std::size_t family, const std::array<HostTerms, 2>& costs) {
   for (std::size_t load = 0; load < kLoadNames.size(); ++load) {
     Json terms = Json::object();
@@ -120,6 +126,10 @@ HostCalibration read_host_calibration(const JsonReader& place) {
     out.families[f].shortest = family.require("shortest").as_duration(Seconds(0), Seconds(1e6));
     out.families[f].longest = family.require("longest").as_duration(out.families[f].shortest, Seconds(1e6));
     out.families[f].held_out = read_held_out(family.require("held_out"));
+    // What was measured took time.
+    for (std::size_t load = 0; load < kLoadNames.size(); ++load)
+      if (out.families[f].longest > Seconds(0) && !has_cost(out.unit_costs[load], f))
+        families.require(kHostFamilyNames[f]).fail("every term costs 0", "measure again: foretoken calibrate host");
     family.finish();
   }
   families.finish();
@@ -133,6 +143,10 @@ HostCalibration read_host_calibration(const JsonReader& place) {
     if (!names.insert(one.communicator).second) name.fail(name.shown() + " appears twice", "keep one of them");
     one.source = object.require("source").as_string();
     read_terms(object, static_cast<std::size_t>(HostFamily::communication), one.unit_costs);
+    JsonObject measured(object.require("measured"));
+    for (std::size_t load = 0; load < kLoadNames.size(); ++load)
+      one.measured[load] = measured.require(kLoadNames[load]).as_bool();
+    measured.finish();
     one.wake = Seconds(read_cost(object.require("wake")));
     one.held_out = read_held_out(object.require("held_out"));
     object.finish();
@@ -156,6 +170,7 @@ nlohmann::json to_json(const HostCalibration& calibration) {
   for (const HostCommunication& one : calibration.communication) {
     Json entry{{"communicator", one.communicator},
                {"source", one.source},
+               {"measured", {{"alone", one.measured[0]}, {"crowded", one.measured[1]}}},
                {"wake", nanoseconds(one.wake.value())},
                {"held_out", to_json(one.held_out)}};
     write_terms(entry, static_cast<std::size_t>(HostFamily::communication), one.unit_costs);

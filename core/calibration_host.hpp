@@ -9,14 +9,15 @@
 #include <string>
 #include <vector>
 
-#include "core/calibration_compute.hpp"
+#include "core/held_out.hpp"
 #include "core/host_terms.hpp"
 #include "core/json_reader.hpp"
 #include "core/units.hpp"
 
 namespace foretoken {
 
-/// One rank at work on the computer, or one on every core at once.
+/// Of compute ops: one rank at work on the computer, or one on every core at once. Of messages: ranks that have a core
+/// each, or ranks that take turns.
 enum class HostLoad : std::uint8_t { alone, crowded };
 
 /// Time per byte of reading a block over and over, by the size of what all cores read together: the caches' steps.
@@ -30,6 +31,7 @@ struct HostCommunication {
   std::string communicator;  ///< "threads", "mpi"
   std::string source;
   std::array<HostTerms, 2> unit_costs;  ///< [HostLoad] seconds per unit; the family's own terms only
+  std::array<bool, 2> measured{};       ///< [HostLoad] else the other load's costs stand for it
   Seconds wake{};                       ///< from a message's end until the rank that waits for it goes on
   HeldOut held_out;
 };
@@ -41,7 +43,7 @@ struct HostCalibration {
   std::array<HostTerms, 2> unit_costs;               ///< [HostLoad] seconds per unit
   struct Family {
     HeldOut held_out;    ///< errors on probes that the fit did not see
-    Seconds shortest{};  ///< measured range of what an op of the family takes alone
+    Seconds shortest{};  ///< measured range of what an op of the family takes alone; zero: none was measured
     Seconds longest{};
   };
   std::array<Family, kHostFamilyNames.size()> families;

@@ -160,6 +160,8 @@ constexpr std::array<HostTermName, 58> kHostTerms{{{HostFamily::product, "call"}
                                                    {HostFamily::communication, "added"},
                                                    {HostFamily::communication, "copied"}}};
 
+static_assert(static_cast<std::size_t>(HostTerm::communication_copied) + 1 == kHostTerms.size());
+
 constexpr HostFamily family_of(HostTerm term) { return kHostTerms[static_cast<std::size_t>(term)].family; }
 
 /// How much an op has of each term, or what a unit of each costs (in seconds).

@@ -1,7 +1,9 @@
 #include "runtime/machine_identity.hpp"
 
+#include <sched.h>
 #include <sys/utsname.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string_view>
 #include <thread>
@@ -33,6 +35,14 @@ MachineIdentity this_machine() {
   machine.cores = std::thread::hardware_concurrency();
   machine.blas = host::blas_version();
   return machine;
+}
+
+std::int64_t usable_cores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  // Fails where there are more cores than the set can name; then all of them count.
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return std::max(1, CPU_COUNT(&cores));
+  return std::max<std::int64_t>(1, std::thread::hardware_concurrency());
 }
 
 }  // namespace foretoken::runtime

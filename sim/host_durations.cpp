@@ -11,7 +11,10 @@ std::int64_t routed_rows_expected(const plan::Plan& plan) {
   const plan::DeploymentSpec& deployment = plan.scenario.deployment;
   const std::int64_t choices = plan.scenario.workload.sequences * plan.scenario.model.top_k;
   const std::int64_t groups = std::max<std::int64_t>(1, deployment.ranks_per_stage() / deployment.ep);
-  return std::max<std::int64_t>(1, choices / (groups * deployment.micro_batches * deployment.ep * deployment.chunks));
+  const std::int64_t of_group = choices / (groups * deployment.micro_batches * deployment.chunks);
+  // A slice of every expert has the rows of all of them.
+  const bool sharded = deployment.placement == plan::ExpertPlacement::sharded;
+  return std::max<std::int64_t>(1, sharded ? of_group : of_group / deployment.ep);
 }
 
 HostDurations::HostDurations(const plan::Plan& plan, const HostCost& cost, plan::RowCounter& rows)

@@ -12,7 +12,7 @@ namespace foretoken::sim {
 /// of the scenario, its topology or its calibration is absurd.
 inline SimTime later(SimTime now, Seconds delay) {
   const SimTime step = to_sim_time(delay);
-  if (step.value() > std::numeric_limits<std::int64_t>::max() - now.value())
+  if (step.value() >= std::numeric_limits<std::int64_t>::max() - now.value())
     throw Error(
         ErrorCode::invalid_input,
         "simulated time passes 106 days: a bandwidth, latency or size of the scenario or its topology is absurd");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "plan/host_limits.hpp"
 #include "plan/program/resolve.hpp"
 #include "sim/communication/fabric.hpp"
 #include "sim/communication/host_transport.hpp"
@@ -122,6 +123,9 @@ Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& 
 
 Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
                     const SimulateOptions& options, plan::RowCounter& rows) {
+  if (!options.communicator.empty())
+    throw input_error("--communicator " + options.communicator, "", "is of hosts, and the topology has GPUs",
+                      "leave it out");
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
   const NetworkCost network(calibration.network);
   const Fabric fabric(machine, network, plan.program.ranks);
@@ -132,6 +136,14 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
 
 Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
                     const SimulateOptions& options, plan::RowCounter& rows) {
+  if (!options.framework.empty())
+    throw input_error("--framework " + options.framework, "", "is of GPUs, and the topology is a host", "leave it out");
+  if (calibration.host->cores != machine.cores_per_node())
+    throw input_error(calibration.file, "/host/cores",
+                      fmt::format("{} cores are calibrated here, but the topology has {}", calibration.host->cores,
+                                  machine.cores_per_node()),
+                      "calibrate on the computer of the topology");
+  plan::require_host_can_run(plan);
   const HostCost cost(*calibration.host, options.communicator, plan.program.ranks);
   const HostTransport transport(machine, cost, plan.program.ranks);
   HostDurations durations(plan, cost, rows);

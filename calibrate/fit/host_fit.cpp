@@ -148,7 +148,6 @@ HostFamily family_of_op(const HostTerms& costs, const HostSample& sample) {
 
 struct Judged {
   std::vector<double> predicted;  // [sample] by a fit that did not see its probe
-  std::int64_t probes = 0;
   bool held_out = false;
 };
 
@@ -158,7 +157,6 @@ Judged judge(const std::vector<const HostSample*>& samples, const Loads& all) {
   for (std::size_t i = 0; i < samples.size(); ++i) by_probe[samples[i]->probe].push_back(i);
   Judged judged;
   judged.predicted.resize(samples.size());
-  judged.probes = static_cast<std::int64_t>(by_probe.size());
   judged.held_out = by_probe.size() > 1;
   for (const auto& [probe, own] : by_probe) {
     std::vector<const HostSample*> others;
@@ -170,10 +168,10 @@ Judged judge(const std::vector<const HostSample*>& samples, const Loads& all) {
   return judged;
 }
 
-HeldOut statistics(std::vector<double> errors, const Judged& judged, std::int64_t seed) {
+HeldOut statistics(std::vector<double> errors, std::size_t probes, bool held_out, std::int64_t seed) {
   HeldOut out = held_out_statistics(std::move(errors));
-  out.groups = judged.probes;
-  out.folds = judged.held_out ? judged.probes : 0;
+  out.groups = static_cast<std::int64_t>(probes);
+  out.folds = held_out ? out.groups : 0;
   out.seed = seed;
   return out;
 }
@@ -209,11 +207,13 @@ class Report {
         all += entry.second.measured;
         fit_.probes.push_back(entry.second);
       }
-      fit_.residuals.push_back({whole, load, judged.held_out, statistics(std::move(steps), judged, seed_), all});
+      fit_.residuals.push_back(
+          {whole, load, judged.held_out, statistics(std::move(steps), probes.size(), judged.held_out, seed_), all});
       for (auto& [what, entry] : errors)
         if (what != whole)
-          fit_.residuals.push_back(
-              {what, load, judged.held_out, statistics(entry.first, judged, seed_), Seconds(entry.second)});
+          fit_.residuals.push_back({what, load, judged.held_out,
+                                    statistics(entry.first, probes.size(), judged.held_out, seed_),
+                                    Seconds(entry.second)});
     }
   }
 
@@ -263,15 +263,14 @@ HostFit fit_host(std::span<const HostSample> samples, std::int64_t seed) {
     one.communicator = communicator;
     one.unit_costs = fit_loads(own);
     std::vector<double> waits;
-    std::array<bool, 2> measured{};
     for (const HostSample* sample : own) {
-      measured[static_cast<std::size_t>(sample->load)] = true;
+      one.measured[static_cast<std::size_t>(sample->load)] = true;
       if (sample->load == HostLoad::alone && sample->amounts[HostTerm::communication_rounds] > 0)
         waits.push_back(sample->wait_per_round.value());
     }
     if (!waits.empty()) one.wake = Seconds(std::max(0.0, quantile_of(std::move(waits), 0.5)));
     for (const HostLoad load : {HostLoad::alone, HostLoad::crowded})
-      if (!measured[static_cast<std::size_t>(load)])
+      if (!one.measured[static_cast<std::size_t>(load)])
         fit.notes.push_back(communicator + ": no ranks " +
                             (load == HostLoad::alone ? "with cores of their own" : "without cores of their own") +
                             " were measured; the other load's costs stand for theirs");

@@ -11,7 +11,7 @@ namespace foretoken::calibrate {
 
 struct CacheCurveOptions {
   std::int64_t cores = 1;
-  Seconds time{};  ///< for both loads together; at least two passes over each block are made
+  Seconds time{};  ///< for both loads together; at least three passes over each block are made
   Bytes smallest{64 << 10};
   Bytes largest{256 << 20};
 };

@@ -3,16 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <ctime>
 
-#include "core/error.hpp"
+#include "runtime/thread_clock.hpp"
 
 namespace foretoken::calibrate {
 
 ClockReading read_clocks() {
-  timespec cpu{};
-  FORETOKEN_CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu) == 0, "this system has no clock of a thread's CPU time");
-  return {static_cast<std::int64_t>(cpu.tv_sec) * 1'000'000'000 + cpu.tv_nsec,
+  return {runtime::thread_cpu_now() / 1'000,
           std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
               .count()};
 }

@@ -132,7 +132,8 @@ std::map<std::pair<CommunicationId, std::int64_t>, Executions> executions_of(con
       const double took = to_seconds(trace.ended[event] - there).value();
       wall = std::max(wall, took);
       const double rounds = amounts[HostTerm::communication_rounds];
-      if (rounds > 0) one.wait.push_back((took - cpu) / rounds);
+      // A message one way is the work of both ends, one after the other: beyond one's own CPU there is the peer's.
+      if (rounds > 0 && !std::holds_alternative<plan::TransferOp>(op.detail)) one.wait.push_back((took - cpu) / rounds);
     }
     one.wall.push_back(wall);
   }

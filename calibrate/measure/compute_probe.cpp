@@ -15,6 +15,7 @@
 #include "calibrate/fit/kernel_fit.hpp"
 #include "calibrate/measure/clocks.hpp"
 #include "core/error.hpp"
+#include "plan/host_limits.hpp"
 #include "plan/program/work.hpp"
 #include "runtime/host/host_compute.hpp"
 #include "runtime/host/host_memory.hpp"
@@ -147,9 +148,10 @@ class ProbeRun {
     const Seconds needed = 2.0 * step * static_cast<double>(steps_min() + 1);
     if (needed <= options_.limit) return;
     const double enough = 1.2 * options_.budget.value() * ratio(needed, options_.limit);
-    throw Error(ErrorCode::unhealthy,
-                fmt::format("{}: three repetitions take {:.2g} s, and the budget leaves {:.2g} s; give --budget {:.0f}",
-                            probe_.name, needed.value(), options_.limit.value(), std::ceil(enough)));
+    throw Error(
+        ErrorCode::unhealthy,
+        fmt::format("{}: three repetitions take {:.2g} s, and the budget allows for {:.2g} s; give --budget {:.0f}",
+                    probe_.name, needed.value(), options_.limit.value(), std::ceil(enough)));
   }
 
   void run_alone() {
@@ -308,7 +310,7 @@ class Sampler {
 
 std::vector<HostSample> measure_compute(const ComputeProbe& probe, const HostCalibration& caches,
                                         const ComputeProbeOptions& options) {
-  runtime::host::check_host_can_run(probe.plan);
+  plan::require_host_can_run(probe.plan);
   runtime::host::check_host_memory(probe.plan,
                                    std::vector<RankId>(static_cast<std::size_t>(options.cores), probe.rank));
   runtime::host::use_one_blas_thread();

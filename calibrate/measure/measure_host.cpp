@@ -4,9 +4,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <map>
-#include <thread>
+#include <set>
 #include <tuple>
 #include <utility>
 
@@ -16,6 +17,7 @@
 #include "calibrate/measure/probes.hpp"
 #include "core/error.hpp"
 #include "core/random.hpp"
+#include "plan/host_limits.hpp"
 #include "runtime/machine_identity.hpp"
 
 namespace foretoken::calibrate {
@@ -30,8 +32,6 @@ constexpr double kCacheShare = 0.1;
 constexpr double kComputeShare = 0.7;
 constexpr std::int64_t kProbeRanksMax = 16;
 constexpr const char* kComputeSource = "this-computer";
-
-std::int64_t cores_of_computer() { return std::max<std::int64_t>(1, std::thread::hardware_concurrency()); }
 
 Bytes memory_of_computer() {
   return Bytes(static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE)));
@@ -48,10 +48,23 @@ struct Probes {
   std::vector<CommunicationProbe> communication;
 };
 
+// Probes are told apart by name, in tables and in CSV without quotes.
+template <class Probe>
+void name_apart(std::vector<Probe>& probes) {
+  std::set<std::string> taken;
+  for (Probe& probe : probes) {
+    for (char& c : probe.name)
+      if (c == ',' || c == '"' || c == '|' || std::iscntrl(static_cast<unsigned char>(c)) != 0) c = ';';
+    const std::string name = probe.name;
+    for (int again = 2; !taken.insert(probe.name).second; ++again) probe.name = fmt::format("{} #{}", name, again);
+  }
+}
+
 Probes choose_probes(const MeasureOptions& options, std::int64_t cores) {
   Probes probes;
   for (const std::filesystem::path& file : options.scenarios) {
     const plan::Plan plan = host_plan(JsonDocument::from_file(file));
+    plan::require_host_can_run(plan);
     for (const plan::Role& role : plan.program.roles) {
       std::string name = plan.scenario.name;
       if (plan.program.roles.size() > 1) name += " " + role.name;
@@ -60,6 +73,12 @@ Probes choose_probes(const MeasureOptions& options, std::int64_t cores) {
     const bool fits = options.ranks == 0 ? plan.program.ranks <= kProbeRanksMax : plan.program.ranks == options.ranks;
     if (plan.program.ranks > 1 && fits) probes.communication.push_back({plan.scenario.name, plan});
   }
+  if (options.ranks != 0 && !options.scenarios.empty() && probes.communication.empty())
+    throw Error(
+        ErrorCode::invalid_input,
+        fmt::format("--for: under mpirun messages alone are measured, and no given scenario has the {} ranks that "
+                    "were started; give one that has, or leave --for out",
+                    options.ranks));
   if (options.scenarios.empty()) probes.compute = built_in_compute_probes();
   std::vector<std::int64_t> sizes{2};
   if (options.ranks != 0) {
@@ -71,9 +90,8 @@ Probes choose_probes(const MeasureOptions& options, std::int64_t cores) {
   for (const std::int64_t ranks : sizes)
     for (CommunicationProbe& probe : built_in_communication_probes(ranks))
       probes.communication.push_back(std::move(probe));
-  // CSV has no quotes.
-  for (ComputeProbe& probe : probes.compute) std::replace(probe.name.begin(), probe.name.end(), ',', ';');
-  for (CommunicationProbe& probe : probes.communication) std::replace(probe.name.begin(), probe.name.end(), ',', ';');
+  name_apart(probes.compute);
+  name_apart(probes.communication);
   shuffle(probes.compute, options.seed);
   shuffle(probes.communication, options.seed);
   return probes;
@@ -82,7 +100,7 @@ Probes choose_probes(const MeasureOptions& options, std::int64_t cores) {
 class Measurement {
  public:
   explicit Measurement(const MeasureOptions& options)
-      : options_(options), cores_(cores_of_computer()), begin_(steady_clock::now()) {}
+      : options_(options), cores_(cores_of(options)), begin_(steady_clock::now()) {}
 
   std::optional<HostMeasurement> operator()() {
     const bool computing = options_.ranks == 0;
@@ -103,6 +121,11 @@ class Measurement {
   }
 
  private:
+  // A launcher may have bound this process to one core: then what was known counts.
+  static std::int64_t cores_of(const MeasureOptions& options) {
+    return options.ranks != 0 && options.known ? options.known->calibration.host->cores : runtime::usable_cores();
+  }
+
   void say(const std::string& what) const {
     if (options_.progress)
       options_.progress(std::chrono::duration<double>(steady_clock::now() - begin_).count() / options_.budget.value(),
@@ -221,7 +244,7 @@ class Measurement {
     host.cache = caches_.cache;
     host.unit_costs = out.fit.unit_costs;
     host.families = out.fit.families;
-    out.calibration.name = "host";
+    out.calibration.name = fmt::format("{}, {}", out.machine.cpu, options_.date);
     out.calibration.device.name = out.machine.cpu;
     const auto add_source = [&](const std::string& id, const std::string& communicator, bool measured) {
       CalibrationSource fresh = source(id, out.machine, communicator);

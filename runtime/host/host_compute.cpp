@@ -35,17 +35,6 @@ Buffer::Buffer(std::int64_t count) : count_(count) {
 
 void Buffer::Free::operator()(float* data) const { std::free(data); }
 
-void check_host_can_run(const plan::Plan& plan) {
-  const plan::ModelSpec& model = plan.scenario.model;
-  for (const DType dtype : {model.weight_dtype, model.activation_dtype, model.kv_dtype}) {
-    if (dtype == DType::fp32) continue;
-    throw Error(ErrorCode::invalid_input,
-                fmt::format("{}: the host computes in fp32, and this scenario says {}; run it with --set "
-                            "'model.dtype={{\"weights\":\"fp32\"}}'",
-                            plan.scenario.name, foretoken::name_of(dtype)));
-  }
-}
-
 HostCompute::HostCompute(const plan::Plan& plan, RankId rank, const RowTables& tables)
     : plan_(plan), rank_(rank), role_(plan.program.role_of(rank)), tables_(tables) {
   std::int64_t scratch = 1;

@@ -34,10 +34,6 @@ class Buffer {
   std::int64_t count_ = 0;
 };
 
-/// The host computes in fp32 alone, so that the bytes it moves are the bytes that were predicted.
-/// @throws Error{invalid_input} if the model has any other dtype; the message says what to --set
-void check_host_can_run(const plan::Plan& plan);
-
 class HostCompute final : public ComputeSide {
  public:
   /// Allocates one buffer per tensor and fills weights and KV caches. Call it on the thread that will run the rank.

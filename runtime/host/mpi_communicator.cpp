@@ -19,7 +19,9 @@ namespace {
 constexpr int kLooksBeforeSleep = 20;
 constexpr std::chrono::microseconds kNap{30};
 
-constexpr std::int64_t kLongLook = 3'000'000;  // picoseconds; looks in vain take a fraction of that
+// Assumed, in picoseconds: a look in vain at a handful of requests takes a fraction of a microsecond, and copying a
+// piece of a large message several.
+constexpr std::int64_t kLongLook = 3'000'000;
 
 int mpi_bytes(std::size_t bytes) {
   FORETOKEN_CHECK(bytes <= static_cast<std::size_t>(std::numeric_limits<int>::max()), "a message over 2 GiB");

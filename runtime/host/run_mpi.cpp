@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "plan/host_limits.hpp"
 #include "runtime/host/host_memory.hpp"
 #include "runtime/host/mpi_check.hpp"
 #include "runtime/host/mpi_communicator.hpp"
@@ -41,7 +42,9 @@ void set(std::array<char, N>& target, const std::string& text) {
 // Every rank sees all claims, so all come to the same verdict. Returns the ranks on this host.
 std::vector<RankId> check_agreement(const MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   Claim own;
-  set(own.plan_hash, plan.plan_hash);
+  // The plan is the same whatever number of steps is made of it; a run is not.
+  const plan::MeasureSpec& measure = plan.scenario.measure;
+  set(own.plan_hash, fmt::format("{}, {} + {} steps", plan.plan_hash, measure.warmup_steps, measure.steps));
   set(own.build, options.build);
   set(own.host, this_machine().host);
   std::vector<Claim> all(static_cast<std::size_t>(mpi.ranks()));
@@ -247,7 +250,7 @@ RankRecord run_rank(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& o
 
 std::optional<RunResult> run_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   const std::vector<RankId> ranks_here = check_agreement(mpi, plan, options);
-  host::check_host_can_run(plan);
+  plan::require_host_can_run(plan);
   host::check_host_memory(plan, ranks_here);
   host::use_one_blas_thread();
   mpi.watch().set_describe([&plan](RankId rank, std::uint64_t progress) { return told_by(plan, rank, progress); });

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "plan/host_limits.hpp"
 #include "runtime/host/host_memory.hpp"
 #include "runtime/host/thread_communicator.hpp"
 #include "runtime/machine_identity.hpp"
@@ -43,7 +44,7 @@ Error told(const plan::Plan& plan, const RankThread& rank, const std::deque<Rank
 }  // namespace
 
 RunResult run_threads(const plan::Plan& plan, const RunOptions& options) {
-  host::check_host_can_run(plan);
+  plan::require_host_can_run(plan);
   if (plan.program.ranks > kThreadRanksMax)
     throw Error(
         ErrorCode::invalid_input,
@@ -67,7 +68,7 @@ RunResult run_threads(const plan::Plan& plan, const RunOptions& options) {
       if (!hub.failed()) hub.fail(RankId(r), told(plan, state, states, Error(ErrorCode::internal, error.what())));
     }
   };
-  const bool spin = ranks <= std::thread::hardware_concurrency();
+  const bool spin = plan.program.ranks <= usable_cores();
   for (std::size_t r = 0; r < ranks; ++r)
     states[r].communicator = std::make_unique<host::ThreadCommunicator>(hub, RankId(r), spin);
   {

@@ -192,7 +192,7 @@ void Communicator::start_compute(const Execution& execution, const Estimate& est
 std::optional<SimTime> Communicator::next_completion() {
   const double time = network_.next_completion();
   if (!std::isfinite(time)) return std::nullopt;
-  return to_sim_time(Seconds(time));
+  return later(SimTime(0), Seconds(time));
 }
 
 void Communicator::complete(CommunicationEffects& effects) {

@@ -28,9 +28,12 @@ std::vector<double> HostTransport::capacities() const {
   return capacities;
 }
 
-// With fewer ranks than cores some core is idle, and ops run as if alone.
+// n ranks on c cores advance at min(1, c / (n x crowding)) of their speed alone; of that slowdown the turns of others,
+// n / c of it once there are more ranks than cores, are not a rank's own CPU time.
 Seconds HostTransport::cpu_of(const HostEstimate& estimate) const {
-  return ranks_ >= machine_.nodes() * machine_.cores_per_node() ? estimate.crowded : estimate.alone;
+  const double busy =
+      std::min(1.0, static_cast<double>(ranks_) / static_cast<double>(machine_.nodes() * machine_.cores_per_node()));
+  return std::max(estimate.alone, estimate.crowded * busy);
 }
 
 Footprint HostTransport::collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
@@ -65,10 +68,13 @@ Footprint HostTransport::transfer(RankId from, RankId to, Bytes bytes) const {
   return footprint;
 }
 
-// Of the op itself, whatever it moves: every participant does this at once.
+// Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
 ExchangeTraits HostTransport::exchange(ExchangeOp, std::span<const RankId>, std::span<const ExchangeMessage>,
                                        std::int64_t, Bytes) const {
-  const HostEstimate op = cost_.communication(host_exchange_amounts(0, Bytes(0), Bytes(0)));
+  HostTerms amounts;
+  amounts[HostTerm::communication_ops] = 1;
+  amounts[HostTerm::communication_rounds] = 1;
+  const HostEstimate op = cost_.communication(amounts);
   return {cost_.wake() + op.alone, op.provenance};
 }
 

@@ -14,7 +14,7 @@ namespace foretoken::sim {
 /// CPU time of one rank for one op, under both loads.
 struct HostEstimate {
   Seconds alone;    // no other core works
-  Seconds crowded;  // all do; >= alone
+  Seconds crowded;  // all do; >= alone. Messages are measured among ranks that all work: the same
   Provenance provenance = Provenance::interpolated;
 };
 
@@ -26,15 +26,20 @@ class HostCost {
   HostCost(const HostCalibration& calibration, const std::string& communicator, std::int64_t ranks_on_node);
 
   /// @param reuse_distance  of the op's weights or KV cache on its rank, see reuse_distances
-  /// Provenance: `extrapolated` where the op takes less or more than any measured one of its family.
+  ///
+  /// The cache is the computer's: with a core's share of the ranks alone, with all of them (but at least one per core)
+  /// crowded, as the probes had it.
+  /// Provenance: `extrapolated` where the op takes less or more than any measured one of its family; `assumed` where
+  /// none was measured, and the cost is a first guess.
   [[nodiscard]] HostEstimate compute(const plan::Role& role, const plan::Op& op,
                                      std::span<const std::int64_t> rows_per_expert, Bytes reuse_distance) const;
 
   /// @param amounts  of the communication terms
+  /// Provenance: `extrapolated` where only ranks with cores of their own were measured and these take turns, or the
+  /// other way round.
   [[nodiscard]] HostEstimate communication(const HostTerms& amounts) const;
 
   [[nodiscard]] Seconds wake() const { return communication_.wake; }
-  [[nodiscard]] std::int64_t cores() const { return calibration_.cores; }
 
  private:
   const HostCalibration& calibration_;

@@ -127,10 +127,13 @@ TEST(HostFit, HoldsOutWholeProbes) {
   for (HostSample& sample : odd)
     if (sample.probe == "wide") sample.cpu = sample.cpu * 3.0;
   const HostFit odd_fit = fit_host(odd, 1);
+  int found = 0;
   for (const ProbeResidual& probe : odd_fit.probes) {
     if (probe.probe != "wide") continue;
+    ++found;
     EXPECT_LT(ratio(probe.predicted, probe.measured), 0.5);
   }
+  EXPECT_EQ(found, 2) << "alone and crowded";
 }
 
 TEST(HostFit, SaysWhichTermsNoProbeHas) {

@@ -25,7 +25,7 @@ Json written() {
   HostCalibration host;
   host.source = "here";
   for (auto& curve : host.cache) curve = {{Bytes(1024), Seconds(1e-10)}};
-  host.communication.push_back({"threads", "here", {}, Seconds(0), {}});
+  host.communication.push_back({"threads", "here", {}, {true, true}, Seconds(0), {}});
   calibration.host = host;
   return Json::parse(calibration_text(calibration));
 }

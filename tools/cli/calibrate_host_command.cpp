@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <ctime>
 #include <fstream>
@@ -29,6 +30,8 @@ using calibrate::HostMeasurement;
 // Ranks that a plan for this computer may have; they share its cores.
 constexpr std::int64_t kRanks = 64;
 
+constexpr std::array<const char*, 4> kFiles{"samples.csv", "README.md", "topology.json", "calibration.json"};
+
 std::string today() {
   const std::time_t now = std::time(nullptr);
   std::tm date{};
@@ -44,11 +47,18 @@ std::string text_of(const fs::path& file) {
   return text.str();
 }
 
-// An earlier measurement in the folder. Another computer's must not be overwritten by mistake.
+// An earlier measurement in the folder. Another computer's must not be overwritten by mistake, nor what is no
+// measurement.
 std::optional<calibrate::KnownMeasurement> known_measurement(const fs::path& folder) {
   const fs::path file = folder / "calibration.json";
   std::error_code status;
-  if (!fs::exists(file, status)) return std::nullopt;
+  if (!fs::exists(file, status)) {
+    for (const char* name : kFiles)
+      if (fs::exists(folder / name, status))
+        throw input_error((folder / name).string(), "", "is there already, without a calibration.json beside it",
+                          "name a folder of its own with --out");
+    return std::nullopt;
+  }
   calibrate::KnownMeasurement known;
   known.calibration = read_calibration(file);
   const std::string cpu = runtime::this_machine().cpu;
@@ -66,7 +76,7 @@ std::string topology_text(const HostMeasurement& measured) {
   const nlohmann::json json{
       {"kind", "topology"},
       {"schema_version", 1},
-      {"name", "host"},
+      {"name", "host " + measured.machine.host},
       {"nodes", 1},
       {"node",
        {{"host",
@@ -93,12 +103,15 @@ std::string readme_text(const HostMeasurement& measured) {
   return text + "\n" + calibrate::host_residual_markdown(measured.fit);
 }
 
-// Each file whole or not at all; the one that the others lead to comes last.
+// The one that the others lead to comes last. What we cannot read ourselves is not written.
 void write_all(const fs::path& folder, const HostMeasurement& measured) {
-  write_file(folder / "samples.csv", calibrate::samples_csv(measured.samples));
-  write_file(folder / "README.md", readme_text(measured));
-  write_file(folder / "topology.json", topology_text(measured));
-  write_file(folder / "calibration.json", calibration_text(measured.calibration));
+  const std::string calibration = calibration_text(measured.calibration);
+  (void)read_calibration(JsonDocument::from_text(calibration, (folder / "calibration.json").string()));
+  const std::array<FileText, 4> files{{{folder / "samples.csv", calibrate::samples_csv(measured.samples)},
+                                       {folder / "README.md", readme_text(measured)},
+                                       {folder / "topology.json", topology_text(measured)},
+                                       {folder / "calibration.json", calibration}}};
+  write_files(files);
 }
 
 nlohmann::ordered_json summary_json(const HostMeasurement& measured, const CalibrateHostOptions& options) {
@@ -175,11 +188,23 @@ void make_folder(const fs::path& folder) {
   fs::create_directories(folder, failed);
   if (failed)
     throw input_error("--out " + folder.string(), "", failed.message(), "name a folder that exists or can be made");
+  for (const char* name : kFiles) require_writable(folder / name);
+}
+
+// Checked before anything is measured.
+void check_scenarios(const CalibrateHostOptions& options) {
+  std::error_code status;
+  for (const fs::path& scenario : options.scenarios)
+    for (const char* name : kFiles)
+      if (fs::equivalent(options.out / name, scenario, status))
+        throw input_error("--for " + scenario.string(), "", "would be replaced by the measurement",
+                          "name another --out");
 }
 
 void report(const HostMeasurement& measured, const CalibrateHostOptions& options, std::ostream& out) {
   write_all(options.out, measured);
-  if (options.json) out << summary_json(measured, options).dump(2) << "\n";
+  if (options.json)
+    out << summary_json(measured, options).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else out << calibrate::host_residual_markdown(measured.fit) << "\nWritten to " << options.out.string() << ".\n";
 }
 
@@ -188,6 +213,7 @@ void report(const HostMeasurement& measured, const CalibrateHostOptions& options
 void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err) {
   if (!std::isfinite(options.budget_seconds) || options.budget_seconds <= 0)
     throw input_error("--budget", "", "is not a number of seconds", "write for example --budget 60");
+  check_scenarios(options);
   Progress progress(err, Seconds(options.budget_seconds));
   runtime::RunOptions live;
   live.build = fmt::format("{} {}", version(), commit());
@@ -198,6 +224,7 @@ void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, 
       calibrate::MeasureOptions measure = measure_options(options, progress);
       measure.ranks = mpi.ranks();
       measure.leads = mpi.rank() == 0;
+      if (measure.leads) make_folder(options.out);
       measure.run = [&](const plan::Plan& plan) { return runtime::run_mpi(mpi, plan, live); };
       if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, out);
       return;
@@ -205,9 +232,13 @@ void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, 
       mpi.end_all(error);
     }
   }
+#else
+  if (const auto ranks = runtime::launched_ranks(); ranks && *ranks > 1)
+    throw Error(ErrorCode::invalid_input,
+                "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
 #endif
-  make_folder(options.out);
   calibrate::MeasureOptions measure = measure_options(options, progress);
+  make_folder(options.out);
   measure.run = [&](const plan::Plan& plan) { return std::optional(runtime::run_threads(plan, live)); };
   const auto measured = calibrate::measure_host(measure);
   report(*measured, options, out);

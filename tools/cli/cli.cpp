@@ -31,8 +31,14 @@ constexpr const char* kExitCodes =
     "Exit codes: 0 ok, 1 internal error, 2 bad usage or input, 3 infeasible (memory), 4 a gate failed,\n"
     "            5 measurement unhealthy, 6 a rank, device or link failed, 130 interrupted.";
 
+// An argument of nothing is usually a variable that was not set.
+const CLI::Validator kNotEmpty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
+
 void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
-  command.add_option("scenario", options.scenarios, "Scenario file(s)")->required()->type_name("FILE");
+  command.add_option("scenario", options.scenarios, "Scenario file(s)")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   command
       .add_option("--set", options.overrides,
                   "Override a field of the scenario: --set deployment.micro_batches=8 (repeatable)")
@@ -40,10 +46,12 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
       ->expected(1)
       ->take_all();
   command.add_option("--topology", options.topology, "Use this machine instead of the scenario's cluster.topology")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   command.add_flag("--json", options.json, "Machine-readable output");
   command.add_option("--out", options.out, "Also store the whole result in FILE, whole or not at all")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(kNotEmpty);
 }
 
 CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
@@ -57,8 +65,11 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
       "          foretoken compare predicted.json measured.json --fail-if 'tpot>10%'");
   compare->add_option("A", options.a, "Result, as stored by simulate --out or run --out")
       ->required()
-      ->type_name("FILE");
-  compare->add_option("B", options.b, "Result of the same plan to hold it against")->type_name("FILE");
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  compare->add_option("B", options.b, "Result of the same plan to hold it against")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   compare
       ->add_option_function<std::string>(
           "--by", [&options](const std::string& by) { options.by_layer = by == "layer"; },
@@ -106,7 +117,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   simulate->footer("Example: foretoken simulate scenarios/paper/*.json --set workload.context=512");
   add_scenario_options(*simulate, simulate_options);
   simulate->add_option("--calibration", simulate_options.calibration, "Use this calibration instead of the topology's")
-      ->type_name("FILE");
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   simulate
       ->add_option("--framework", simulate_options.framework,
                    "Whose kernels to predict, among those that the calibration has: vllm, sglang, trtllm")
@@ -151,12 +163,16 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       "h100-sxm.json");
   fit->add_option("--sources", fit_options.sources, "Directory with the measurement files")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(kNotEmpty);
   fit->add_option("--device", fit_options.device, "Datasheet of the GPU that was measured")
       ->required()
-      ->type_name("FILE");
-  fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE");
-  fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")->type_name("FILE");
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  fit->add_option("--out", fit_options.out, "Calibration to write")->required()->type_name("FILE")->check(kNotEmpty);
+  fit->add_option("--report", fit_options.report, "Residual tables to write, in Markdown")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
 
   CalibrateHostOptions host_options;
@@ -167,13 +183,16 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       "this-computer");
   host->add_option("--out", host_options.out, "Folder for topology, calibration, samples and residuals")
       ->required()
-      ->type_name("DIR");
+      ->type_name("DIR")
+      ->check(kNotEmpty);
   host->add_option("--for", host_options.scenarios,
                    "Measure what this scenario needs (repeatable) instead of all kinds")
       ->type_name("FILE")
+      ->check(kNotEmpty)
       ->expected(1)
       ->take_all();
-  host->add_option("--budget", host_options.budget_seconds, "Time to measure in (default 60)")
+  host->add_option("--budget", host_options.budget_seconds,
+                   "Time to measure in, roughly: every probe is run three times at least (default 60)")
       ->check(CLI::Range(0.1, 86400.0))
       ->type_name("SECONDS");
   host->add_option("--seed", host_options.seed, "Of the order of the probes (default 1)")

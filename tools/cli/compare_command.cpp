@@ -27,6 +27,11 @@ void require_passed(const std::vector<GateVerdict>& verdicts) {
   if (!message.empty()) throw Error(ErrorCode::gate_failed, message);
 }
 
+// File names need not be UTF-8.
+std::string as_text(const nlohmann::ordered_json& json) {
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 std::vector<explain::Gate> gates_of(const CompareOptions& options) {
   std::vector<explain::Gate> gates;
   for (const std::string& condition : options.fail_if) gates.push_back(explain::parse_gate(condition));
@@ -47,7 +52,7 @@ void run_compare(const CompareOptions& options, std::ostream& out) {
     const explain::StoredHeadline a = explain::read_headline(first);
     const auto figures = explain::compare_with_published(a);
     const auto verdicts = explain::check_gates(gates, figures);
-    if (options.json) out << published_json(a, figures, verdicts).dump(2) << "\n";
+    if (options.json) out << as_text(published_json(a, figures, verdicts)) << "\n";
     else out << published_text(a, figures);
     return require_passed(verdicts);
   }
@@ -56,7 +61,7 @@ void run_compare(const CompareOptions& options, std::ostream& out) {
   const explain::GroupBy by = options.by_layer ? explain::GroupBy::layer : explain::GroupBy::kind;
   const explain::Comparison comparison = explain::compare(a, b, explain::CompareOptions{by, options.cpu});
   const auto verdicts = explain::check_gates(gates, comparison.figures);
-  if (options.json) out << comparison_json(a, b, comparison, by, verdicts).dump(2) << "\n";
+  if (options.json) out << as_text(comparison_json(a, b, comparison, by, verdicts)) << "\n";
   else if (options.brief) out << comparison_brief(a, comparison);
   else out << comparison_text(a, b, comparison);
   require_passed(verdicts);

@@ -29,8 +29,13 @@ double milliseconds(Seconds time) { return time.value() * 1e3; }
 // ---- JSON ----------------------------------------------------------------------------------------------------------
 
 Json headline_json(const StoredHeadline& side) {
-  return {{"file", side.file},   {"foretoken", side.build},   {"scenario", side.scenario},
-          {"clock", side.clock}, {"topology", side.topology}, {"calibration", side.calibration},
+  return {{"file", side.file},
+          {"foretoken", side.build},
+          {"scenario", side.scenario},
+          {"clock", side.clock},
+          {"topology", side.topology},
+          {"calibration", side.calibration},
+          {"communicator", side.communicator},
           {"seed", side.seed}};
 }
 
@@ -160,6 +165,7 @@ std::string configuration_text(const StoredResult& a, const StoredResult& b) {
   row("clock", a.clock, b.clock);
   row("topology", a.topology, b.topology);
   row("calibration", a.calibration, b.calibration);
+  row("messages by", a.communicator, b.communicator);
   row("seed", std::to_string(a.seed), std::to_string(b.seed));
   row("steps", std::to_string(a.trace.steps), std::to_string(b.trace.steps));
   row("slowest rank", std::to_string(a.slowest_rank), std::to_string(b.slowest_rank));

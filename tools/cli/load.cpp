@@ -1,8 +1,10 @@
 #include "tools/cli/load.hpp"
 
+#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "core/error.hpp"
+#include "tools/cli/write_file.hpp"
 
 namespace foretoken::cli {
 
@@ -10,19 +12,30 @@ Loaded load(const std::filesystem::path& path, const ScenarioOptions& options) {
   JsonDocument document = JsonDocument::from_file(path);
   for (const std::string& assignment : options.overrides) document.set(assignment);
   plan::Scenario scenario = plan::parse_scenario(document);
-  if (!options.topology.empty()) scenario.cluster.topology = options.topology;
+  if (!options.topology.empty()) {
+    scenario.cluster.topology = options.topology;
+    const nlohmann::json file = options.topology.string();
+    // For what is stored. File names need not be UTF-8.
+    document.set("cluster.topology=" + file.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  }
   plan::Topology topology = plan::read_topology(scenario.cluster.topology,
                                                 plan::TopologyOverrides{scenario.cluster.nodes, scenario.cluster.nic});
+  refuse_to_replace(options.out, scenario.cluster.topology);
+  refuse_to_replace(options.out, topology.calibration);
   plan::Machine machine = plan::build_machine(topology);
   plan::Plan plan = plan::make_plan(scenario, machine);
   return Loaded{std::move(document), std::move(scenario), std::move(topology), std::move(machine), std::move(plan)};
 }
 
-void check_out(const ScenarioOptions& options) {
+void refuse_to_replace(const std::filesystem::path& out, const std::filesystem::path& input) {
   std::error_code status;
-  for (const auto& scenario : options.scenarios)
-    if (!options.out.empty() && std::filesystem::equivalent(options.out, scenario, status))
-      throw input_error("--out " + options.out.string(), "", "is the scenario itself", "name another file");
+  if (!out.empty() && !input.empty() && std::filesystem::equivalent(out, input, status))
+    throw input_error("--out " + out.string(), "", "is a file that is read: " + input.string(), "name another file");
+}
+
+void check_out(const ScenarioOptions& options) {
+  for (const auto& scenario : options.scenarios) refuse_to_replace(options.out, scenario);
+  if (!options.out.empty()) require_writable(options.out);
 }
 
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead) {

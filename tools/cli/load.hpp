@@ -25,7 +25,10 @@ struct Loaded {
 /// @throws Error as parse_scenario, read_topology and make_plan do
 Loaded load(const std::filesystem::path& scenario, const ScenarioOptions& options);
 
-/// @throws Error{invalid_input} if `out` is one of the scenario files: results must not replace their own input
+/// @throws Error{invalid_input} if `out` is the input: results must not replace what they were made from
+void refuse_to_replace(const std::filesystem::path& out, const std::filesystem::path& input);
+
+/// Before any work: @throws Error{invalid_input} if `out` is one of the scenario files, or cannot be written
 void check_out(const ScenarioOptions& options);
 
 /// The calibration named by the topology, or `instead` if it is not empty.

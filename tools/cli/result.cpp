@@ -88,6 +88,7 @@ Result make_result(const Trace& trace, std::string calibration) {
                 compute_metrics(trace),
                 break_down(trace),
                 std::vector<std::string>(assumed.begin(), assumed.end()),
+                "",
                 cpu_per_step(trace)};
 }
 
@@ -111,6 +112,7 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"tpot_ms", distribution_json(m.tpot)},
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
+  if (!result.communicator.empty()) json["communicator"] = result.communicator;
   if (result.cpu_step) json["cpu_step_ms"] = milliseconds(*result.cpu_step);
   if (result.clock == kSimulated) json["assumed"] = result.assumed;
   // What was published is about the cluster; a live run here is another machine.

@@ -19,6 +19,7 @@ struct Result {
   Metrics metrics;
   Breakdown breakdown;
   std::vector<std::string> assumed;  // kinds of ops whose durations rest on assumptions
+  std::string communicator;          // of a simulated host: whose messages; a live run says it itself
   std::optional<Seconds> cpu_step;   // CPU time of all ranks together per counted step, where ranks are threads
 };
 

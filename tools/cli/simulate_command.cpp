@@ -36,6 +36,7 @@ sim::SimulateOptions simulation_options(const SimulateOptions& options) {
 
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err) {
   check_out(options);
+  refuse_to_replace(options.out, options.calibration);
   std::string text;
   Json results = Json::array();
   Json whole = Json::array();
@@ -43,7 +44,8 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
     const Loaded loaded = load(scenario, options);
     const Calibration calibration = load_calibration(loaded, options.calibration);
     const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation_options(options));
-    const Result result = make_result(trace, calibration.name);
+    Result result = make_result(trace, calibration.name);
+    if (calibration.host) result.communicator = calibration.host->communicator(options.communicator).communicator;
     if (!options.out.empty()) whole.push_back(whole_result(loaded, options, result, trace));
     results.push_back(result_json(loaded, options.overrides, result));
     if (options.brief) {

@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -79,20 +81,40 @@ void write_directly(const std::filesystem::path& target, std::string_view text) 
   ::close(descriptor);
 }
 
-}  // namespace
-
-void write_file(const std::filesystem::path& target, std::string_view text) {
+// Where a regular file is written, or nothing if the target is of another kind. A symbolic link keeps pointing where it
+// did: its target is replaced.
+std::optional<std::filesystem::path> regular_target(const std::filesystem::path& target) {
   std::error_code status;
   const auto kind = std::filesystem::status(target, status).type();
   if (kind == std::filesystem::file_type::directory) fail(target, "cannot be written", EISDIR);
-  if (kind != std::filesystem::file_type::not_found && kind != std::filesystem::file_type::regular)
-    return write_directly(target, text);
-  // A symbolic link keeps pointing where it did: its target is replaced.
+  if (kind != std::filesystem::file_type::not_found && kind != std::filesystem::file_type::regular) return std::nullopt;
   const std::filesystem::path real =
       kind == std::filesystem::file_type::regular ? std::filesystem::canonical(target, status) : target;
-  TemporaryFile file(real.empty() ? target : real);
+  return real.empty() ? target : real;
+}
+
+}  // namespace
+
+void write_file(const std::filesystem::path& target, std::string_view text) {
+  const auto real = regular_target(target);
+  if (!real) return write_directly(target, text);
+  TemporaryFile file(*real);
   file.write(text);
   file.keep();
+}
+
+void write_files(std::span<const FileText> files) {
+  std::deque<TemporaryFile> written;
+  for (const FileText& file : files) {
+    const auto real = regular_target(file.target);
+    if (!real) fail(file.target, "is no regular file", EINVAL);
+    written.emplace_back(*real).write(file.text);
+  }
+  for (TemporaryFile& file : written) file.keep();
+}
+
+void require_writable(const std::filesystem::path& target) {
+  if (const auto real = regular_target(target)) TemporaryFile(*real).write("\n");
 }
 
 }  // namespace foretoken::cli

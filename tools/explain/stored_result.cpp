@@ -63,6 +63,7 @@ StoredHeadline read_figures(JsonObject& root, const std::string& file) {
   if (const auto build = root.optional("foretoken")) headline.build = read_build(*build);
   headline.topology = read_name(root, "topology");
   headline.calibration = read_name(root, "calibration");
+  headline.communicator = read_name(root, "communicator");
   headline.plan_hash = read_hash(root.require("plan_hash"));
   headline.clock = root.require("clock").as_string();
   headline.seed = root.require("seed").as_integer(INT64_MIN, INT64_MAX);
@@ -73,6 +74,7 @@ StoredHeadline read_figures(JsonObject& root, const std::string& file) {
   if (const auto published = root.optional("published")) headline.published = read_published(*published);
   if (const auto live = root.optional("live")) {
     JsonObject object(*live);
+    headline.communicator = read_name(object, "communicator");
     if (const auto overhead = object.optional("instrumentation_overhead"))
       headline.overhead = overhead->as_number(-0.999, 1000);
   }

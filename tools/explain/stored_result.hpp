@@ -25,10 +25,11 @@ struct PublishedEntry {
 struct StoredHeadline {
   std::string file;  // as the user named it
   std::string scenario;
-  std::string build;        // of the program that made it: "0.1.0 1a2b3c"; empty if not stored
-  std::string topology;     // name
-  std::string calibration;  // name; empty for a live run
-  std::string clock;        // "simulated", "wall"
+  std::string build;         // of the program that made it: "0.1.0 1a2b3c"; empty if not stored
+  std::string topology;      // name
+  std::string calibration;   // name; empty for a live run
+  std::string communicator;  // "threads", "mpi"; empty on GPUs
+  std::string clock;         // "simulated", "wall"
   std::string plan_hash;
   std::int64_t seed = 0;
   double tps = 0;

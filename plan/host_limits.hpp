@@ -1,0 +1,12 @@
+// What a computer's cores can run: the rule that a live run and a simulation of one share.
+#pragma once
+
+#include "plan/plan.hpp"
+
+namespace foretoken::plan {
+
+/// The host computes in fp32 alone, so that the bytes it moves are the bytes that were predicted.
+/// @throws Error{invalid_input} if the model has any other dtype; the message says what to --set
+void require_host_can_run(const Plan& plan);
+
+}  // namespace foretoken::plan
