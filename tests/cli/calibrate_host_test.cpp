@@ -1,6 +1,8 @@
 // foretoken calibrate host, end to end: what it writes can be used, and what it refuses leaves no file.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -42,7 +44,7 @@ class CalibrateHost : public testing::Test {
  protected:
   void SetUp() override {
     folder = fs::temp_directory_path() /
-             (std::string("foretoken_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+             (fmt::format("foretoken_{}_", ::getpid()) + testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder);
     fs::create_directories(folder);
     std::ofstream(folder / "pair.json") << kScenario;
@@ -109,6 +111,46 @@ TEST_F(CalibrateHost, AnotherComputersMeasurementIsKept) {
   EXPECT_EQ(host({"--for", scenario(), "--budget", "2"}), 2);
   EXPECT_THAT(err.str(), testing::AllOf(HasSubstr("another CPU"), HasSubstr("--out")));
   EXPECT_EQ(text_of(file), before);
+}
+
+TEST_F(CalibrateHost, WhatIsNoMeasurementIsNotReplaced) {
+  fs::create_directories(folder / "host");
+  std::ofstream(folder / "host" / "README.md") << "mine";
+  EXPECT_EQ(host({"--for", scenario(), "--budget", "2"}), 2);
+  EXPECT_THAT(err.str(), testing::AllOf(HasSubstr("README.md"), HasSubstr("is there already")));
+  EXPECT_EQ(text_of(folder / "host" / "README.md"), "mine");
+
+  // A scenario by the name of a file that would be written.
+  fs::rename(folder / "pair.json", folder / "topology.json");
+  EXPECT_EQ(
+      run({"calibrate", "host", "--out", folder.string(), "--for", (folder / "topology.json").string()}, out, err), 2);
+  EXPECT_THAT(text_of(folder / "topology.json"), HasSubstr("\"scenario\""));
+}
+
+// CSV has neither quotes nor lines within a field, and two scenarios may have one name.
+TEST_F(CalibrateHost, AnyNameOfAScenarioCanBeReadAgain) {
+  nlohmann::json odd = nlohmann::json::parse(text_of(folder / "pair.json"));
+  odd["name"] = "a\n\"b\",|c";
+  for (const char* name : {"odd.json", "twin.json"}) std::ofstream(folder / name) << odd.dump();
+  const std::vector<std::string> arguments{
+      "--for", (folder / "odd.json").string(), "--for", (folder / "twin.json").string(), "--budget", "3"};
+  ASSERT_EQ(host(arguments), 0) << err.str();
+  EXPECT_THAT(out.str(), testing::AllOf(HasSubstr("| a;;b;;;c | threads"), HasSubstr("| a;;b;;;c #2 | threads")));
+  EXPECT_EQ(host(arguments), 0) << err.str();
+}
+
+TEST_F(CalibrateHost, InputsOfASimulationAreNotReplaced) {
+  ASSERT_EQ(host({"--for", scenario(), "--budget", "2"}), 0) << err.str();
+  const std::string topology = (folder / "host" / "topology.json").string();
+  for (const std::string& target : {topology, (folder / "host" / "calibration.json").string(), scenario()}) {
+    const std::string before = text_of(target);
+    for (const char* command : {"simulate", "run", "plan"}) {
+      EXPECT_EQ(run({command, scenario(), "--topology", topology, "--out", target}, out, err), 2) << command;
+      EXPECT_EQ(text_of(target), before) << command;
+    }
+  }
+  EXPECT_EQ(run({"simulate", scenario(), "--topology", ""}, out, err), 2);
+  EXPECT_EQ(run({"run", scenario(), "--out", ""}, out, err), 2);
 }
 
 TEST_F(CalibrateHost, MistakesAreExplained) {

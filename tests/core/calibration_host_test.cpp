@@ -111,23 +111,26 @@ TEST_P(MalformedHostCalibration, IsRefusedWithPlaceAndHint) {
 
 INSTANTIATE_TEST_SUITE_P(
     Leaves, MalformedHostCalibration,
-    testing::Values(BadLeaf{"host.cores=0", "/host/cores", "1"},
-                    BadLeaf{"host.cores=two", "/host/cores", "whole number"},
-                    BadLeaf{"host.source=elsewhere", "/host/source", "sources"},
-                    BadLeaf{"host.cache.alone=[]", "/host/cache/alone", "1"},
-                    BadLeaf{"host.cache.crowded.1.footprint=1 KB", "/host/cache/crowded/1/footprint", "must increase"},
-                    BadLeaf{"host.cache.alone.0.per_byte=-1 ns", "/host/cache/alone/0/per_byte", "ns"},
-                    BadLeaf{"host.families.product.alone.rows4=2 s", "/host/families/product/alone/rows4",
-                            "out of range"},
-                    BadLeaf{"host.families.product.alone.rows3=1 ns", "/host/families/product/alone", "rows3"},
-                    BadLeaf{"host.families.norm.crowded={}", "/host/families/norm/crowded", "call"},
-                    BadLeaf{"host.families.gemm={}", "/host/families", "gemm"},
-                    BadLeaf{"host.families.add.longest=1 ns", "/host/families/add/longest", "1 ns"},
-                    BadLeaf{"host.families.copy.held_out.median=much", "/host/families/copy/held_out/median", "number"},
-                    BadLeaf{"host.communication=[]", "/host/communication", "1"},
-                    BadLeaf{"host.communication.0.wake=soon", "/host/communication/0/wake", "soon"},
-                    BadLeaf{"host.communication.0.source=mpi", "/host/communication/0/source", "sources"},
-                    BadLeaf{"compute={}", "/compute", "compute"}, BadLeaf{"host=fast", "/host", "object"}));
+    testing::Values(
+        BadLeaf{"host.cores=0", "/host/cores", "1"}, BadLeaf{"host.cores=two", "/host/cores", "whole number"},
+        BadLeaf{"host.source=elsewhere", "/host/source", "sources"},
+        BadLeaf{"host.cache.alone=[]", "/host/cache/alone", "1"},
+        BadLeaf{"host.cache.crowded.1.footprint=1 KB", "/host/cache/crowded/1/footprint", "must increase"},
+        BadLeaf{"host.cache.alone.0.per_byte=-1 ns", "/host/cache/alone/0/per_byte", "ns"},
+        BadLeaf{"host.families.product.alone.rows4=2 s", "/host/families/product/alone/rows4", "out of range"},
+        BadLeaf{"host.families.product.alone.rows3=1 ns", "/host/families/product/alone", "rows3"},
+        BadLeaf{"host.families.norm.crowded={}", "/host/families/norm/crowded", "call"},
+        BadLeaf{"host.families.add.alone={\"call\":\"0 ns\",\"elements\":\"0 ns\",\"memory\":\"0 ns\","
+                "\"cold\":\"0 ns\"}",
+                "/host/families/add", "every term costs 0"},
+        BadLeaf{"host.communication.0.measured={\"alone\":true}", "/host/communication/0/measured", "crowded"},
+        BadLeaf{"host.families.gemm={}", "/host/families", "gemm"},
+        BadLeaf{"host.families.add.longest=1 ns", "/host/families/add/longest", "1 ns"},
+        BadLeaf{"host.families.copy.held_out.median=much", "/host/families/copy/held_out/median", "number"},
+        BadLeaf{"host.communication=[]", "/host/communication", "1"},
+        BadLeaf{"host.communication.0.wake=soon", "/host/communication/0/wake", "soon"},
+        BadLeaf{"host.communication.0.source=mpi", "/host/communication/0/source", "sources"},
+        BadLeaf{"compute={}", "/compute", "compute"}, BadLeaf{"host=fast", "/host", "object"}));
 
 }  // namespace
 }  // namespace foretoken

@@ -48,6 +48,7 @@ TEST(MpiRank, DISABLED_Runs) {
     for (std::string line; std::getline(lines, line, '|');) settings.push_back(line);
     const std::string order = environment("FORETOKEN_TEST_ORDER");
     if (order == "other_plan" && mpi.rank() == 1) settings.push_back("workload.context=6");
+    if (order == "other_steps" && mpi.rank() == 1) settings.push_back("measure.warmup_steps=7");
     const plan::Plan plan = small_plan(settings);
     runtime::RunOptions options;
     options.build = order == "other_build" && mpi.rank() == 1 ? "b" : "a";
@@ -193,6 +194,9 @@ TEST_F(MpiFailure, RanksMustAgree) {
   EXPECT_EQ(plan.exit_code, 2) << plan.said;
   EXPECT_THAT(plan.said, HasSubstr("rank 1 on "));
   EXPECT_THAT(plan.said, HasSubstr("has another plan"));
+  const Launch steps = launch(4, kEp4, "other_steps");
+  EXPECT_EQ(steps.exit_code, 2) << steps.said;
+  EXPECT_THAT(steps.said, AllOf(HasSubstr("has another plan"), HasSubstr("7 + ")));
   const Launch build = launch(4, kEp4, "other_build");
   EXPECT_EQ(build.exit_code, 2) << build.said;
   EXPECT_THAT(build.said, HasSubstr("is another build (b) than rank 0"));

@@ -99,6 +99,13 @@ TEST(SimulateHost, RefusesWhatDoesNotGoTogether) {
               HasSubstr("the host computes in fp32"));
 }
 
+// A cost of a second per element is legal, and leads past what picoseconds in 64 bits can count.
+TEST(SimulateHost, AbsurdCostsAreBadInput) {
+  Calibration absurd = norms_alone();
+  for (HostTerms& costs : absurd.host->unit_costs) costs[HostTerm::norm_elements] = 1;
+  EXPECT_THAT(refusal(host(), absurd, {}, {"workload.sequences=4096", "workload.context=0"}), HasSubstr("106 days"));
+}
+
 // Against the rows that routing really gives, on average over ranks and routed steps.
 TEST(RoutedRowsExpected, IsTheMeanOfWhatRanksGet) {
   const plan::Machine machine = host();
