@@ -41,6 +41,11 @@ nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::M
           {"roles", roles}};
 }
 
+std::string size_of(const plan::Machine& machine) {
+  return machine.is_host() ? fmt::format("{} cores", machine.cores_per_node())
+                           : fmt::format("{} nodes, {} GPUs", machine.nodes(), machine.gpus());
+}
+
 std::string plan_summary(const Loaded& loaded, const std::vector<plan::MemoryUse>& memory) {
   const plan::Program& program = loaded.plan.program;
   std::size_t ops = 0;
@@ -48,11 +53,11 @@ std::string plan_summary(const Loaded& loaded, const std::vector<plan::MemoryUse
   return fmt::format(
              "{}\n"
              "  plan {}  (program {}, routing {}, seed {})\n"
-             "  {} ranks on {} ({} nodes, {} GPUs), {} tokens per step\n"
+             "  {} ranks on {} ({}), {} tokens per step\n"
              "  {} roles, {} ops, {} communications\n\n",
              loaded.scenario.name, loaded.plan.plan_hash, loaded.plan.program_hash, loaded.plan.routing_hash,
-             loaded.scenario.routing.seed, program.ranks, loaded.machine.name(), loaded.machine.nodes(),
-             loaded.machine.gpus(), program.tokens, program.roles.size(), ops, program.communications.size()) +
+             loaded.scenario.routing.seed, program.ranks, loaded.machine.name(), size_of(loaded.machine),
+             program.tokens, program.roles.size(), ops, program.communications.size()) +
          plan::memory_table(program, memory, loaded.machine.device().memory);
 }
 
