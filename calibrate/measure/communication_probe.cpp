@@ -12,6 +12,7 @@
 #include "core/error.hpp"
 #include "runtime/row_tables.hpp"
 #include "sim/communication/host_schedule_amounts.hpp"
+#include "sim/communication/meetings.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -68,15 +69,6 @@ struct AmountsOf {
   }
 };
 
-CommunicationId communication_of(const plan::Op& op) {
-  return std::visit(
-      [](const auto& detail) -> CommunicationId {
-        if constexpr (requires { detail.communication; }) return detail.communication;
-        else return {};
-      },
-      op.detail);
-}
-
 // All executions of one communication in one routed step.
 struct Executions {
   const plan::Op* op = nullptr;
@@ -108,7 +100,7 @@ std::map<std::pair<CommunicationId, std::int64_t>, Executions> executions_of(con
   Meeting meetings;
   for (std::size_t event = 0; event < trace.rank.size(); ++event)
     if (trace.step[event] >= trace.warmup_steps && is_communication(op_of(event).kind))
-      meetings[{communication_of(op_of(event)), trace.step[event]}].push_back(event);
+      meetings[{sim::communication_of(op_of(event)), trace.step[event]}].push_back(event);
 
   std::map<std::pair<CommunicationId, std::int64_t>, Executions> all;
   for (const auto& [key, events] : meetings) {
