@@ -21,12 +21,6 @@ constexpr double kKept = 0.98;
 constexpr std::int64_t kStepsPerRoutedMin = 3;
 constexpr std::int64_t kStepsPerRoutedMax = 500;
 
-CollectiveOp collective_of(plan::OpKind kind) {
-  if (kind == plan::OpKind::all_gather) return CollectiveOp::all_gather;
-  if (kind == plan::OpKind::reduce_scatter) return CollectiveOp::reduce_scatter;
-  return CollectiveOp::all_reduce;
-}
-
 constexpr std::int64_t kElementBytes = 4;
 
 struct AmountsOf {
@@ -38,7 +32,7 @@ struct AmountsOf {
 
   HostTerms operator()(const plan::CollectiveOpDetail& detail) const {
     const plan::Communication& communication = plan.program.communications[detail.communication.index()];
-    return sim::host_collective_amounts(collective_of(op.kind), communication.algorithm,
+    return sim::host_collective_amounts(sim::collective_of(op.kind), communication.algorithm,
                                         plan.program.groups[communication.group.index()].size,
                                         Bytes(detail.rows * detail.cols * kElementBytes));
   }

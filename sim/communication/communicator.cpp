@@ -9,13 +9,6 @@
 namespace foretoken::sim {
 namespace {
 
-CollectiveOp collective_of(plan::OpKind kind) {
-  if (kind == plan::OpKind::all_gather) return CollectiveOp::all_gather;
-  if (kind == plan::OpKind::reduce_scatter) return CollectiveOp::reduce_scatter;
-  FORETOKEN_CHECK(kind == plan::OpKind::all_reduce, "not a collective");
-  return CollectiveOp::all_reduce;
-}
-
 Bytes bytes_of(std::int64_t rows, std::int64_t cols, DType dtype) {
   return Bytes(rows * cols * bytes_per_element(dtype));
 }

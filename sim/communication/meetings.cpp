@@ -68,4 +68,11 @@ Meetings::Meetings(const plan::Program& program, const ProgramIndex& index)
   }
 }
 
+CollectiveOp collective_of(plan::OpKind kind) {
+  if (kind == plan::OpKind::all_gather) return CollectiveOp::all_gather;
+  if (kind == plan::OpKind::reduce_scatter) return CollectiveOp::reduce_scatter;
+  FORETOKEN_CHECK(kind == plan::OpKind::all_reduce, "not a collective");
+  return CollectiveOp::all_reduce;
+}
+
 }  // namespace foretoken::sim

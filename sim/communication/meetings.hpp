@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "core/collective_algorithm.hpp"
 #include "core/ids.hpp"
 #include "plan/program/program.hpp"
 #include "sim/program_index.hpp"
@@ -47,5 +48,8 @@ class Meetings {
 
 /// The communication that an op takes part in; invalid for compute.
 CommunicationId communication_of(const plan::Op& op);
+
+/// The collective that an op of this kind is. @throws Error{internal} for any other kind
+CollectiveOp collective_of(plan::OpKind kind);
 
 }  // namespace foretoken::sim

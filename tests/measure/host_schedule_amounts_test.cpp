@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "calibrate/measure/communication_probe.hpp"
 #include "calibrate/measure/probe_plan.hpp"
 #include "runtime/schedule.hpp"
 
@@ -135,20 +136,7 @@ TEST(HostScheduleAmounts, ExchangesAreThoseOfTheRuntime) {
       const RankId rank(r);
       for (const plan::Op& op : plan.program.role_of(rank).ops) {
         if (op.kind != plan::OpKind::dispatch && op.kind != plan::OpKind::combine) continue;
-        const runtime::RowTables tables(plan, rank);
-        const std::int64_t row = std::get<plan::ExchangeOp>(op.detail).cols * 4;
-        const auto& to = tables.at(0, op.layer, op.micro_batch).rows_to;
-        const auto& from = tables.hosted(0, op.layer, op.micro_batch, op.chunk).rows_from;
-        std::int64_t messages = 0;
-        std::int64_t moved = 0;
-        for (std::size_t i = 0; i < to.size(); ++i) {
-          if (static_cast<std::int32_t>(i) == r) continue;
-          messages += (to[i] > 0 ? 1 : 0) + (from[i] > 0 ? 1 : 0);
-          moved += to[i] + from[i];
-        }
-        expect_equal(
-            sim::host_exchange_amounts(messages, Bytes(moved * row), Bytes(to[static_cast<std::size_t>(r)] * row)),
-            counted(schedule_of(plan, rank, op)), op.name);
+        expect_equal(communication_amounts(plan, rank, op, 0), counted(schedule_of(plan, rank, op)), op.name);
       }
     }
   }
