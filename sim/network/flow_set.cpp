@@ -1,0 +1,49 @@
+#include "sim/network/flow_set.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <span>
+
+#include "core/error.hpp"
+#include "sim/network/flow_network.hpp"
+
+namespace foretoken::sim {
+
+FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& /*options*/) {
+  std::vector<std::int32_t> order(set.flows.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
+    return set.flows[static_cast<std::size_t>(a)].start < set.flows[static_cast<std::size_t>(b)].start;
+  });
+
+  FlowTimes times;
+  times.completion.assign(set.flows.size(), 0.0);
+  times.classes = static_cast<std::int64_t>(set.flows.size());
+  FlowNetwork network(set.capacity);
+  std::vector<std::int32_t> ended;
+  std::size_t next = 0;
+  while (next < order.size() || network.active() > 0) {
+    const double start = next < order.size() ? set.flows[static_cast<std::size_t>(order[next])].start
+                                             : std::numeric_limits<double>::infinity();
+    if (network.next_completion() <= start) {
+      if (!std::isfinite(network.next_completion()))
+        throw Error(ErrorCode::invalid_input, "a flow never ends: a resource that it uses has no capacity");
+      ended.clear();
+      network.complete(ended);
+      for (const std::int32_t flow : ended) times.completion[static_cast<std::size_t>(flow)] = network.now();
+      ++times.solves;
+      continue;
+    }
+    network.advance(start);
+    for (; next < order.size() && set.flows[static_cast<std::size_t>(order[next])].start <= start; ++next) {
+      const TimedFlow& flow = set.flows[static_cast<std::size_t>(order[next])];
+      const auto uses = std::span(set.uses).subspan(static_cast<std::size_t>(flow.uses_begin),
+                                                    static_cast<std::size_t>(flow.uses_end - flow.uses_begin));
+      network.start({flow.demand, flow.weight, flow.ceiling, uses, order[next]});
+    }
+  }
+  return times;
+}
+
+}  // namespace foretoken::sim

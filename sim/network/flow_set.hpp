@@ -1,0 +1,47 @@
+// Flows that are all known beforehand, from their starts to their completions.
+//
+// Who starts flows while others are under way, as the simulator does, uses sim/network/flow_network.hpp itself.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "sim/network/max_min.hpp"
+
+namespace foretoken::sim {
+
+/// A flow, or any other activity over resources.
+struct TimedFlow {
+  double start = 0;   // seconds, >= 0: when it joins the sharing
+  double demand = 0;  // > 0; bytes for a flow
+  double weight = 1.0;
+  double ceiling = std::numeric_limits<double>::infinity();  // > 0; finite if it uses no resource
+  std::int32_t uses_begin = 0;                               // its resources are uses[uses_begin, uses_end)
+  std::int32_t uses_end = 0;
+};
+
+struct FlowSet {
+  std::vector<double> capacity;  // of each resource, per second
+  std::vector<TimedFlow> flows;
+  std::vector<ResourceUse> uses;
+};
+
+struct FlowSetOptions {
+  double accuracy = 0;          // 0: exact; else the relative error of completion times that may be made, for speed
+  bool merge_symmetric = true;  // solve for one flow of each class of symmetric ones
+};
+
+struct FlowTimes {
+  std::vector<double> completion;  // [flow], seconds
+  std::int64_t classes = 0;        // flows that were solved for
+  std::int64_t solves = 0;         // times that shares were found
+  double error = 0;                // relative error that was made, as found afterwards; 0 if exact
+};
+
+/// When each flow ends, all sharing by max-min fairness.
+///
+/// @throws Error{invalid_input} if a flow never ends: a resource of it has capacity 0
+FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& options = {});
+
+}  // namespace foretoken::sim
