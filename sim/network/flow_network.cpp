@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -9,248 +10,353 @@ namespace foretoken::sim {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kTogether = 1e-9;      // of the time to the next completion
-constexpr double kNothingLeft = 1e-12;  // of the demand
-constexpr double kSameLevel = 1e-12;    // relative difference of two shares that rounding can explain
-constexpr int kLocalRoundsMax = 4;      // then solving for everybody is cheaper
+constexpr double kClock = 1e-15;  // of the time: components that end closer to one another end together
+// A window is so many times the accuracy, of the time for which the component has been busy. What a window does wrong
+// cancels but for the second order, so that it may be a good deal longer than the error that is allowed; it is made
+// shorter where the error found afterwards comes near that.
+constexpr double kWindow = 8;
+constexpr double kWindowMin = 0.25;
+constexpr std::size_t kEndedMin = 32;
 
 std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 }  // namespace
 
-FlowNetwork::FlowNetwork(std::vector<double> capacity)
-    : capacity_(std::move(capacity)),
-      first_user_(capacity_.size(), -1),
-      load_(capacity_.size(), 0.0),
-      limited_(capacity_.size(), 0),
-      is_reached_(capacity_.size(), 0),
-      residual_(capacity_.size(), 0.0) {}
-
-void FlowNetwork::start(const ActivityStart& start) {
-  FORETOKEN_CHECK(start.demand > 0 && start.weight > 0 && start.ceiling > 0, "an activity needs something to do");
-  std::int32_t slot = 0;
-  if (free_slots_.empty()) {
-    slot = static_cast<std::int32_t>(activities_.size());
-    activities_.emplace_back();
-    progress_.emplace_back();
-    rate_.push_back(0);
-    bottleneck_.push_back(-1);
-    is_member_.push_back(0);
-  } else {
-    slot = free_slots_.back();
-    free_slots_.pop_back();
-  }
-  const auto begin = static_cast<std::int32_t>(uses_.size());
-  uses_.insert(uses_.end(), start.uses.begin(), start.uses.end());
-  memberships_.resize(uses_.size());
-  live_uses_ += start.uses.size();
-  activities_[at(slot)] = {start.weight, start.ceiling, begin, static_cast<std::int32_t>(uses_.size())};
-  progress_[at(slot)] = {start.demand, start.demand, start.tag};
-  rate_[at(slot)] = 0;
-  bottleneck_[at(slot)] = -1;
-  active_.push_back(slot);
-  link(slot);
-  join(slot);
-  changed_ = true;
+FlowNetwork::FlowNetwork(const std::vector<double>& capacity, double accuracy) : accuracy_(accuracy) {
+  FORETOKEN_CHECK(accuracy >= 0 && accuracy < 1, "an accuracy is a relative error");
+  state_.resources.resize(capacity.size());
+  state_.filling.resize(capacity.size());
+  for (std::size_t r = 0; r < capacity.size(); ++r) state_.resources[r].capacity = capacity[r];
 }
 
-void FlowNetwork::link(std::int32_t slot) {
-  for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-    std::int32_t& head = first_user_[at(uses_[at(u)].resource)];
-    memberships_[at(u)] = {slot, -1, head};
-    if (head >= 0) memberships_[at(head)].previous = u;
-    head = u;
-  }
+double FlowNetwork::done_by(const Activity& activity) const {
+  const double left = std::max(0.0, activity.left - activity.level * (now_ - activity.since));
+  return (activity.work - left) * activity.weight;
 }
 
-void FlowNetwork::unlink(std::int32_t slot) {
-  for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-    const Membership& membership = memberships_[at(u)];
-    if (membership.previous >= 0) memberships_[at(membership.previous)].next = membership.next;
-    else first_user_[at(uses_[at(u)].resource)] = membership.next;
-    if (membership.next >= 0) memberships_[at(membership.next)].previous = membership.previous;
+double FlowNetwork::delivered() const {
+  double sum = delivered_;
+  for (const Component& component : components_) {
+    if (component.pooled) continue;
+    for (const std::int32_t slot : component.slots) {
+      const Activity& activity = state_.activities[at(slot)];
+      if (activity.step != Activity::kEnded) sum += done_by(activity);
+    }
   }
+  return sum;
+}
+
+std::vector<double> FlowNetwork::carried() const {
+  std::vector<double> carried;
+  carried.reserve(state_.resources.size());
+  for (const Resource& resource : state_.resources) carried.push_back(resource.carried);
+  for (const Component& component : components_) {
+    if (component.pooled) continue;
+    for (const std::int32_t slot : component.slots) {
+      const Activity& activity = state_.activities[at(slot)];
+      if (activity.step == Activity::kEnded) continue;
+      const double done = done_by(activity);
+      state_.for_each_use(activity,
+                          [&](std::int32_t resource, double amount) { carried[at(resource)] += amount * done; });
+    }
+  }
+  return carried;
+}
+
+double FlowNetwork::error() const {
+  double error = error_;
+  for (const Component& component : components_) error = std::max(error, component.error);
+  return error;
+}
+
+void FlowNetwork::store_uses(Activity& activity, std::span<const ResourceUse> uses) {
+  const bool few = uses.size() <= Activity::kFewUses &&
+                   std::all_of(uses.begin(), uses.end(), [](const ResourceUse& use) { return use.amount == 1.0; });
+  activity.uses_count = static_cast<std::int32_t>(uses.size());
+  if (few) {
+    activity.uses_begin = -1;
+    for (std::size_t u = 0; u < uses.size(); ++u) activity.few[u] = uses[u].resource;
+    return;
+  }
+  if (state_.uses.size() > 4096 && state_.uses.size() > 2 * live_uses_) compact_uses();
+  activity.uses_begin = static_cast<std::int32_t>(state_.uses.size());
+  state_.uses.insert(state_.uses.end(), uses.begin(), uses.end());
+  live_uses_ += uses.size();
 }
 
 void FlowNetwork::compact_uses() {
   std::vector<ResourceUse> live;
   live.reserve(live_uses_);
-  std::fill(first_user_.begin(), first_user_.end(), -1);
-  for (const std::int32_t slot : active_) {
-    MaxMinActivity& activity = activities_[at(slot)];
+  for (std::size_t slot = 0; slot < records_.size(); ++slot) {
+    Activity& activity = state_.activities[slot];
+    if (records_[slot].component < 0 || activity.uses_begin < 0) continue;
     const auto begin = static_cast<std::int32_t>(live.size());
-    live.insert(live.end(), uses_.begin() + activity.uses_begin, uses_.begin() + activity.uses_end);
+    const auto first = state_.uses.begin() + activity.uses_begin;
+    live.insert(live.end(), first, first + activity.uses_count);
     activity.uses_begin = begin;
-    activity.uses_end = static_cast<std::int32_t>(live.size());
   }
-  uses_ = std::move(live);
-  memberships_.assign(uses_.size(), {});
-  for (const std::int32_t slot : active_) link(slot);
+  state_.uses = std::move(live);
 }
 
-void FlowNetwork::join(std::int32_t slot) {
-  if (is_member_[at(slot)] != 0) return;
-  is_member_[at(slot)] = 1;
-  members_.push_back(slot);
+void FlowNetwork::start(const ActivityStart& start) {
+  FORETOKEN_CHECK(start.demand > 0 && start.weight > 0 && start.ceiling > 0, "an activity needs something to do");
+  FORETOKEN_CHECK(!start.uses.empty() || std::isfinite(start.ceiling), "an activity without resources needs a ceiling");
+  std::int32_t slot = 0;
+  if (free_slots_.empty()) {
+    slot = static_cast<std::int32_t>(records_.size());
+    records_.emplace_back();
+    state_.activities.emplace_back();
+  } else {
+    slot = free_slots_.back();
+    free_slots_.pop_back();
+  }
+  Activity activity;
+  activity.weight = start.weight;
+  activity.work = activity.left = start.demand / start.weight;
+  activity.since = now_;
+  store_uses(activity, start.uses);
+  state_.activities[at(slot)] = activity;
+  records_[at(slot)] = {start.ceiling, started_++, -1, start.tag};
+  ++active_;
+  insert(slot);
 }
 
-void FlowNetwork::solve_members() {
-  reached_.clear();
-  for (const std::int32_t slot : members_) {
-    for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-      const std::int32_t resource = uses_[at(u)].resource;
-      if (is_reached_[at(resource)] != 0) continue;
-      is_reached_[at(resource)] = 1;
-      reached_.push_back(resource);
+// Puts an activity into the component of its resources, with all that shares them.
+void FlowNetwork::insert(std::int32_t slot) {
+  const Activity& activity = state_.activities[at(slot)];
+  const std::int32_t component = component_for(activity);
+  records_[at(slot)].component = component;
+  state_.for_each_use(activity, [&](std::int32_t resource, double amount) {
+    Resource& r = state_.resources[at(resource)];
+    if (r.component != component) {
+      r.component = component;
+      Component& c = components_[at(component)];
+      state_.filling[at(resource)].place = static_cast<std::int32_t>(c.resources.size());
+      c.resources.push_back(resource);
+      c.forget();
     }
-  }
-  for (const std::int32_t resource : reached_) is_reached_[at(resource)] = 0;
-  for (const std::int32_t slot : members_) withdraw(slot);
-  for (const std::int32_t resource : reached_) {
-    residual_[at(resource)] = std::max(0.0, capacity_[at(resource)] - load_[at(resource)]);
-  }
-  solver_.solve(residual_, activities_, members_, uses_, rate_, bottleneck_);
-  for (const std::int32_t slot : members_) {
-    if (bottleneck_[at(slot)] >= 0) ++limited_[at(bottleneck_[at(slot)])];
-    for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-      load_[at(uses_[at(u)].resource)] += uses_[at(u)].amount * rate_[at(slot)];
-    }
-  }
+    r.users.push_back(slot);
+    r.slope += amount * activity.weight;
+    ++r.live;
+  });
+  if (!components_[at(component)].dirty) dirty_.push_back(component);
+  components_[at(component)].started(state_, slot, records_[at(slot)].ceiling);
 }
 
-// Takes an activity's rate back from its resources.
-void FlowNetwork::withdraw(std::int32_t slot) {
-  if (bottleneck_[at(slot)] >= 0) --limited_[at(bottleneck_[at(slot)])];
-  for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-    load_[at(uses_[at(u)].resource)] -= uses_[at(u)].amount * rate_[at(slot)];
+std::int32_t FlowNetwork::component_for(const Activity& activity) {
+  std::int32_t component = -1;
+  state_.for_each_use(activity, [&](std::int32_t resource, double) {
+    const std::int32_t other = state_.resources[at(resource)].component;
+    if (other < 0 || other == component) return;
+    if (component < 0) {
+      component = other;
+      return;
+    }
+    std::int32_t from = other;
+    if (components_[at(component)].slots.size() < components_[at(from)].slots.size()) std::swap(component, from);
+    merge(component, from);
+  });
+  if (component >= 0) return component;
+  if (free_components_.empty()) {
+    component = static_cast<std::int32_t>(components_.size());
+    components_.emplace_back();
+  } else {
+    component = free_components_.back();
+    free_components_.pop_back();
   }
-  bottleneck_[at(slot)] = -1;
-  rate_[at(slot)] = 0;
+  components_[at(component)].reset(now_);
+  return component;
 }
 
-bool FlowNetwork::check_neighbours() {
-  const auto level = [&](std::int32_t slot) { return rate_[at(slot)] / activities_[at(slot)].weight; };
-  const std::size_t before = members_.size();
-  for (const std::int32_t resource : reached_) {
-    if (limited_[at(resource)] == 0) continue;  // nobody claims it as a bottleneck, so there is no claim to check
-    double load = 0;
-    double top = 0;
-    double lowest_limited = kInfinity;  // member that has its bottleneck here
-    for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
-      const std::int32_t user = memberships_[at(u)].activity;
-      load += uses_[at(u)].amount * rate_[at(user)];
-      top = std::max(top, level(user));
-      if (is_member_[at(user)] != 0 && bottleneck_[at(user)] == resource) {
-        lowest_limited = std::min(lowest_limited, level(user));
-      }
-    }
-    load_[at(resource)] = load;  // without the rounding errors of adding and taking away
-    const bool full = load >= capacity_[at(resource)] * (1.0 - kSameLevel);
-    for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
-      const std::int32_t user = memberships_[at(u)].activity;
-      if (is_member_[at(user)] != 0) continue;
-      const bool limited_here = bottleneck_[at(user)] == resource;
-      const bool lost_bottleneck = limited_here && !(full && level(user) >= top * (1.0 - kSameLevel));
-      const bool takes_too_much = level(user) > lowest_limited * (1.0 + kSameLevel);
-      if (lost_bottleneck || takes_too_much) join(user);
-    }
+void FlowNetwork::merge(std::int32_t into, std::int32_t from) {
+  Component& to = components_[at(into)];
+  Component& gone = components_[at(from)];
+  for (const std::int32_t resource : gone.resources) {
+    state_.resources[at(resource)].component = into;
+    state_.filling[at(resource)].place = static_cast<std::int32_t>(to.resources.size());
+    to.resources.push_back(resource);
   }
-  return members_.size() == before;
+  to.forget();
+  to.origin = std::min(to.origin, gone.origin);
+  to.error = std::max(to.error, gone.error);
+  if (!to.dirty) dirty_.push_back(into);
+  for (const std::int32_t slot : gone.slots) {
+    if (state_.activities[at(slot)].step == Activity::kEnded) {
+      to.slots.push_back(slot);  // its slot is used again when this component is split or empty
+      continue;
+    }
+    records_[at(slot)].component = into;
+    to.started(state_, slot, records_[at(slot)].ceiling);
+  }
+  gone.reset(now_);
+  gone.pooled = true;
+  free_components_.push_back(from);
 }
 
-void FlowNetwork::update_rates() {
-  if (uses_.size() > 4096 && uses_.size() > 2 * live_uses_) compact_uses();
-  for (int round = 0; !members_.empty(); ++round) {
-    if (round == kLocalRoundsMax || 2 * members_.size() > active_.size()) {
-      for (const std::int32_t slot : active_) join(slot);
-    }
-    solve_members();
-    if (members_.size() == active_.size() || check_neighbours()) break;
-  }
-  for (const std::int32_t slot : members_) is_member_[at(slot)] = 0;
-  members_.clear();
+void FlowNetwork::mark_dirty(std::int32_t component) {
+  if (!components_[at(component)].dirty) dirty_.push_back(component);
+  components_[at(component)].dirty = true;
+}
 
-  double wait = kInfinity;
-  for (const std::int32_t slot : active_) {
-    if (progress_[at(slot)].remaining < wait * rate_[at(slot)]) {
-      wait = progress_[at(slot)].remaining / rate_[at(slot)];
-      due_ = slot;
-    }
+// All of its activities have ended.
+void FlowNetwork::empty(std::int32_t component) {
+  Component& c = components_[at(component)];
+  for (const std::int32_t resource : c.resources) {
+    Resource& r = state_.resources[at(resource)];
+    r.users.clear();
+    r.slope = 0;
+    r.live = 0;
+    r.component = -1;
+    r.misplaced = r.unreleased = r.unreleased_time = 0;
   }
-  next_ = now_ + wait;
-  changed_ = false;
+  free_slots_.insert(free_slots_.end(), c.slots.begin(), c.slots.end());
+  error_ = std::max(error_, c.error);
+  c.reset(now_);
+  c.pooled = true;
+  free_components_.push_back(component);
+}
+
+// Many have ended: what is left may have fallen apart, and what is stored of the others is in the way.
+void FlowNetwork::split(std::int32_t component) {
+  std::vector<std::int32_t> left;
+  auto& slots = components_[at(component)].slots;
+  const auto is_live = [&](std::int32_t slot) { return state_.activities[at(slot)].step != Activity::kEnded; };
+  std::copy_if(slots.begin(), slots.end(), std::back_inserter(left), is_live);
+  std::erase_if(slots, is_live);
+  const double origin = components_[at(component)].origin;
+  std::vector<std::pair<std::int32_t, double>> misplaced;
+  for (const std::int32_t resource : components_[at(component)].resources) {
+    const Resource& r = state_.resources[at(resource)];
+    if (r.live > 0 && r.misplaced != 0) misplaced.emplace_back(resource, r.misplaced);
+  }
+  empty(component);
+  for (const std::int32_t slot : left) {
+    Activity& activity = state_.activities[at(slot)];
+    if (activity.step != Activity::kLeaving) activity.step = Activity::kGrowing;
+    insert(slot);
+    components_[at(records_[at(slot)].component)].origin = origin;
+  }
+  for (const auto& [resource, work] : misplaced) state_.resources[at(resource)].misplaced = work;
+}
+
+void FlowNetwork::find_shares(std::int32_t component) {
+  Component& c = components_[at(component)];
+  ++solves_;
+  if (accuracy_ == 0) {
+    c.solve(state_, now_);
+  } else {
+    const double spare = c.error < accuracy_ / 2 ? kWindow : kWindowMin;
+    c.solve_window(state_, now_, spare * accuracy_ * (now_ - c.origin));
+  }
+  events_.push({c.next, component, c.version});
 }
 
 double FlowNetwork::next_completion() {
-  if (active_.empty()) return kInfinity;
-  if (changed_) update_rates();
-  return next_;
+  for (std::size_t d = 0; d < dirty_.size(); ++d) {  // splitting appends to the list
+    const std::int32_t component = dirty_[d];
+    const Component& c = components_[at(component)];
+    if (!c.dirty || c.pooled) continue;  // in the list twice, or gone since
+    if (c.live == 0) {
+      empty(component);
+      continue;
+    }
+    if (c.slots.size() > 2 * at(c.live) + kEndedMin) {
+      split(component);
+      continue;
+    }
+    find_shares(component);
+  }
+  dirty_.clear();
+  while (!events_.empty()) {
+    const Event& event = events_.top();
+    const Component& c = components_[at(event.component)];
+    if (event.version == c.version) return event.time;
+    events_.pop();
+  }
+  return kInfinity;
 }
 
 void FlowNetwork::advance(double time) {
   if (!(time > now_)) return;
-  FORETOKEN_CHECK(active_.empty() || time <= next_completion(), "the network was moved past a completion");
-  const double elapsed = time - now_;
-  for (const std::int32_t slot : active_) {
-    const double moved = rate_[at(slot)] * elapsed;
-    progress_[at(slot)].remaining = std::max(0.0, progress_[at(slot)].remaining - moved);
-    delivered_ += moved;
-  }
+  FORETOKEN_CHECK(time <= next_completion(), "the network was moved past a completion");
   now_ = time;
+}
+
+void FlowNetwork::take_out(std::int32_t slot, double done) {
+  const Activity& activity = state_.activities[at(slot)];
+  delivered_ += done;
+  state_.for_each_use(activity, [&](std::int32_t resource, double amount) {
+    Resource& r = state_.resources[at(resource)];
+    r.carried += amount * done;
+    r.slope -= amount * activity.weight;
+    if (--r.live == 0) r.slope = 0;  // exactly
+  });
+  if (activity.uses_begin >= 0) live_uses_ -= at(activity.uses_count);
+  records_[at(slot)].component = -1;
+  --active_;
 }
 
 void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   const double time = next_completion();
   FORETOKEN_CHECK(std::isfinite(time), "nothing can complete");
-  // Not time - now_: that may round to nothing, and the one that is due has to end.
-  const double wait = progress_[at(due_)].remaining / rate_[at(due_)];
-  now_ = time;
-  reached_.clear();
-  std::size_t kept = 0;
-  for (const std::int32_t slot : active_) {
-    Progress& progress = progress_[at(slot)];
-    const double moved = rate_[at(slot)] * wait;
-    const double left = progress.remaining - moved;
-    if (left > kTogether * moved + kNothingLeft * progress.demand) {
-      progress.remaining = left;
-      delivered_ += moved;
-      active_[kept++] = slot;
-      continue;
-    }
-    delivered_ += progress.remaining;
-    tags.push_back(progress.tag);
-    for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-      const std::int32_t resource = uses_[at(u)].resource;
-      if (is_reached_[at(resource)] == 0) reached_.push_back(resource);
-      is_reached_[at(resource)] = 1;
-    }
-    live_uses_ -= at(activities_[at(slot)].uses_end - activities_[at(slot)].uses_begin);
-    withdraw(slot);
-    unlink(slot);
-    free_slots_.push_back(slot);
+  now_ = std::max(now_, time);
+  ended_.clear();
+  while (!events_.empty() && events_.top().time <= time * (1 + kClock)) {
+    const Event event = events_.top();
+    events_.pop();
+    Component& c = components_[at(event.component)];
+    if (event.version != c.version) continue;
+    const bool was_dirty = c.dirty;
+    c.end(state_, now_, ended_);
+    if (c.live == 0) c.dirty = true;
+    if (!was_dirty && c.dirty) dirty_.push_back(event.component);
+    if (!c.dirty) events_.push({c.next, event.component, c.version});
   }
-  active_.resize(kept);
+  std::sort(ended_.begin(), ended_.end(),
+            [&](std::int32_t a, std::int32_t b) { return records_[at(a)].sequence < records_[at(b)].sequence; });
+  for (const std::int32_t slot : ended_) {
+    tags.push_back(records_[at(slot)].tag);
+    const Activity& activity = state_.activities[at(slot)];
+    take_out(slot, activity.work * activity.weight);
+  }
+}
 
-  // Whoever was limited by a resource that has room now may grow. Nobody else can be the first to change.
-  for (const std::int32_t resource : reached_) {
-    is_reached_[at(resource)] = 0;
-    if (first_user_[at(resource)] < 0) load_[at(resource)] = 0;  // exactly
-    if (limited_[at(resource)] == 0) continue;
-    for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
-      const std::int32_t user = memberships_[at(u)].activity;
-      if (bottleneck_[at(user)] == resource) join(user);
-    }
+std::int32_t FlowNetwork::find(std::int32_t tag) const {
+  for (std::size_t slot = 0; slot < records_.size(); ++slot) {
+    if (records_[slot].component >= 0 && records_[slot].tag == tag) return static_cast<std::int32_t>(slot);
   }
-  reached_.clear();
-  changed_ = true;
+  return -1;
+}
+
+void FlowNetwork::set_capacity(std::int32_t resource, double capacity) {
+  Resource& r = state_.resources[at(resource)];
+  r.capacity = capacity;
+  if (r.component < 0) return;
+  components_[at(r.component)].forget();
+  mark_dirty(r.component);
+}
+
+double FlowNetwork::withdraw(std::int32_t tag) {
+  const std::int32_t slot = find(tag);
+  FORETOKEN_CHECK(slot >= 0, "no such activity is under way");
+  Activity& activity = state_.activities[at(slot)];
+  const std::int32_t component = records_[at(slot)].component;
+  const double done = done_by(activity);
+  const double left = 1 - done / (activity.work * activity.weight);
+  components_[at(component)].ended(state_, activity);
+  components_[at(component)].forget();
+  activity.step = Activity::kEnded;
+  take_out(slot, done);
+  mark_dirty(component);
+  return left;
 }
 
 double FlowNetwork::rate_of(std::int32_t tag) {
   next_completion();
-  for (const std::int32_t slot : active_) {
-    if (progress_[at(slot)].tag == tag) return rate_[at(slot)];
-  }
-  return 0;
+  const std::int32_t slot = find(tag);
+  if (slot < 0) return 0;
+  const Activity& activity = state_.activities[at(slot)];
+  return activity.level * activity.weight;
 }
 
 }  // namespace foretoken::sim

@@ -7,10 +7,13 @@
 
 #include <cstdint>
 #include <limits>
+#include <queue>
 #include <span>
 #include <vector>
 
+#include "sim/network/component.hpp"
 #include "sim/network/max_min.hpp"
+#include "sim/network/sharing_state.hpp"
 
 namespace foretoken::sim {
 
@@ -26,27 +29,40 @@ struct ActivityStart {
 /// What is going on now.
 ///
 /// Several starts, or several completions, at one instant cost one solve, because rates are found when they are next
-/// asked for. Activities that end within 1e-9 of the time to the next completion, or that have less than 1e-12 of their
-/// demand left, end with it: symmetric flows differ by rounding errors, and ending them one by one would cost a solve
-/// each.
+/// asked for. Activities whose completions rounding errors alone tell apart end together: symmetric flows would
+/// otherwise cost a solve each.
 ///
-/// Only what a change can reach is solved again. Max-min rates are the feasible ones in which every activity is at its
-/// ceiling or has a bottleneck, so: solve for the activities that started or whose bottleneck was freed, with the
-/// others held at their rates; then check the others that share a resource with them. Any that has lost its bottleneck,
-/// or takes more than its share of somebody else's, joins, and the solve repeats. What no longer grows satisfies the
-/// definition, hence is the answer.
+/// Activities that share nothing, directly or through others, are solved for apart (sim/network/component.hpp).
+///
+/// With an accuracy above 0, shares are found anew only once per window of time, which is some part of the time for
+/// which the component has been busy, and adapts to the error that it makes: see error().
 class FlowNetwork {
  public:
   /// @param capacity of each resource, per second, finite, >= 0
-  explicit FlowNetwork(std::vector<double> capacity);
+  /// @param accuracy 0: exact; else the relative error of times since a component became busy that may be made, < 1
+  explicit FlowNetwork(const std::vector<double>& capacity, double accuracy = 0);
 
   [[nodiscard]] double now() const { return now_; }
-  [[nodiscard]] std::size_t active() const { return active_.size(); }
+  [[nodiscard]] std::size_t active() const { return static_cast<std::size_t>(active_); }
   /// Advanced by all activities together since the beginning: the sum of the demands once all have ended.
-  [[nodiscard]] double delivered() const { return delivered_; }
+  [[nodiscard]] double delivered() const;
+  /// What each resource has carried since the beginning: the sum of amount x advance over its activities.
+  [[nodiscard]] std::vector<double> carried() const;
+  /// How often the shares of a component were found.
+  [[nodiscard]] std::int64_t solves() const { return solves_; }
+  /// Of approximate sharing, as found afterwards: the largest difference, over resources and moments, between the work
+  /// that a resource did and what it could have done, in time of that resource, relative to the time for which its
+  /// component had been busy. A first-order estimate, because who is delayed here may start later elsewhere.
+  [[nodiscard]] double error() const;
 
   /// Starts an activity now.
   void start(const ActivityStart& start);
+
+  /// Gives a resource another capacity, from now on.
+  void set_capacity(std::int32_t resource, double capacity);
+
+  /// Takes an activity out now. Searches. Returns the part of its demand that was left, in (0, 1].
+  double withdraw(std::int32_t tag);
 
   /// When the next activity ends; infinity if none does.
   double next_completion();
@@ -62,55 +78,51 @@ class FlowNetwork {
   double rate_of(std::int32_t tag);
 
  private:
-  // A use of a resource by an active activity, linked into the list of all uses of that resource.
-  struct Membership {
-    std::int32_t activity = -1;
-    std::int32_t previous = -1;
-    std::int32_t next = -1;
-  };
-  struct Progress {
-    double demand = 0;
-    double remaining = 0;
+  struct Record {
+    double ceiling = 0;
+    std::int64_t sequence = 0;
+    std::int32_t component = -1;  // -1: not under way
     std::int32_t tag = 0;
   };
+  struct Event {
+    double time;
+    std::int32_t component;
+    std::uint32_t version;
+    bool operator>(const Event& other) const {
+      return std::pair(time, component) > std::pair(other.time, other.component);
+    }
+  };
 
-  void link(std::int32_t slot);
-  void unlink(std::int32_t slot);
+  void insert(std::int32_t slot);
+  std::int32_t component_for(const Activity& activity);
+  void merge(std::int32_t into, std::int32_t from);
+  void mark_dirty(std::int32_t component);
+  void find_shares(std::int32_t component);
+  void split(std::int32_t component);
+  void empty(std::int32_t component);
+  void take_out(std::int32_t slot, double done);
+  void store_uses(Activity& activity, std::span<const ResourceUse> uses);
   void compact_uses();
-  void update_rates();
-  void join(std::int32_t slot);
-  void solve_members();
-  void withdraw(std::int32_t slot);
-  bool check_neighbours();
+  [[nodiscard]] std::int32_t find(std::int32_t tag) const;
+  [[nodiscard]] double done_by(const Activity& activity) const;
 
-  std::vector<double> capacity_;
+  double accuracy_;
   double now_ = 0;
-  double delivered_ = 0;
-  double next_ = 0;
-  std::int32_t due_ = -1;  // ends at next_
-  bool changed_ = true;
-
-  // Activities live in slots that are used again; active_ lists them in order of start.
-  std::vector<std::int32_t> active_;
+  std::int32_t active_ = 0;
+  double delivered_ = 0;  // by activities that have ended
+  double error_ = 0;      // of components that are no more
+  std::int64_t started_ = 0;
+  std::int64_t solves_ = 0;
+  SharingState state_;
+  std::vector<Record> records_;  // [slot]
   std::vector<std::int32_t> free_slots_;
-  std::vector<MaxMinActivity> activities_;
-  std::vector<Progress> progress_;
-  std::vector<double> rate_;
-  std::vector<std::int32_t> bottleneck_;
-  std::vector<ResourceUse> uses_;        // of all activities, live ones and what ended ones left behind
-  std::vector<Membership> memberships_;  // parallel to uses_
-  std::size_t live_uses_ = 0;
-  std::vector<std::int32_t> first_user_;  // [resource] -> head of its list of memberships
-  std::vector<double> load_;              // [resource] taken by all activities at their rates
-  std::vector<std::int32_t> limited_;     // [resource] activities that have it as their bottleneck
+  std::vector<Component> components_;
+  std::vector<std::int32_t> free_components_;
+  std::vector<std::int32_t> dirty_;
+  std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
+  std::size_t live_uses_ = 0;  // of state_.uses
 
-  // Scratch of one update.
-  MaxMinSolver solver_;
-  std::vector<std::int32_t> members_;  // to be solved for
-  std::vector<char> is_member_;        // [slot]
-  std::vector<std::int32_t> reached_;  // resources that members use
-  std::vector<char> is_reached_;       // [resource]
-  std::vector<double> residual_;       // [resource] capacity that non-members leave
+  std::vector<std::int32_t> ended_;  // scratch
 };
 
 }  // namespace foretoken::sim
