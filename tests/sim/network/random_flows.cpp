@@ -72,7 +72,7 @@ FlowSet few_values(Draw& draw) {
   for (int left = 1 + draw.below(40); left > 0; --left) {
     TimedFlow flow;
     flow.start = draw.below(3);
-    flow.demand = draw.one_of({1, 1, 2, 1.0 / 3});
+    flow.demand = draw.one_of({1, 1, 2, 1.0 / 3, 1 + 1e-8});  // the last one ends just after the first
     flow.weight = draw.one_of({1, 1, 1, 2});
     std::vector<ResourceUse> uses = path(draw, resources, 3);
     for (ResourceUse& use : uses) use.amount = draw.one_of({1, 1, 0.5});
