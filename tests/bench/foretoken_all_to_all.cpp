@@ -8,8 +8,8 @@
 #include <cmath>
 #include <exception>
 
-#include "tests/bench/all_to_all_classes.hpp"
 #include "tests/bench/measured.hpp"
+#include "tests/sim/network/all_to_all_classes.hpp"
 #include "tests/sim/network/all_to_all_flows.hpp"
 
 namespace foretoken::bench {
@@ -35,10 +35,10 @@ int run(int argc, char** argv) {
 
   const std::int64_t memory_before = peak_memory();
   const sim::FlowSet flows = by_classes ? sim::FlowSet{} : sim::all_to_all_flows(exchange);
-  std::vector<FlowClass> classes;
+  std::vector<sim::FlowClass> classes;
   const double begin = cpu_seconds();
-  if (by_classes) classes = flow_classes(exchange);
-  const sim::FlowTimes found = sim::run_flows(by_classes ? class_set(exchange, classes) : flows, options);
+  if (by_classes) classes = sim::flow_classes(exchange);
+  const sim::FlowTimes found = sim::run_flows(by_classes ? sim::class_set(exchange, classes) : flows, options);
   print("cpu_s", cpu_seconds() - begin);
   print("peak_bytes", static_cast<double>(peak_memory()));
   print("grown_bytes", static_cast<double>(peak_memory() - memory_before));
@@ -48,7 +48,8 @@ int run(int argc, char** argv) {
   print("error", found.error);
 
   if (times_file.empty() && against_file.empty()) return 0;
-  const std::vector<double> times = by_classes ? times_of_flows(exchange, classes, found.completion) : found.completion;
+  const std::vector<double> times =
+      by_classes ? sim::times_of_flows(exchange, classes, found.completion) : found.completion;
   if (!times_file.empty()) write_times(times_file, times);
   if (!against_file.empty()) compare(times, read_times(against_file, times.size()));
   return 0;

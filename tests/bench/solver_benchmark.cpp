@@ -6,7 +6,7 @@
 #include <numeric>
 #include <string>
 
-#include "tests/bench/all_to_all_classes.hpp"
+#include "tests/sim/network/all_to_all_classes.hpp"
 #include "tests/sim/network/all_to_all_flows.hpp"
 
 namespace foretoken::bench {
@@ -52,7 +52,7 @@ void run_flows(State& state, bool tree, char workload, double accuracy) {
 void run_classes(State& state, bool tree, char workload) {
   const sim::AllToAllCase exchange = exchange_of(state, tree, workload);
   sim::FlowTimes times;
-  for ([[maybe_unused]] auto _ : state) times = sim::run_flows(class_set(exchange, flow_classes(exchange)));
+  for ([[maybe_unused]] auto _ : state) times = sim::run_flows(sim::class_set(exchange, sim::flow_classes(exchange)));
   state.counters["flows"] = static_cast<double>(exchange.flows());
   state.counters["classes"] = static_cast<double>(times.classes);
   state.counters["solves"] = static_cast<double>(times.solves);
@@ -67,11 +67,11 @@ int register_all() {
     one->RangeMultiplier(4)->Range(first, last)->Unit(::benchmark::kMillisecond)->MeasureProcessCPUTime();
   };
   for (const bool tree : {false, true}) {
-    const std::string fabric = tree ? "/ft/" : "/nb/";
+    const std::string fabric = tree ? "/ft" : "/nb";
     add(
         "max_min" + fabric, [=](State& state) { solve_max_min(state, tree); }, 16, 1024);
     for (const char workload : {'U', 'K', 'Z'}) {
-      const std::string name = fabric + workload;
+      const std::string name = fabric + '/' + workload;
       const bool distinct = workload == 'Z';
       add(
           "run_flows" + name, [=](State& state) { run_flows(state, tree, workload, 0); }, 16,

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/network/all_to_all_classes.hpp"
 #include "tests/sim/network/all_to_all_flows.hpp"
 #include "tests/sim/network/network_driver.hpp"
 
@@ -70,6 +71,27 @@ TEST_P(AllToAll, EndsThenInANetworkThatLearnsOfFlowsAsTheyStart) {
   const FlowSet set = all_to_all_flows(GetParam().exchange);
   FlowNetwork network(set.capacity);
   expect_times(drive(network, set));
+}
+
+// 4,032 flows as the 2 or 3 classes of U, or the 504 or more of K: every flow at the same time.
+TEST(AllToAllClasses, EndWhenTheirFlowsDo) {
+  for (const char workload : {'U', 'K'}) {
+    for (const std::int64_t nodes_per_leaf : {0, 1, 2, 4}) {
+      SCOPED_TRACE(std::string(1, workload) + ", nodes per leaf " + std::to_string(nodes_per_leaf));
+      const AllToAllCase exchange{64, nodes_per_leaf, workload};
+      const std::vector<FlowClass> classes = flow_classes(exchange);
+      const std::vector<double> by_class =
+          times_of_flows(exchange, classes, run_flows(class_set(exchange, classes)).completion);
+      const std::vector<double> by_flow = run_flows(all_to_all_flows(exchange)).completion;
+      ASSERT_EQ(by_class.size(), by_flow.size());
+      for (std::size_t f = 0; f < by_flow.size(); ++f)
+        ASSERT_NEAR(by_class[f], by_flow[f], 1e-9 * by_flow[f]) << "flow " << f;
+    }
+  }
+  EXPECT_EQ(flow_classes({64, 0, 'U'}).size(), 2U);
+  EXPECT_EQ(flow_classes({64, 2, 'K'}).size(), 1008U);
+  EXPECT_THROW(flow_classes({64, 0, 'Z'}), std::invalid_argument);
+  EXPECT_THROW(flow_classes({16, 0, 'K'}), std::invalid_argument);
 }
 
 INSTANTIATE_TEST_SUITE_P(SimGrid, AllToAll,

@@ -204,6 +204,58 @@ TEST(FlowProperties, TimesAreInverseToBandwidth) {
   }
 }
 
+// Systems that share no resource do not notice each other: one beside its copy, and beside another one.
+TEST(FlowProperties, SystemsSideBySideKeepTheirTimes) {
+  for (const std::uint64_t seed : seeds(kCases)) {
+    if (HasFatalFailure()) return;  // one replay is enough
+    SCOPED_TRACE(replay(seed));
+    FlowSet all;
+    std::vector<double> expected;
+    for (const std::uint64_t part : {seed, seed + 1, seed}) {
+      const FlowSet set = random_flows(part);
+      const auto first_resource = static_cast<std::int32_t>(all.capacity.size());
+      const auto first_use = static_cast<std::int32_t>(all.uses.size());
+      all.capacity.insert(all.capacity.end(), set.capacity.begin(), set.capacity.end());
+      for (const ResourceUse& use : set.uses) all.uses.push_back({first_resource + use.resource, use.amount});
+      for (TimedFlow flow : set.flows) {
+        flow.uses_begin += first_use;
+        flow.uses_end += first_use;
+        all.flows.push_back(flow);
+      }
+      const std::vector<double> alone = run_flows(set).completion;
+      expected.insert(expected.end(), alone.begin(), alone.end());
+    }
+    for_both(all, [&](const std::vector<double>& completion) { expect_equal(completion, expected); });
+  }
+}
+
+// A resource with more than all of its users can take together, each with the rest for itself, never fills.
+TEST(FlowProperties, AResourceThatNeverFillsChangesNothing) {
+  for (const std::uint64_t seed : seeds(kCases)) {
+    if (HasFatalFailure()) return;  // one replay is enough
+    SCOPED_TRACE(replay(seed));
+    const FlowSet set = random_flows(seed);
+    FlowSet wide;
+    wide.capacity = set.capacity;
+    wide.capacity.push_back(0);
+    for (std::size_t f = 0; f < set.flows.size(); ++f) {
+      TimedFlow flow = set.flows[f];
+      double alone = flow.ceiling;
+      flow.uses_begin = static_cast<std::int32_t>(wide.uses.size());
+      for (const ResourceUse& use : uses_of(set, f)) {
+        wide.uses.push_back(use);
+        alone = std::min(alone, set.capacity[static_cast<std::size_t>(use.resource)] / use.amount);
+      }
+      wide.uses.push_back({static_cast<std::int32_t>(set.capacity.size()), 1.0});
+      flow.uses_end = static_cast<std::int32_t>(wide.uses.size());
+      wide.flows.push_back(flow);
+      wide.capacity.back() += 1.5 * alone;
+    }
+    const std::vector<double> expected = run_flows(set).completion;
+    for_both(wide, [&](const std::vector<double>& completion) { expect_equal(completion, expected); });
+  }
+}
+
 // An exchange of one size among all ranks, isolated, each node with its own leaf: all flows between nodes start at one
 // time and have one level throughout, so the tightest resource is full from then on until the end, and
 //

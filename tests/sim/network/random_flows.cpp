@@ -46,11 +46,11 @@ std::vector<ResourceUse> path(Draw& draw, int resources, int most) {
   return uses;
 }
 
-FlowSet distinct(Draw& draw) {
+FlowSet distinct(Draw& draw, int scale) {
   FlowSet set;
-  const int resources = 1 + draw.below(10);
+  const int resources = 1 + draw.below(10 * scale);
   for (int r = 0; r < resources; ++r) set.capacity.push_back(draw.uniform(0.5, 3));
-  for (int left = 1 + draw.below(30); left > 0; --left) {
+  for (int left = 1 + draw.below(30 * scale); left > 0; --left) {
     TimedFlow flow;
     flow.start = draw.one_in(3) ? 0.0 : draw.uniform(0, 8);
     flow.demand = draw.uniform(0.05, 3);
@@ -65,11 +65,11 @@ FlowSet distinct(Draw& draw) {
   return set;
 }
 
-FlowSet few_values(Draw& draw) {
+FlowSet few_values(Draw& draw, int scale) {
   FlowSet set;
-  const int resources = 1 + draw.below(12);
+  const int resources = 1 + draw.below(12 * scale);
   for (int r = 0; r < resources; ++r) set.capacity.push_back(draw.one_of({1, 1, 2, 4}));
-  for (int left = 1 + draw.below(40); left > 0; --left) {
+  for (int left = 1 + draw.below(40 * scale); left > 0; --left) {
     TimedFlow flow;
     flow.start = draw.below(3);
     flow.demand = draw.one_of({1, 1, 2, 1.0 / 3, 1 + 1e-8});  // the last one ends just after the first
@@ -82,12 +82,12 @@ FlowSet few_values(Draw& draw) {
   return set;
 }
 
-FlowSet far_apart(Draw& draw) {
+FlowSet far_apart(Draw& draw, int scale) {
   FlowSet set;
-  const int resources = 2 + draw.below(8);
+  const int resources = 2 + draw.below(8 * scale);
   for (int r = 0; r < resources; ++r) set.capacity.push_back(draw.decades(-6, 6));
   const bool comparable = draw.one_in(2);
-  for (int left = 1 + draw.below(25); left > 0; --left) {
+  for (int left = 1 + draw.below(25 * scale); left > 0; --left) {
     TimedFlow flow;
     flow.start = draw.one_in(2) ? 0.0 : draw.decades(-6, 2);
     flow.weight = draw.one_in(2) ? 1.0 : draw.decades(-3, 3);
@@ -101,9 +101,9 @@ FlowSet far_apart(Draw& draw) {
   return set;
 }
 
-FlowSet exchange(Draw& draw) {
+FlowSet exchange(Draw& draw, int scale) {
   FlowSet set;
-  const int nodes = 2 + draw.below(3);
+  const int nodes = 2 + draw.below(1 + 2 * scale);
   const int gpus = 1 + draw.below(3);
   const int ranks = nodes * gpus;
   const double nic = draw.one_of({1, 2, 3});
@@ -138,13 +138,13 @@ FlowSet exchange(Draw& draw) {
 
 }  // namespace
 
-FlowSet random_flows(std::uint64_t seed) {
+FlowSet random_flows(std::uint64_t seed, int scale) {
   Draw draw(seed);
   switch (seed % 4) {
-    case 0: return distinct(draw);
-    case 1: return few_values(draw);
-    case 2: return far_apart(draw);
-    default: return exchange(draw);
+    case 0: return distinct(draw, scale);
+    case 1: return few_values(draw, scale);
+    case 2: return far_apart(draw, scale);
+    default: return exchange(draw, scale);
   }
 }
 

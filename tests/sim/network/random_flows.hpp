@@ -14,8 +14,9 @@ namespace foretoken::sim {
 ///   1  few values of everything, so that many flows end at one instant and many resources fill up together;
 ///   2  capacities over 12 decades, and demands that take comparable times all the same, or do not;
 ///   3  an exchange among the ranks of a few nodes: symmetric, or with one flow that is not like the others.
-/// Every flow ends. A resource is used once by a flow at most.
-FlowSet random_flows(std::uint64_t seed);
+/// `scale` multiplies how many flows and resources there may be: about 40 and 10. Every flow ends. A resource is used
+/// once by a flow at most.
+FlowSet random_flows(std::uint64_t seed, int scale = 1);
 
 /// 0, 1, ..., count - 1; or the one that the environment variable FORETOKEN_SEED names.
 std::vector<std::uint64_t> seeds(std::uint64_t count);

@@ -14,12 +14,12 @@
 #include "sim/network/flow_set.hpp"
 #include "tests/sim/network/all_to_all.hpp"
 
-namespace foretoken::bench {
+namespace foretoken::sim {
 
 struct FlowClass {
   std::int64_t from = 0;  // class of the source rank
   std::int64_t to = 0;
-  sim::PathKind path = sim::PathKind::nvlink;
+  PathKind path = PathKind::nvlink;
   double bytes = 0;
   std::int64_t per_rank = 0;  // flows of this class that leave a rank of class `from`, and reach one of class `to`
 };
@@ -30,15 +30,15 @@ struct FlowClass {
 /// mod 64), and 31 p + 17 q = q - p modulo 8: it depends on u, v and the distance of the nodes modulo 8. So ranks with
 /// the same place in their leaf are alike, if the nodes are a multiple of 8.
 /// @throws std::invalid_argument if the exchange has no such symmetry
-inline std::int64_t rank_classes(const sim::AllToAllCase& exchange) {
+inline std::int64_t rank_classes(const AllToAllCase& exchange) {
   if (exchange.workload == 'U') return 1;
   if (exchange.workload != 'K' || exchange.ranks % 64 != 0)
     throw std::invalid_argument("only U, and K among multiples of 64 ranks, consist of classes");
-  return exchange.nodes_per_leaf > 0 ? exchange.ranks_per_leaf() : sim::AllToAllCase::kGpus;
+  return exchange.nodes_per_leaf > 0 ? exchange.ranks_per_leaf() : AllToAllCase::kGpus;
 }
 
 /// Cost: rank classes x ranks.
-inline std::vector<FlowClass> flow_classes(const sim::AllToAllCase& exchange) {
+inline std::vector<FlowClass> flow_classes(const AllToAllCase& exchange) {
   const std::int64_t period = rank_classes(exchange);
   std::vector<FlowClass> classes;
   for (std::int64_t i = 0; i < period; ++i) {
@@ -57,24 +57,24 @@ inline std::vector<FlowClass> flow_classes(const sim::AllToAllCase& exchange) {
   return classes;
 }
 
-inline sim::FlowSet class_set(const sim::AllToAllCase& exchange, const std::vector<FlowClass>& classes) {
+inline FlowSet class_set(const AllToAllCase& exchange, const std::vector<FlowClass>& classes) {
   const std::int64_t period = rank_classes(exchange);
-  sim::FlowSet set;
-  set.capacity.assign(static_cast<std::size_t>(2 * period), sim::AllToAllCase::kNvlink);
-  set.capacity.insert(set.capacity.end(), static_cast<std::size_t>(2 * period), sim::AllToAllCase::kNic);
+  FlowSet set;
+  set.capacity.assign(static_cast<std::size_t>(2 * period), AllToAllCase::kNvlink);
+  set.capacity.insert(set.capacity.end(), static_cast<std::size_t>(2 * period), AllToAllCase::kNic);
   if (exchange.leaves() > 0) set.capacity.insert(set.capacity.end(), 2, exchange.trunk());
   const auto use = [&](std::int64_t resource, double amount) {
     set.uses.push_back({static_cast<std::int32_t>(resource), amount});
   };
   for (const FlowClass& one : classes) {
-    sim::TimedFlow flow;
-    flow.start = sim::AllToAllCase::start(one.path);
+    TimedFlow flow;
+    flow.start = AllToAllCase::start(one.path);
     flow.demand = one.bytes;
     flow.uses_begin = static_cast<std::int32_t>(set.uses.size());
-    const std::int64_t first = one.path == sim::PathKind::nvlink ? 0 : 2 * period;
+    const std::int64_t first = one.path == PathKind::nvlink ? 0 : 2 * period;
     use(first + 2 * one.from, static_cast<double>(one.per_rank));
     use(first + 2 * one.to + 1, static_cast<double>(one.per_rank));
-    if (one.path == sim::PathKind::tree) {
+    if (one.path == PathKind::tree) {
       const std::int64_t per_leaf = one.per_rank * (exchange.ranks / period) / exchange.leaves();
       use(4 * period, static_cast<double>(per_leaf));
       use(4 * period + 1, static_cast<double>(per_leaf));
@@ -86,9 +86,9 @@ inline sim::FlowSet class_set(const sim::AllToAllCase& exchange, const std::vect
 }
 
 /// From a time per class to a time per flow, by source and then by destination.
-inline std::vector<double> times_of_flows(const sim::AllToAllCase& exchange, const std::vector<FlowClass>& classes,
+inline std::vector<double> times_of_flows(const AllToAllCase& exchange, const std::vector<FlowClass>& classes,
                                           const std::vector<double>& times) {
-  using Key = std::tuple<std::int64_t, std::int64_t, sim::PathKind, double>;
+  using Key = std::tuple<std::int64_t, std::int64_t, PathKind, double>;
   std::map<Key, double> by_class;
   for (std::size_t c = 0; c < classes.size(); ++c)
     by_class[{classes[c].from, classes[c].to, classes[c].path, classes[c].bytes}] = times[c];
@@ -101,4 +101,4 @@ inline std::vector<double> times_of_flows(const sim::AllToAllCase& exchange, con
   return all;
 }
 
-}  // namespace foretoken::bench
+}  // namespace foretoken::sim
