@@ -105,7 +105,7 @@ void FlowNetwork::solve_members() {
     }
   }
   for (const std::int32_t resource : reached_) is_reached_[at(resource)] = 0;
-  for (const std::int32_t slot : members_) withdraw(slot);
+  for (const std::int32_t slot : members_) release(slot);
   for (const std::int32_t resource : reached_) {
     residual_[at(resource)] = std::max(0.0, capacity_[at(resource)] - load_[at(resource)]);
   }
@@ -119,7 +119,7 @@ void FlowNetwork::solve_members() {
 }
 
 // Takes an activity's rate back from its resources.
-void FlowNetwork::withdraw(std::int32_t slot) {
+void FlowNetwork::release(std::int32_t slot) {
   if (bottleneck_[at(slot)] >= 0) --limited_[at(bottleneck_[at(slot)])];
   for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
     load_[at(uses_[at(u)].resource)] -= uses_[at(u)].amount * rate_[at(slot)];
@@ -225,7 +225,7 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
       is_reached_[at(resource)] = 1;
     }
     live_uses_ -= at(activities_[at(slot)].uses_end - activities_[at(slot)].uses_begin);
-    withdraw(slot);
+    release(slot);
     unlink(slot);
     free_slots_.push_back(slot);
   }
@@ -243,6 +243,38 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   }
   reached_.clear();
   changed_ = true;
+}
+
+void FlowNetwork::set_capacity(std::int32_t resource, double capacity) {
+  FORETOKEN_CHECK(capacity >= 0 && std::isfinite(capacity), "a capacity is finite and not negative");
+  capacity_[at(resource)] = capacity;
+  for (const std::int32_t slot : active_) join(slot);
+  changed_ = true;
+}
+
+double FlowNetwork::withdraw(std::int32_t tag) {
+  const auto found =
+      std::find_if(active_.begin(), active_.end(), [&](std::int32_t slot) { return progress_[at(slot)].tag == tag; });
+  FORETOKEN_CHECK(found != active_.end(), "what is withdrawn is under way");
+  const std::int32_t slot = *found;
+  active_.erase(found);
+  const Progress& progress = progress_[at(slot)];
+  const double left = std::max(progress.remaining / progress.demand, kNothingLeft);
+  live_uses_ -= at(activities_[at(slot)].uses_end - activities_[at(slot)].uses_begin);
+  release(slot);
+  unlink(slot);
+  for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
+    if (first_user_[at(uses_[at(u)].resource)] < 0) load_[at(uses_[at(u)].resource)] = 0;  // exactly
+  }
+  if (is_member_[at(slot)] != 0) {
+    is_member_[at(slot)] = 0;
+    std::erase(members_, slot);
+  }
+  free_slots_.push_back(slot);
+  // A withdrawal is rare: everybody is solved for again.
+  for (const std::int32_t other : active_) join(other);
+  changed_ = true;
+  return left;
 }
 
 double FlowNetwork::rate_of(std::int32_t tag) {

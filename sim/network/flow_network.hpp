@@ -58,6 +58,13 @@ class FlowNetwork {
   /// Moves on to next_completion() and appends the tags of those that end then, in order of start.
   void complete(std::vector<std::int32_t>& tags);
 
+  /// Gives a resource another capacity from now on, per second, finite, >= 0.
+  void set_capacity(std::int32_t resource, double capacity);
+
+  /// Ends the activity with this tag now, unfinished. Searches.
+  /// @return what is left of its demand, in (0, 1]
+  double withdraw(std::int32_t tag);
+
   /// Current share of the activity with this tag. Searches; for tests and reports.
   double rate_of(std::int32_t tag);
 
@@ -80,7 +87,7 @@ class FlowNetwork {
   void update_rates();
   void join(std::int32_t slot);
   void solve_members();
-  void withdraw(std::int32_t slot);
+  void release(std::int32_t slot);
   bool check_neighbours();
 
   std::vector<double> capacity_;
