@@ -133,8 +133,10 @@ void Communicator::fault(FaultTimeline& timeline, std::size_t index, SimTime now
     network_.set_capacity(change.resource, change.capacity);
   if (!dying.empty()) forget_routes();
   for (const std::int32_t tag : moved) {
-    ActivityStart start = load_of(flows_[static_cast<std::size_t>(tag)]);
-    start.demand *= network_.withdraw(tag);
+    Flow& flow = flows_[static_cast<std::size_t>(tag)];
+    ActivityStart start = load_of(flow);
+    flow.left *= network_.withdraw(tag);
+    start.demand *= flow.left;
     start.tag = tag;
     network_.start(start);
   }
@@ -222,7 +224,7 @@ void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEf
   Batch& started = batches_[static_cast<std::size_t>(batch)];
   network_.advance(to_seconds(now).value());
   if (started.messages.empty()) {
-    const Flow flow{started.meeting, started.step, -1, {}};
+    const Flow flow{started.meeting, started.step, -1};
     if (footprint(started.meeting, started.step).demand == 0) {
       end_all(meetings_[started.meeting], started.step, effects);
     } else {
@@ -242,7 +244,7 @@ void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEf
 
 void Communicator::start_messages(const Batch& batch) {
   for (const std::int32_t m : batch.messages) {
-    const Flow flow{batch.meeting, batch.step, m, {}};
+    const Flow flow{batch.meeting, batch.step, m};
     ActivityStart start = load_of(flow);
     start.tag = new_flow(flow);
     network_.start(start);
@@ -252,7 +254,7 @@ void Communicator::start_messages(const Batch& batch) {
 void Communicator::start_compute(const Execution& execution, const Estimate& estimate, SimTime now) {
   network_.advance(to_seconds(now).value());
   transport_.compute_uses(execution.rank, estimate.crowding, uses_);
-  network_.start({estimate.time.value(), 1.0, 1.0, uses_, new_flow({-1, 0, -1, execution})});
+  network_.start({estimate.time.value(), 1.0, 1.0, uses_, new_flow({-1, 0, -1, execution, 1})});
 }
 
 std::optional<SimTime> Communicator::next_completion() {

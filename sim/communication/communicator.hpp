@@ -104,6 +104,7 @@ class Communicator {
     std::int32_t step = 0;
     std::int32_t message = -1;
     Execution execution{};  // compute
+    double left = 1;        // of the whole, when it was started: less after a new start on another way
   };
 
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <map>
 #include <set>
@@ -240,9 +241,12 @@ TEST(DeadLinks, AreAvoidedByThoseWhoUsedThem) {
     EXPECT_THAT(visited(damaged, 0, 2),
                 testing::IsSupersetOf({"node0.gpu0", "node0.nvswitch", "node0.gpu1", "node0.nic1", "node1.gpu0"}));
     EXPECT_THAT(visited(damaged, 2, 0), testing::IsSupersetOf({"node0.nic1", "node0.gpu1", "node0.nvswitch"}));
-    for (std::int64_t from = 1; from < damaged.gpus(); ++from)
-      for (std::int64_t to = 1; to < damaged.gpus(); ++to)
-        EXPECT_EQ(damaged.route(gpu(from), gpu(to)).data(), healthy.route(gpu(from), gpu(to)).data());
+    for (std::int64_t from = 0; from < damaged.gpus(); ++from)
+      for (std::int64_t to = 0; to < damaged.gpus(); ++to) {
+        const auto before = healthy.route(gpu(from), gpu(to));
+        if (std::any_of(before.begin(), before.end(), [&](LinkId link) { return damaged.is_dead(link); })) continue;
+        EXPECT_EQ(damaged.route(gpu(from), gpu(to)).data(), before.data());
+      }
     const Machine cut = damaged.without(cables_at(healthy, "node0.nic1"));
     EXPECT_TRUE(cut.route(gpu(0), gpu(2)).empty());
     EXPECT_TRUE(cut.route(gpu(3), gpu(1)).empty());

@@ -12,7 +12,9 @@ namespace {
 
 using testing::HasSubstr;
 
-Plan plan_with_faults(const std::string& faults) { return plan_of_base("stages", {{"/faults", faults}}); }
+Plan plan_with_faults(const std::string& faults) {
+  return plan_of_base("stages", {{"/cluster/nodes", "2"}, {"/faults", faults}});
+}
 
 std::string message_of(const std::string& faults) {
   try {

@@ -172,7 +172,7 @@ INSTANTIATE_TEST_SUITE_P(
         Malformed{"EmptyName", "\"name\": \"round\"", "\"name\": \"\"", "#/name: ", "empty"},
         Malformed{"BandwidthAsNull", "\"100 GB/s\"", "null", "#/node/nvlink/bandwidth: ", "null is not a quantity"},
         // keys
-        Malformed{"UnknownKey", "\"gpus\": 4", "\"gpus\": 4, \"nicks\": 4", "#/node/nicks: ", "did you mean \"nic\"?"},
+        Malformed{"UnknownKey", "\"gpus\": 4", "\"gpus\": 4, \"nicks\": 4", "#/node/nicks: ", "did you mean \"nics\"?"},
         Malformed{"UnknownKeyInAPort", "\"latency\": \"2 us\"", "\"latency\": \"2 us\", \"lanes\": 16",
                   "#/node/pcie/lanes: ", "\"lanes\" is not known here"},
         Malformed{"MissingKey", "\"nodes\": 2,", "", ": ", "\"nodes\" is missing"},

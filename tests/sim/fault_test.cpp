@@ -171,6 +171,22 @@ TEST(Fault, AnExchangeGoesOnOverTheOtherNic) {
   EXPECT_NEAR(times_of(trace, 3, "x").ended, 12 + 4, kPicosecond);
 }
 
+// The NIC of rank 0 dies at 4 us, that of its detour at 6: a has 8,000 and then 6,000 bytes to go, and the third NIC to
+// itself.
+TEST(Fault, MayHitOneMessageTwice) {
+  const plan::Machine machine = round_machine(2, 3);
+  TinyProgram program(6);
+  const auto from = program.role({0});
+  const auto to = program.role({3});
+  program.role({1, 2, 4, 5});
+  const auto a = program.communication(OpKind::send);
+  program.send(from, "a", a, 3, 10'000);
+  program.recv(to, "a", a, -3, 10'000);
+  const Trace trace =
+      program.run(machine, {of_vertex(machine, "node0.nic0", 4, 0), of_vertex(machine, "node0.nic1", 6, 0)});
+  EXPECT_NEAR(times_of(trace, 3, "a").ended, 12, kPicosecond);
+}
+
 TEST(Fault, SameFaultsSameTrace) {
   const plan::Machine machine = round_machine(2, 2);
   const auto run = [&] { return two_messages().run(machine, {of_vertex(machine, "node0.nic0", 4, 0)}); };
