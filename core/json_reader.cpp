@@ -302,6 +302,9 @@ Seconds JsonReader::as_duration(Seconds min, Seconds max) const {
 FlopsPerSecond JsonReader::as_flop_rate(FlopsPerSecond min, FlopsPerSecond max) const {
   return quantity<FlopsPerSecond>(*this, parse_flop_rate, min, max, "\"989 TFLOP/s\"");
 }
+double JsonReader::as_share(double min, double max) const {
+  return quantity<double>(*this, parse_percentage, min, max, "\"10 %\"");
+}
 
 std::size_t JsonReader::option_index(std::span<const std::string_view> options) const {
   const std::string wanted = fmt::format("write one of \"{}\"", fmt::join(options, "\", \""));

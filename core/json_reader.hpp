@@ -77,6 +77,8 @@ class JsonReader {
   [[nodiscard]] BytesPerSecond as_bandwidth(BytesPerSecond min, BytesPerSecond max) const;
   [[nodiscard]] Seconds as_duration(Seconds min, Seconds max) const;
   [[nodiscard]] FlopsPerSecond as_flop_rate(FlopsPerSecond min, FlopsPerSecond max) const;
+  /// A share written as a percentage, "10 %" for 0.1, within [min, max].
+  [[nodiscard]] double as_share(double min, double max) const;
 
   /// One of a fixed set of names; the error lists them and proposes the nearest.
   template <class Enum, std::size_t N>

@@ -84,6 +84,11 @@ std::optional<FlopsPerSecond> parse_flop_rate(std::string_view text) {
   return value ? std::optional(FlopsPerSecond(*value)) : std::nullopt;
 }
 
+std::optional<double> parse_percentage(std::string_view text) {
+  static constexpr std::array<Unit, 1> units{{{"%", 0.01}}};
+  return parse(text, units);
+}
+
 std::string to_text(Bytes size) {
   static constexpr std::array<Unit, 5> units{{{"B", 1}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}};
   if (std::abs(size.value()) < 1000) return fmt::format("{} B", size.value());

@@ -1,4 +1,4 @@
-// Quantities as people write them: "400 Gb/s", "80 GiB", "1.5 us", "989 TFLOP/s".
+// Quantities as people write them: "400 Gb/s", "80 GiB", "1.5 us", "989 TFLOP/s", "10 %".
 #pragma once
 
 #include <optional>
@@ -15,6 +15,8 @@ std::optional<Bytes> parse_bytes(std::string_view text);
 std::optional<BytesPerSecond> parse_bandwidth(std::string_view text);
 std::optional<Seconds> parse_duration(std::string_view text);
 std::optional<FlopsPerSecond> parse_flop_rate(std::string_view text);
+/// "25 %" is 0.25.
+std::optional<double> parse_percentage(std::string_view text);
 
 /// Short human forms: "16.8 MB", "49.0 GB/s", "8.31 ms", "2.50 us".
 std::string to_text(Bytes size);

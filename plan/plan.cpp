@@ -17,8 +17,9 @@ Plan make_plan(const Scenario& scenario, const Machine& machine) {
   const std::string program_hash = hash_of(to_text(program));
   const std::string routing_hash = hash_of(routing.canonical_text());
   const std::string plan_hash = hash_of(program_hash + routing_hash);
-  return Plan{scenario,     std::move(placement), std::move(routing), std::move(program),
-              program_hash, routing_hash,         plan_hash};
+  return Plan{
+      scenario,     std::move(placement), std::move(routing), std::move(program), resolve_faults(scenario, machine),
+      program_hash, routing_hash,         plan_hash};
 }
 
 }  // namespace foretoken::plan

@@ -5,7 +5,9 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
+#include "plan/faults.hpp"
 #include "plan/machine/machine.hpp"
 #include "plan/placement.hpp"
 #include "plan/program/program.hpp"
@@ -19,12 +21,14 @@ struct Plan {
   Placement placement;
   Routing routing;
   Program program;
-  std::string program_hash;  // of the program's canonical text
-  std::string routing_hash;  // of everything that decides the routing
-  std::string plan_hash;     // of both
+  std::vector<Fault> faults;  // in order of time; the hashes below do not cover them: the work is the same
+  std::string program_hash;   // of the program's canonical text
+  std::string routing_hash;   // of everything that decides the routing
+  std::string plan_hash;      // of both
 };
 
-/// @throws Error{invalid_input} if the ranks do not fit the machine, or the program would be absurdly large
+/// @throws Error{invalid_input} if the ranks do not fit the machine, the program would be absurdly large, or a fault
+///         names what the machine has not
 /// @throws Error{infeasible} if weights, KV cache, activations and buffers do not fit a device; the message is the
 /// table
 Plan make_plan(const Scenario& scenario, const Machine& machine);

@@ -10,6 +10,7 @@
 #include "plan/host_limits.hpp"
 #include "plan/program/resolve.hpp"
 #include "sim/communication/fabric.hpp"
+#include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/host_transport.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/host_cost.hpp"
@@ -109,7 +110,8 @@ std::vector<TokenOutput> outputs_of(const plan::Plan& plan, const Trace& trace) 
   return outputs;
 }
 
-Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration) {
+Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration,
+          FaultTimeline* faults = nullptr) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine({plan.program, transport,
                      [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
@@ -118,7 +120,7 @@ Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& 
                        return rows.rows(routed_step, communication.layer, communication.micro_batch,
                                         communication.chunk, instance);
                      },
-                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps});
+                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, faults});
 }
 
 Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
@@ -128,10 +130,15 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
                       "leave it out");
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
   const NetworkCost network(calibration.network);
-  const Fabric fabric(machine, network, plan.program.ranks);
+  Fabric fabric(machine, network, plan.program.ranks);
+  FaultTimeline faults(plan.faults, fabric);
   OpDurations durations(plan.program, compute, rows);
-  return run(plan, fabric, rows,
-             [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
+  const auto duration = [&](RankId rank, OpId op, std::int64_t routed_step) {
+    Estimate estimate = durations.of(rank, op, routed_step);
+    estimate.time = estimate.time / faults.speed(rank);
+    return estimate;
+  };
+  return run(plan, fabric, rows, duration, &faults);
 }
 
 Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,

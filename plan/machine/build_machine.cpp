@@ -1,8 +1,4 @@
-// From a Topology to a Machine: vertices and links in pairs, then shortest-path trees by Boost.Graph.
-#include <boost/graph/breadth_first_search.hpp>
-#include <boost/graph/compressed_sparse_row_graph.hpp>
-#include <boost/graph/filtered_graph.hpp>
-#include <boost/property_map/property_map.hpp>
+// From a Topology to a Machine, and from a Machine to what is left of it when links die.
 #include <memory>
 #include <utility>
 
@@ -11,73 +7,6 @@
 #include "plan/machine/topology.hpp"
 
 namespace foretoken::plan {
-namespace {
-
-struct EdgeLink {
-  LinkId link;
-};
-using Graph = boost::compressed_sparse_row_graph<boost::directedS, boost::no_property, EdgeLink>;
-using Edge = boost::graph_traits<Graph>::edge_descriptor;
-
-Graph graph_of(const std::vector<Link>& links, std::size_t vertices) {
-  std::vector<std::pair<std::size_t, std::size_t>> ends;
-  std::vector<EdgeLink> properties;
-  ends.reserve(links.size());
-  properties.reserve(links.size());
-  for (std::size_t i = 0; i < links.size(); ++i) {
-    ends.emplace_back(links[i].from.index(), links[i].to.index());
-    properties.push_back({LinkId(i)});
-  }
-  return Graph(boost::edges_are_unsorted_multi_pass, ends.begin(), ends.end(), properties.begin(), vertices);
-}
-
-/// Keeps the links of one node apart from those of the others.
-struct InsideNode {
-  const Graph* graph = nullptr;
-  const std::vector<Link>* links = nullptr;
-  bool operator()(const Edge& edge) const {
-    return (*links)[(*graph)[edge].link.index()].link_class != LinkClass::infiniband;
-  }
-};
-
-/// Notes for every vertex the link by which breadth-first search, and so a path of fewest hops, first reaches it. Among
-/// equals that is the link that was added first.
-class RecordParents : public boost::default_bfs_visitor {
- public:
-  RecordParents(std::vector<LinkId>& parents, const Graph& all) : parents_(&parents), all_(&all) {}
-  template <class SomeGraph>
-  void tree_edge(const Edge& edge, const SomeGraph& graph) const {
-    (*parents_)[target(edge, graph)] = (*all_)[edge].link;
-  }
-
- private:
-  std::vector<LinkId>* parents_;
-  const Graph* all_;
-};
-
-void find_trees(Machine::Impl& machine) {
-  const std::size_t vertices = machine.vertices();
-  const Graph graph = graph_of(machine.links, vertices);
-  const auto index = get(boost::vertex_index, graph);
-
-  machine.from_fabric.assign(vertices, LinkId());
-  boost::breadth_first_search(graph, machine.fabric_vertex().index(),
-                              boost::visitor(RecordParents(machine.from_fabric, graph)));
-
-  // Without the fabric's links each node is a component of its own, so the searches share their marks and together cost
-  // one pass over the graph.
-  const boost::filtered_graph<Graph, InsideNode> inside(graph, InsideNode{&graph, &machine.links});
-  machine.from_switch.assign(vertices, LinkId());
-  std::vector<boost::default_color_type> colors(vertices, boost::white_color);
-  const auto color_of = boost::make_iterator_property_map(colors.begin(), index);
-  for (std::int64_t node = 0; node < machine.nodes; ++node) {
-    boost::queue<std::size_t> pending;
-    boost::breadth_first_visit(inside, machine.switch_vertex(node).index(), pending,
-                               RecordParents(machine.from_switch, graph), color_of);
-  }
-}
-
-}  // namespace
 
 Machine build_machine(const Topology& topology) {
   FORETOKEN_CHECK(topology.nodes >= 1 && topology.nodes <= kNodesMax, "a machine with an absurd number of nodes");
@@ -85,33 +14,39 @@ Machine build_machine(const Topology& topology) {
   FORETOKEN_CHECK(topology.gpus_per_node >= 1 && topology.gpus_per_node <= per_node_max,
                   "a machine with an absurd number of GPUs per node");
   FORETOKEN_CHECK(topology.nodes * topology.gpus_per_node <= kGpusMax, "a machine with an absurd number of GPUs");
+  const std::int64_t nics = nics_of_a_node(topology);
+  FORETOKEN_CHECK(nics >= 1 && topology.gpus_per_node % nics == 0, "GPUs that cannot be shared out among NICs");
+  FORETOKEN_CHECK(topology.pcie_switches == 0 || (topology.pcie_switches > 0 && nics % topology.pcie_switches == 0),
+                  "NICs that cannot be shared out among PCIe switches");
 
   auto machine = std::make_shared<Machine::Impl>();
   machine->name = topology.name;
   machine->device = topology.device;
-  machine->nodes = topology.nodes;
-  machine->gpus_per_node = topology.gpus_per_node;
-  machine->gpus = topology.nodes * topology.gpus_per_node;
   machine->nvls = topology.nvls;
   machine->cores_per_node = topology.cores_per_node;
-  machine->links.reserve(static_cast<std::size_t>(6 * machine->gpus));
-  if (machine->cores_per_node > 0) {  // ranks reach one another through memory
-    find_trees(*machine);
-    return Machine(std::move(machine));
+  machine->wiring = std::make_shared<const Wiring>(wire(topology));
+  machine->graphs = routing_graphs(*machine->wiring);
+  machine->router = std::make_unique<Router>(machine->wiring, machine->graphs, std::vector<char>{});
+  return Machine(std::move(machine));
+}
+
+Machine Machine::without(std::span<const LinkId> links) const {
+  auto machine = std::make_shared<Impl>();
+  machine->name = impl_->name;
+  machine->device = impl_->device;
+  machine->nvls = impl_->nvls;
+  machine->cores_per_node = impl_->cores_per_node;
+  machine->wiring = impl_->wiring;
+  machine->graphs = impl_->graphs;
+  machine->dead = impl_->dead;
+  machine->dead.resize(impl_->wiring->links.size(), 0);
+  for (const LinkId link : links) {
+    FORETOKEN_CHECK(link.valid() && link.index() < machine->dead.size(), "a link outside the machine dies");
+    machine->dead[link.index()] = 1;
+    machine->dead[Wiring::opposite(link).index()] = 1;
   }
-  const auto connect = [&](VertexId a, VertexId b, LinkClass link_class, BytesPerSecond bandwidth, Seconds latency) {
-    machine->links.push_back({a, b, link_class, bandwidth, latency});
-    machine->links.push_back({b, a, link_class, bandwidth, latency});
-  };
-  for (std::int64_t gpu = 0; gpu < machine->gpus; ++gpu) {
-    const VertexId here = machine->gpu_vertex(gpu);
-    const VertexId nic = machine->nic_vertex(gpu);
-    connect(here, machine->switch_vertex(gpu / machine->gpus_per_node), LinkClass::nvlink, topology.nvlink_bandwidth,
-            topology.nvlink_latency);
-    connect(here, nic, LinkClass::pcie, topology.pcie_bandwidth, topology.pcie_latency);
-    connect(nic, machine->fabric_vertex(), LinkClass::infiniband, topology.nic_bandwidth, topology.nic_latency);
-  }
-  find_trees(*machine);
+  machine->router = std::make_unique<Router>(machine->wiring, machine->graphs, machine->dead);
+  machine->before = impl_;
   return Machine(std::move(machine));
 }
 

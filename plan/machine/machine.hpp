@@ -18,6 +18,8 @@
 
 namespace foretoken::plan {
 
+enum class VertexKind : std::uint8_t { gpu, nic, nvswitch, pcie_switch, fabric_switch };
+
 /// One direction of a cable or of a port.
 struct Link {
   VertexId from;
@@ -45,11 +47,24 @@ class Machine {
   /// True if the node's NVSwitch can reduce and multicast (NVLink SHARP).
   [[nodiscard]] bool nvls() const;
   [[nodiscard]] std::span<const Link> links() const;
+  [[nodiscard]] std::size_t vertices() const;
+  [[nodiscard]] VertexKind kind_of(VertexId vertex) const;
   /// Name of a vertex, for reports: "node3.gpu5", "node0.nic2", "fabric".
   [[nodiscard]] std::string vertex_name(VertexId vertex) const;
-  /// Links from GPU to GPU in order of travel; empty if from == to. Fewest hops; deterministic among equals.
+  /// The vertex of that name; invalid if there is none.
+  [[nodiscard]] VertexId find_vertex(const std::string& name) const;
+  /// NICs of each node.
+  [[nodiscard]] std::int64_t nics_per_node() const;
+
+  /// Links from GPU to GPU in order of travel; empty if from == to, or if there is no way. Which of several ways is
+  /// taken is the topology's choice (plan/machine/router.hpp) and depends on nothing but the machine and the two GPUs.
   /// May be called from several threads; what it returns stays valid as long as any copy of this Machine.
   [[nodiscard]] std::span<const LinkId> route(RankId from, RankId to) const;
+
+  /// This machine with some links dead, in both directions. Vertices and links keep their numbers, and routes stay what
+  /// they are unless they use a dead link.
+  [[nodiscard]] Machine without(std::span<const LinkId> links) const;
+  [[nodiscard]] bool is_dead(LinkId link) const;
 
  private:
   std::shared_ptr<const Impl> impl_;

@@ -1,60 +1,58 @@
-// The frozen arrays behind Machine. Private to plan/machine: build_machine.cpp fills them, machine.cpp reads them.
+// What is behind Machine. Private to plan/machine: build_machine.cpp fills it, machine.cpp reads it.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "plan/machine/machine.hpp"
+#include "plan/machine/router.hpp"
+#include "plan/machine/wiring.hpp"
 
 namespace foretoken::plan {
 
-/// Vertices are numbered: GPUs, then NICs (one per GPU), then NVSwitches (one per node), then the fabric.
-///
-/// Links come in pairs: link 2 i goes one way, link 2 i + 1 the other way between the same two vertices.
-///
-/// Every path between two GPUs runs over a hub, the NVSwitch of their node or the fabric, because removing the hub
-/// parts them. So a shortest path is the up-path of one to a hub and the down-path of the other from it, and one
-/// shortest-path tree per hub is all that has to be stored: two links per vertex instead of one route per pair.
+/// Route by route as they are asked for: nothing is stored for pairs that nobody asks for.
+class RouteCache {
+ public:
+  using Route = std::span<const LinkId>;
+
+  /// Null if it is not known. What it points to stays where it is.
+  [[nodiscard]] const Route* find(std::uint64_t pair) const {
+    const auto entry = routes_.find(pair);
+    return entry == routes_.end() ? nullptr : &entry->second;
+  }
+  Route add_copy(std::uint64_t pair, Route route);
+  /// Of a route that is stored elsewhere and outlives this.
+  Route add_reference(std::uint64_t pair, Route route) { return routes_.emplace(pair, route).first->second; }
+
+ private:
+  std::unordered_map<std::uint64_t, Route> routes_;
+  std::vector<std::unique_ptr<LinkId[]>> blocks_;
+  std::size_t left_ = 0;  // of the last block
+  LinkId* next_ = nullptr;
+};
+
 struct Machine::Impl {
-  static constexpr std::size_t kRouteLinksMax = 4;  // GPU, NIC, fabric, NIC, GPU
-
-  struct Route {
-    std::array<LinkId, kRouteLinksMax> links;
-    std::size_t size = 0;
-  };
-
   std::string name;
   DeviceSpec device;
-  std::int64_t gpus = 0;
-  std::int64_t nodes = 0;
-  std::int64_t gpus_per_node = 0;
   std::int64_t cores_per_node = 0;  // of a host: no links then
   bool nvls = false;
-  std::vector<Link> links;
-  /// By vertex: the last link of the shortest path from the node's NVSwitch, or from the fabric; invalid at the hub.
-  std::vector<LinkId> from_switch;
-  std::vector<LinkId> from_fabric;
+  std::shared_ptr<const Wiring> wiring;
+  std::shared_ptr<const RoutingGraphs> graphs;
+  std::vector<char> dead;              // [link]; empty: none
+  std::shared_ptr<const Impl> before;  // the machine before the last links died; its routes hold where they avoid them
 
-  /// Routes that were asked for. Nodes of the map stay where they are, so spans into them stay valid.
+  // Guards what follows.
   mutable std::mutex mutex;
-  mutable std::unordered_map<std::uint64_t, Route> routes;
+  mutable std::unique_ptr<Router> router;
+  mutable RouteCache routes;
 
-  [[nodiscard]] VertexId gpu_vertex(std::int64_t gpu) const { return VertexId(static_cast<std::size_t>(gpu)); }
-  [[nodiscard]] VertexId nic_vertex(std::int64_t gpu) const { return VertexId(static_cast<std::size_t>(gpus + gpu)); }
-  [[nodiscard]] VertexId switch_vertex(std::int64_t node) const {
-    return VertexId(static_cast<std::size_t>(2 * gpus + node));
-  }
-  [[nodiscard]] VertexId fabric_vertex() const { return VertexId(static_cast<std::size_t>(2 * gpus + nodes)); }
-  [[nodiscard]] std::size_t vertices() const { return static_cast<std::size_t>(2 * gpus + nodes + 1); }
-  [[nodiscard]] static LinkId opposite(LinkId link) { return LinkId(link.value() ^ 1); }
-
-  [[nodiscard]] Route find_route(std::int64_t from, std::int64_t to) const;
-  [[nodiscard]] Route over_hub(const std::vector<LinkId>& parents, std::int64_t from, std::int64_t to) const;
+  [[nodiscard]] std::span<const LinkId> route(std::int64_t from, std::int64_t to) const;
+  [[nodiscard]] bool is_dead(LinkId link) const { return !dead.empty() && dead[link.index()] != 0; }
 };
 
 }  // namespace foretoken::plan

@@ -12,19 +12,12 @@
 
 #include "core/json_reader.hpp"
 #include "core/schema_header.hpp"
+#include "plan/machine/wiring.hpp"
 
 namespace foretoken::plan {
 namespace {
 
 constexpr std::int64_t kTopologyVersion = 1;
-constexpr BytesPerSecond kBandwidthMin{1e3};
-constexpr BytesPerSecond kBandwidthMax{1e15};
-constexpr Seconds kLatencyMax{1.0};
-
-enum class FabricKind { non_blocking };
-constexpr std::array<std::pair<FabricKind, std::string_view>, 1> kFabricKindNames{
-    {{FabricKind::non_blocking, "non_blocking"}}};
-
 // House rule: a number without a source is no number. Reports tell the assumed ones from the rest.
 constexpr std::array<std::string_view, 6> kSourcedNumbers{"node.nvlink.bandwidth", "node.nvlink.latency",
                                                           "node.pcie.bandwidth",   "node.pcie.latency",
@@ -62,6 +55,12 @@ void read_host(const JsonReader& place, Topology& topology) {
 void read_node(const JsonReader& place, Topology& topology) {
   JsonObject node(place);
   topology.gpus_per_node = node.require("gpus").as_integer(1, kGpusPerNodeMax);
+  if (const auto nics = node.optional("nics")) {
+    topology.nics_per_node = nics->as_integer(1, kGpusPerNodeMax);
+    if (topology.gpus_per_node % topology.nics_per_node != 0)
+      nics->fail(fmt::format("{} does not divide the {} GPUs", topology.nics_per_node, topology.gpus_per_node),
+                 "every NIC serves as many GPUs: write a divisor of node.gpus");
+  }
 
   JsonObject nvlink(node.require("nvlink"));
   const Port nvlink_port = read_port(nvlink);
@@ -70,9 +69,17 @@ void read_node(const JsonReader& place, Topology& topology) {
   topology.nvls = nvlink.require("nvls").as_bool();
   nvlink.finish();
 
-  const Port pcie = read_closed_port(node.require("pcie"));
-  topology.pcie_bandwidth = pcie.bandwidth;
-  topology.pcie_latency = pcie.latency;
+  JsonObject pcie(node.require("pcie"));
+  const Port pcie_port = read_port(pcie);
+  topology.pcie_bandwidth = pcie_port.bandwidth;
+  topology.pcie_latency = pcie_port.latency;
+  if (const auto switches = pcie.optional("switches")) {
+    topology.pcie_switches = switches->as_integer(1, kGpusPerNodeMax);
+    if (nics_of_a_node(topology) % topology.pcie_switches != 0)
+      switches->fail(fmt::format("{} does not divide the {} NICs", topology.pcie_switches, nics_of_a_node(topology)),
+                     "every switch has as many GPUs and NICs under it: write a divisor of node.nics");
+  }
+  pcie.finish();
 
   const Port nic = read_closed_port(node.require("nic"));
   topology.nic_bandwidth = nic.bandwidth;
@@ -108,34 +115,67 @@ void check_size(const std::string& file, const Topology& topology) {
         fmt::format("at most {} are supported: {} such nodes", kGpusMax, kGpusMax / topology.gpus_per_node));
 }
 
-void read_sources(JsonObject& root, std::span<const std::string_view> numbers, Topology& topology) {
+void read_sources(JsonObject& root, std::span<const std::string_view> numbers, const FabricSpec& fabric,
+                  Topology& topology) {
   JsonObject sources(root.require("sources"));
-  for (const std::string_view number : numbers)
+  const auto read = [&](std::string_view number) {
     topology.sources.push_back({std::string(number), sources.require(number).as_string()});
+  };
+  for (const std::string_view number : numbers) read(number);
+  for (const std::string_view number : sourced_numbers(fabric)) read(number);
   sources.finish();
+}
+
+// The fabric goes with the number of nodes that there will be.
+void check_fabric(const std::string& file, std::int64_t nodes_of_file, const Topology& topology) {
+  const FabricSpec& fabric = topology.fabric;
+  if (fabric.kind == FabricKind::non_blocking) return;
+  if (fabric.kind == FabricKind::explicit_list) {
+    if (topology.nodes != nodes_of_file)
+      throw input_error(file, "/nodes",
+                        fmt::format("the override {} is not the {} nodes", topology.nodes, nodes_of_file),
+                        "the fabric lists the cables of that many nodes: leave cluster.nodes out");
+    const NodePair parted = find_parted_nodes(wire(topology));
+    if (parted.a >= 0)
+      throw input_error(file, "/fabric/links", fmt::format("no cables lead from node{} to node{}", parted.a, parted.b),
+                        "join a NIC of each to switches that reach one another");
+    return;
+  }
+  const std::int64_t nics = nics_of_a_node(topology);
+  const std::int64_t leaves = leaves_of(fabric, topology.nodes, nics);
+  const std::int64_t per_group = fabric.kind == FabricKind::rail_optimised ? nics : 1;
+  if (fabric.spines == 0 && leaves > per_group)
+    throw input_error(file, "/fabric/spines",
+                      fmt::format("{} nodes are {} pods, and no spine joins them", topology.nodes, leaves / per_group),
+                      "write at least 1, or make one pod of all nodes");
+  const std::int64_t cables = leaves * fabric.spines * fabric.cables_per_spine;
+  if (fabric.spread == Spread::hash && cables > kSwitchCablesMax)
+    throw input_error(file, "/fabric/spines",
+                      fmt::format("{} leaves x {} spines x {} cables are {} cables", leaves, fabric.spines,
+                                  fabric.cables_per_spine, cables),
+                      fmt::format("at most {} are possible", kSwitchCablesMax));
 }
 
 // What only nodes of GPUs have: ports, a fabric, a device file.
 void read_gpu_machine(JsonObject& root, const JsonReader& node, const std::filesystem::path& directory,
                       const TopologyOverrides& overrides, const std::string& file, Topology& topology) {
   read_node(node, topology);
-  JsonObject fabric(root.require("fabric"));
-  static_cast<void>(fabric.require("kind").as_enum(kFabricKindNames));
-  fabric.finish();
-  read_sources(root, kSourcedNumbers, topology);
-  const JsonReader device = root.require("device");
-  topology.calibration = directory / root.require("calibration").as_string();
   if (overrides.nic_bandwidth) {
     topology.nic_bandwidth = *overrides.nic_bandwidth;
     check_nic(file, topology.nic_bandwidth);
   }
+  topology.fabric = read_fabric(
+      root.require("fabric"), {topology.nodes, nics_of_a_node(topology), topology.nic_bandwidth, topology.nic_latency});
+  read_sources(root, kSourcedNumbers, topology.fabric, topology);
+  const JsonReader device = root.require("device");
+  topology.calibration = directory / root.require("calibration").as_string();
   topology.device = read_device(device);
 }
 
 void read_host_machine(JsonObject& root, const JsonReader& host, const std::filesystem::path& directory,
                        const TopologyOverrides& overrides, const std::string& file, Topology& topology) {
   read_host(host, topology);
-  read_sources(root, kSourcedHostNumbers, topology);
+  read_sources(root, kSourcedHostNumbers, topology.fabric, topology);
   if (const auto calibration = root.optional("calibration"))
     topology.calibration = directory / calibration->as_string();
   if (topology.nodes != 1 || overrides.nodes.value_or(1) != 1)
@@ -164,8 +204,10 @@ Topology read_topology(const std::filesystem::path& file, const TopologyOverride
     read_gpu_machine(root, node, document.directory(), overrides, document.name(), topology);
   }
   root.finish();
+  const std::int64_t nodes_of_file = topology.nodes;
   if (overrides.nodes) topology.nodes = *overrides.nodes;
   check_size(document.name(), topology);
+  check_fabric(document.name(), nodes_of_file, topology);
   return topology;
 }
 

@@ -23,6 +23,7 @@ inline constexpr std::int64_t kMicroBatchesMax = 1'024;
 inline constexpr std::int64_t kChunksMax = 1'024;
 inline constexpr std::int64_t kRoutedStepsMax = 1'024;
 inline constexpr std::int64_t kStepsMax = 100'000;
+inline constexpr std::int64_t kFaultsMax = 4'096;
 inline constexpr std::int64_t kProgramOpsMax = 1'000'000;  // ops of all roles together
 
 }  // namespace foretoken::plan

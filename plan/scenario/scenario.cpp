@@ -9,6 +9,7 @@
 #include "plan/machine/topology.hpp"
 #include "plan/scenario/limits.hpp"
 #include "plan/scenario/names.hpp"
+#include "plan/scenario/read_fault.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -293,6 +294,8 @@ Scenario parse_scenario(const JsonDocument& document) {
   scenario.routing = read_routing(root.require("routing"));
   scenario.deployment = read_deployment(root.require("deployment"), scenario.model);
   scenario.cluster = read_cluster(root.require("cluster"));
+  if (const auto faults = root.optional("faults"))
+    for (const JsonReader& fault : faults->as_array(0, kFaultsMax)) scenario.faults.push_back(read_fault(fault));
   scenario.measure = read_measure(root.require("measure"), scenario.routing);
   if (const auto published = root.optional("published")) scenario.published = read_published(*published);
   if (const auto choices = root.optional("open_choices"))

@@ -1,4 +1,5 @@
-// What a scenario file says, as one valid value: model, workload, routing, deployment, cluster, measure, published.
+// What a scenario file says, as one valid value: model, workload, routing, deployment, cluster, faults, measure,
+// published.
 //
 // parse_scenario() is the only reader of the format; its JSON Schema is scenarios/scenario.schema.json. Once a Scenario
 // exists every number in it is within its limits (plan/scenario/limits.hpp) and every combination is possible, so
@@ -98,6 +99,17 @@ struct MeasureSpec {
   std::int64_t steps = 1;         // counted steps; a multiple of routed_steps
 };
 
+enum class FaultPart : std::uint8_t { link, nic, fabric_switch, gpu };
+
+/// Something that is degraded or dead from a time on. Names are looked up in the machine by plan/faults.hpp.
+struct FaultSpec {
+  FaultPart part = FaultPart::link;
+  std::vector<std::string> names;  // of a link its two ends, else one
+  Seconds from;                    // of simulated time
+  double share = 0;                // that is left of its bandwidth, of a GPU of its speed; 0: dead
+  std::string pointer;             // of the name, for errors that are found later
+};
+
 /// What somebody else measured or claimed for this scenario.
 struct PublishedFigures {
   std::string source;
@@ -128,6 +140,7 @@ struct Scenario {
   RoutingSpec routing;
   DeploymentSpec deployment;
   ClusterSpec cluster;
+  std::vector<FaultSpec> faults;
   MeasureSpec measure;
   std::optional<PublishedFigures> published;
   std::vector<OpenChoice> open_choices;

@@ -1,7 +1,10 @@
 #include "sim/communication/communicator.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/error.hpp"
 #include "sim/later.hpp"
@@ -43,13 +46,13 @@ void Communicator::post(const Execution& execution, SimTime now, CommunicationEf
   MeetingState& state = state_[static_cast<std::size_t>(place.meeting)];
   if (++state.posted < static_cast<std::int32_t>(meeting.participants.size())) return;
   state.posted = 0;
-  if (!state.footprint) state.footprint = footprint_of(meeting);
-  begin_all(meeting, execution.step, *state.footprint, effects);
-  if (state.footprint->demand == 0 && state.footprint->latency == Seconds(0.0)) {
+  const Footprint& load = footprint(place.meeting, execution.step);
+  begin_all(meeting, execution.step, load, effects);
+  if (load.demand == 0 && load.latency == Seconds(0.0)) {
     end_all(meeting, execution.step, effects);
     return;
   }
-  effects.timers.push_back({later(now, state.footprint->latency), new_batch({place.meeting, execution.step, {}})});
+  effects.timers.push_back({later(now, load.latency), new_batch({place.meeting, execution.step, {}})});
 }
 
 Footprint Communicator::footprint_of(const Meeting& meeting) const {
@@ -65,6 +68,78 @@ Footprint Communicator::footprint_of(const Meeting& meeting) const {
   for (const Participant& participant : meeting.participants) members.push_back(participant.rank);
   return transport_.collective(collective_of(communication.kind), communication.algorithm, members,
                                bytes_of(detail.rows, detail.cols, communication.dtype));
+}
+
+template <class Call>
+decltype(auto) Communicator::on_behalf_of(std::int32_t meeting, std::int32_t step, Call call) const {
+  try {
+    return call();
+  } catch (const Unreachable& error) {
+    throw Unreachable(
+        fmt::format("{} of step {}: {}", op_of(meetings_[meeting].participants.front()).name, step, error.what()));
+  }
+}
+
+const Footprint& Communicator::footprint(std::int32_t meeting, std::int32_t step) {
+  std::optional<Footprint>& known = state_[static_cast<std::size_t>(meeting)].footprint;
+  if (!known) known = on_behalf_of(meeting, step, [&] { return footprint_of(meetings_[meeting]); });
+  return *known;
+}
+
+// What a flow puts on the network, all of its demand; without its tag. The uses are valid until the next call.
+ActivityStart Communicator::load_of(const Flow& flow) {
+  if (flow.message < 0) {
+    const Footprint& load = footprint(flow.meeting, flow.step);
+    return {load.demand, 1.0, load.ceiling, load.uses, 0};
+  }
+  const ExchangePattern& pattern = *exchange_state(flow.meeting, flow.step).pattern;
+  const auto& participants = meetings_[flow.meeting].participants;
+  const ExchangeMessage& message = pattern.message(flow.message);
+  const RankId from = participants[static_cast<std::size_t>(message.from)].rank;
+  const RankId to = participants[static_cast<std::size_t>(message.to)].rank;
+  const MessageLoad load = on_behalf_of(
+      flow.meeting, flow.step, [&] { return transport_.message(pattern.op(), from, to, message.bytes, uses_); });
+  return {load.demand, 1.0, load.ceiling, uses_, 0};
+}
+
+// Routes stay what they are until a link of theirs dies, so a flow under way uses what it would use if it started now.
+std::vector<std::int32_t> Communicator::flows_over(const std::vector<std::int32_t>& resources) {
+  std::vector<std::int32_t> found;
+  if (resources.empty()) return found;
+  for (std::size_t tag = 0; tag < flows_.size(); ++tag) {
+    if (flows_[tag].meeting < 0) continue;
+    const auto uses = load_of(flows_[tag]).uses;
+    if (std::any_of(uses.begin(), uses.end(), [&](const ResourceUse& use) {
+          return std::binary_search(resources.begin(), resources.end(), use.resource);
+        }))
+      found.push_back(static_cast<std::int32_t>(tag));
+  }
+  return found;
+}
+
+void Communicator::forget_routes() {
+  for (MeetingState& state : state_) state.footprint.reset();
+  std::erase_if(patterns_, [&](const auto& entry) {
+    return std::none_of(exchanges_.begin(), exchanges_.end(),
+                        [&](const auto& exchange) { return exchange.second.pattern == &entry.second; });
+  });
+}
+
+void Communicator::fault(FaultTimeline& timeline, std::size_t index, SimTime now) {
+  network_.advance(to_seconds(now).value());
+  const std::vector<std::int32_t> dying = timeline.dying(index);
+  const std::vector<std::int32_t> moved = flows_over(dying);
+  for (const CapacityChange& change : timeline.carry_out(index))
+    network_.set_capacity(change.resource, change.capacity);
+  if (!dying.empty()) forget_routes();
+  for (const std::int32_t tag : moved) {
+    Flow& flow = flows_[static_cast<std::size_t>(tag)];
+    ActivityStart start = load_of(flow);
+    flow.left *= network_.withdraw(tag);
+    start.demand *= flow.left;
+    start.tag = tag;
+    network_.start(start);
+  }
 }
 
 void Communicator::begin_all(const Meeting& meeting, std::int32_t step, const Footprint& footprint,
@@ -87,7 +162,9 @@ Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, 
   if (pattern == patterns_.end()) {
     const Meeting& who = meetings_[meeting];
     const plan::RoutedRows& rows = rows_(program_.communications[who.communication.index()], who.instance, routed_step);
-    pattern = patterns_.try_emplace({meeting, routed_step}, program_, transport_, who, rows).first;
+    pattern = on_behalf_of(meeting, step, [&] {
+      return patterns_.try_emplace({meeting, routed_step}, program_, transport_, who, rows).first;
+    });
   }
   state.pattern = &pattern->second;
   const std::size_t participants = meetings_[meeting].participants.size();
@@ -147,12 +224,13 @@ void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEf
   Batch& started = batches_[static_cast<std::size_t>(batch)];
   network_.advance(to_seconds(now).value());
   if (started.messages.empty()) {
-    const Footprint& footprint = *state_[static_cast<std::size_t>(started.meeting)].footprint;
-    if (footprint.demand == 0) {
+    const Flow flow{started.meeting, started.step, -1};
+    if (footprint(started.meeting, started.step).demand == 0) {
       end_all(meetings_[started.meeting], started.step, effects);
     } else {
-      network_.start({footprint.demand, 1.0, footprint.ceiling, footprint.uses,
-                      new_flow({started.meeting, started.step, -1, {}})});
+      ActivityStart start = load_of(flow);
+      start.tag = new_flow(flow);
+      network_.start(start);
     }
   } else {
     start_messages(started);
@@ -165,21 +243,18 @@ void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEf
 }
 
 void Communicator::start_messages(const Batch& batch) {
-  const ExchangePattern& pattern = *exchange_state(batch.meeting, batch.step).pattern;
-  const auto& participants = meetings_[batch.meeting].participants;
   for (const std::int32_t m : batch.messages) {
-    const ExchangeMessage& message = pattern.message(m);
-    const RankId from = participants[static_cast<std::size_t>(message.from)].rank;
-    const RankId to = participants[static_cast<std::size_t>(message.to)].rank;
-    const MessageLoad load = transport_.message(pattern.op(), from, to, message.bytes, uses_);
-    network_.start({load.demand, 1.0, load.ceiling, uses_, new_flow({batch.meeting, batch.step, m, {}})});
+    const Flow flow{batch.meeting, batch.step, m};
+    ActivityStart start = load_of(flow);
+    start.tag = new_flow(flow);
+    network_.start(start);
   }
 }
 
 void Communicator::start_compute(const Execution& execution, const Estimate& estimate, SimTime now) {
   network_.advance(to_seconds(now).value());
   transport_.compute_uses(execution.rank, estimate.crowding, uses_);
-  network_.start({estimate.time.value(), 1.0, 1.0, uses_, new_flow({-1, 0, -1, execution})});
+  network_.start({estimate.time.value(), 1.0, 1.0, uses_, new_flow({-1, 0, -1, execution, 1})});
 }
 
 std::optional<SimTime> Communicator::next_completion() {
@@ -192,7 +267,7 @@ void Communicator::complete(CommunicationEffects& effects) {
   tags_.clear();
   network_.complete(tags_);
   for (const std::int32_t tag : tags_) {
-    const Flow flow = flows_[static_cast<std::size_t>(tag)];
+    const Flow flow = std::exchange(flows_[static_cast<std::size_t>(tag)], Flow{});
     free_flows_.push_back(tag);
     if (flow.meeting < 0) {
       effects.ended.push_back(flow.execution);

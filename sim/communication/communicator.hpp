@@ -20,6 +20,7 @@
 #include "plan/program/program.hpp"
 #include "plan/program/resolve.hpp"
 #include "sim/communication/exchange_pattern.hpp"
+#include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/meetings.hpp"
 #include "sim/communication/transport.hpp"
 #include "sim/network/flow_network.hpp"
@@ -68,6 +69,11 @@ class Communicator {
   /// The latency of what began together has passed: flows start.
   void latency_over(std::int32_t batch, SimTime now, CommunicationEffects& effects);
 
+  /// A fault takes effect. What is under way over a link that dies goes on over another way with what is left of it;
+  /// the latency of its start is not paid again.
+  /// @throws Unreachable naming op and step if there is no other way
+  void fault(FaultTimeline& timeline, std::size_t index, SimTime now);
+
   /// When the network next finishes something, to the nearest picosecond; nothing if it is idle or stuck.
   std::optional<SimTime> next_completion();
   /// Finishes what next_completion() announced.
@@ -98,10 +104,19 @@ class Communicator {
     std::int32_t step = 0;
     std::int32_t message = -1;
     Execution execution{};  // compute
+    double left = 1;        // of the whole, when it was started: less after a new start on another way
   };
 
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
   [[nodiscard]] Footprint footprint_of(const Meeting& meeting) const;
+  /// The meeting's, found anew after routes have changed.
+  const Footprint& footprint(std::int32_t meeting, std::int32_t step);
+  /// What `call` returns; if it finds no way, the error says for what.
+  template <class Call>
+  decltype(auto) on_behalf_of(std::int32_t meeting, std::int32_t step, Call call) const;
+  [[nodiscard]] std::vector<std::int32_t> flows_over(const std::vector<std::int32_t>& resources);
+  void forget_routes();
+  ActivityStart load_of(const Flow& flow);
   static void begin_all(const Meeting& meeting, std::int32_t step, const Footprint& footprint,
                         CommunicationEffects& effects);
   static void end_all(const Meeting& meeting, std::int32_t step, CommunicationEffects& effects);

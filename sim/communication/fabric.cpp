@@ -1,12 +1,17 @@
 #include "sim/communication/fabric.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <set>
 
 #include "core/error.hpp"
+#include "core/quantity_text.hpp"
 #include "sim/communication/footprint.hpp"
 
 namespace foretoken::sim {
@@ -24,41 +29,77 @@ void Fabric::compare_with_calibrated_links() {
   for (const plan::Link& link : machine_.links()) {
     if (link.link_class == LinkClass::nvlink && link.bandwidth != calibration.nvlink.nominal)
       nvlink_provenance_ = Provenance::extrapolated;
-    if (link.link_class != LinkClass::infiniband) continue;
+    // Of the network's cables only those to NICs were measured.
+    if (link.link_class != LinkClass::infiniband || machine_.kind_of(link.from) != plan::VertexKind::nic) continue;
     if (link.bandwidth != calibration.infiniband.nominal) nic_provenance_ = Provenance::extrapolated;
     slowest_nic = std::min(slowest_nic, ratio(link.bandwidth, calibration.infiniband.nominal));
   }
+  // A NIC that several GPUs share was not measured.
+  if (machine_.nodes() * machine_.nics_per_node() < machine_.gpus()) nic_provenance_ = Provenance::extrapolated;
   if (std::isfinite(slowest_nic)) nic_speed_up_ = std::max(1.0, slowest_nic);
 }
 
 double Fabric::capacity_of(LinkId id) const {
   const plan::Link& link = machine_.links()[id.index()];
-  return link.bandwidth.value() * cost_.link(link.link_class).payload_efficiency;
+  const double capacity = link.bandwidth.value() * cost_.link(link.link_class).payload_efficiency;
+  return share_.empty() ? capacity : capacity * share_[id.index()];
+}
+
+std::span<const LinkId> Fabric::route(RankId from, RankId to) const {
+  const std::span<const LinkId> links = machine_.route(from, to);
+  if (links.empty() && from != to)
+    throw Unreachable(fmt::format("{} cannot reach {}: {}", machine_.vertex_name(VertexId(from.value())),
+                                  machine_.vertex_name(VertexId(to.value())), fmt::join(deaths_, "; ")));
+  return links;
+}
+
+std::vector<CapacityChange> Fabric::degrade(const plan::Fault& fault) {
+  if (share_.empty()) share_.assign(machine_.links().size(), 1.0);
+  for (const LinkId link : fault.links) {
+    if (!machine_.is_dead(link)) share_[link.index()] = fault.share;
+  }
+  if (fault.share == 0) {
+    machine_ = machine_.without(fault.links);
+    deaths_.push_back(fmt::format("{}, dead from {}", fault.what, to_text(to_seconds(fault.from))));
+  }
+  // A resource stands for links in series: it is what the tightest of them lets through.
+  std::map<std::int32_t, double> capacity;
+  for (const std::int32_t resource : resources_of(fault.links))
+    capacity.emplace(resource, std::numeric_limits<double>::infinity());
+  for (std::size_t link = 0; link < resource_of_link_.size(); ++link) {
+    const auto changed = capacity.find(resource_of_link_[link]);
+    if (changed != capacity.end()) changed->second = std::min(changed->second, capacity_of(LinkId(link)));
+  }
+  std::vector<CapacityChange> changes;
+  for (const auto& [resource, value] : capacity) changes.push_back({resource, value});
+  return changes;
+}
+
+std::vector<std::int32_t> Fabric::resources_of(std::span<const LinkId> links) const {
+  std::vector<std::int32_t> resources;
+  for (const LinkId link : links) resources.push_back(resource_of_link_[link.index()]);
+  std::sort(resources.begin(), resources.end());
+  resources.erase(std::unique(resources.begin(), resources.end()), resources.end());
+  return resources;
 }
 
 // Link a is in series with link b if a ends where b begins, at a vertex where no route begins or ends, and whoever
 // comes over a can only go on over b, and the other way round.
 void Fabric::merge_links_in_series() {
   const auto links = machine_.links();
-  std::size_t vertices = 0;
-  for (const plan::Link& link : links) vertices = std::max({vertices, link.from.index() + 1, link.to.index() + 1});
+  const std::size_t vertices = machine_.vertices();
   std::vector<std::vector<LinkId>> out(vertices);
   std::vector<std::vector<LinkId>> in(vertices);
   for (std::size_t l = 0; l < links.size(); ++l) {
     out[links[l].from.index()].push_back(LinkId(l));
     in[links[l].to.index()].push_back(LinkId(l));
   }
-  std::vector<char> is_gpu(vertices, 0);
-  for (std::int64_t gpu = 0; gpu < machine_.gpus(); ++gpu) {
-    const RankId here(static_cast<std::int32_t>(gpu));
-    const auto route = machine_.route(here, RankId(static_cast<std::int32_t>((gpu + 1) % machine_.gpus())));
-    if (!route.empty()) is_gpu[links[route.front().index()].from.index()] = 1;
-  }
 
   std::vector<LinkId> next(links.size());
   std::vector<char> has_previous(links.size(), 0);
   for (std::size_t vertex = 0; vertex < vertices; ++vertex) {
-    if (is_gpu[vertex] != 0 || out[vertex].size() != 2 || in[vertex].size() != 2) continue;
+    if (machine_.kind_of(VertexId(vertex)) == plan::VertexKind::gpu) continue;
+    if (out[vertex].size() != 2 || in[vertex].size() != 2) continue;
     for (const LinkId a : in[vertex]) {
       for (const LinkId b : out[vertex]) {
         if (links[a.index()].from == links[b.index()].to) continue;  // there and back
@@ -98,14 +139,14 @@ std::vector<double> Fabric::capacities() const {
 
 Seconds Fabric::route_latency(RankId from, RankId to) const {
   Seconds latency(0.0);
-  for (const LinkId link : machine_.route(from, to)) latency += machine_.links()[link.index()].latency;
+  for (const LinkId link : route(from, to)) latency += machine_.links()[link.index()].latency;
   return latency;
 }
 
 Provenance Fabric::route_provenance(RankId from, RankId to) const {
   Provenance provenance = Provenance::measured;
   double tightest = std::numeric_limits<double>::infinity();
-  for (const LinkId id : machine_.route(from, to)) {
+  for (const LinkId id : route(from, to)) {
     const Provenance own = cost_.link(machine_.links()[id.index()].link_class).provenance;
     const double capacity = capacity_of(id);
     if (capacity > tightest) continue;

@@ -2,16 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <vector>
 
 #include "core/ids.hpp"
 #include "core/provenance.hpp"
+#include "plan/faults.hpp"
 #include "plan/machine/machine.hpp"
 #include "sim/communication/transport.hpp"
 
 namespace foretoken::sim {
 
 enum class Direction : std::uint8_t { out, in };
+
+struct CapacityChange {
+  std::int32_t resource = 0;
+  double capacity = 0;  // from now on
+};
 
 /// Resources are numbered: first the links of the machine; then, for each rank, what its expert-exchange kernels can
 /// move, by (dispatch or combine) x (in the node or across nodes) x (out or in).
@@ -25,10 +33,12 @@ enum class Direction : std::uint8_t { out, in };
 /// Links in series, such as GPU to NIC and NIC to fabric, carry the same flows: the tighter one stands for all of them,
 /// and the solver has fewer resources to look at.
 ///
+/// Whatever is asked about a route throws Unreachable if faults have left none.
+///
 /// Rank r runs on GPU r.
 class Fabric final : public Transport {
  public:
-  /// Both are kept by reference. Precondition: ranks <= machine.gpus().
+  /// `cost` is kept by reference. Precondition: ranks <= machine.gpus().
   Fabric(const plan::Machine& machine, const NetworkCost& cost, std::int64_t ranks);
 
   /// In bytes per second.
@@ -65,13 +75,19 @@ class Fabric final : public Transport {
   template <class Each>
   void for_each_resource(RankId from, RankId to, Each each) const {
     std::int32_t last = -1;
-    for (const LinkId link : machine_.route(from, to)) {
+    for (const LinkId link : route(from, to)) {
       const std::int32_t resource = resource_of_link_[link.index()];
       if (resource != last) each(resource);
       last = resource;
     }
   }
 
+  /// A fault of links takes effect: capacities change, and what is dead is no part of a route from now on.
+  std::vector<CapacityChange> degrade(const plan::Fault& fault);
+  /// Resources that stand for these links; ascending.
+  [[nodiscard]] std::vector<std::int32_t> resources_of(std::span<const LinkId> links) const;
+
+  /// As it is now, without what is dead.
   [[nodiscard]] const plan::Machine& machine() const { return machine_; }
   [[nodiscard]] const NetworkCost& cost() const { return cost_; }
 
@@ -79,10 +95,13 @@ class Fabric final : public Transport {
   void compare_with_calibrated_links();
   void merge_links_in_series();
   [[nodiscard]] double capacity_of(LinkId link) const;
+  [[nodiscard]] std::span<const LinkId> route(RankId from, RankId to) const;
 
-  const plan::Machine& machine_;
+  plan::Machine machine_;
   const NetworkCost& cost_;
   std::vector<std::int32_t> resource_of_link_;
+  std::vector<double> share_;        // [link] that is left of its bandwidth; empty while nothing ails any
+  std::vector<std::string> deaths_;  // "NIC node0.nic3, dead from 1.00 ms"
   Provenance nvlink_provenance_ = Provenance::measured;
   Provenance nic_provenance_ = Provenance::measured;
   double nic_speed_up_ = 1;  // of the machine's NICs over the calibrated one, at least 1

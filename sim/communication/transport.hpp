@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <limits>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "core/collective_algorithm.hpp"
+#include "core/error.hpp"
 #include "core/ids.hpp"
 #include "core/provenance.hpp"
 #include "core/units.hpp"
@@ -46,6 +48,12 @@ struct ExchangeTraits {
 struct MessageLoad {
   double demand = 0;
   double ceiling = std::numeric_limits<double>::infinity();
+};
+
+/// No way is left from one rank to another.
+class Unreachable : public Error {
+ public:
+  explicit Unreachable(const std::string& message) : Error(ErrorCode::rank_failed, message) {}
 };
 
 class Transport {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "core/quantity_text.hpp"
 #include "sim/engine/role_streams.hpp"
 #include "sim/later.hpp"
 #include "sim/program_index.hpp"
@@ -18,13 +19,13 @@ namespace {
 
 constexpr SimTime kNever{-1};
 
-enum class EventKind : std::uint8_t { compute_end, latency_over };
+enum class EventKind : std::uint8_t { compute_end, latency_over, fault };
 
 struct Event {
   SimTime time;
   EventKind kind = EventKind::compute_end;
   Execution execution;      // compute_end
-  std::int32_t batch = -1;  // latency_over
+  std::int32_t batch = -1;  // latency_over; fault: its number
   auto operator<=>(const Event&) const = default;
 };
 
@@ -45,6 +46,7 @@ class Engine {
   Trace run();
 
  private:
+  void run_to_the_end();
   void prepare_trace();
   void settle();
   void look_at(std::int32_t stream);
@@ -134,6 +136,18 @@ void Engine::prepare_trace() {
 }
 
 Trace Engine::run() {
+  try {
+    run_to_the_end();
+  } catch (const Unreachable& error) {
+    throw Error(ErrorCode::rank_failed, "at " + to_text(to_seconds(now_)) + ", " + error.what());
+  }
+  check_finished();
+  return std::move(trace_);
+}
+
+void Engine::run_to_the_end() {
+  for (std::size_t f = 0; input_.faults != nullptr && f < input_.faults->size(); ++f)
+    events_.push({input_.faults->time(f), EventKind::fault, {}, static_cast<std::int32_t>(f)});
   for (std::size_t stream = 0; stream < streams_.size(); ++stream) wake(static_cast<std::int32_t>(stream));
   settle();
   for (;;) {
@@ -154,8 +168,6 @@ Trace Engine::run() {
     }
     settle();
   }
-  check_finished();
-  return std::move(trace_);
 }
 
 // Everything that happens now, given what has happened already, except in the network.
@@ -167,6 +179,8 @@ void Engine::settle() {
       events_.pop();
       if (event.kind == EventKind::compute_end) {
         finish(event.execution);
+      } else if (event.kind == EventKind::fault) {
+        communicator_.fault(*input_.faults, static_cast<std::size_t>(event.batch), now_);
       } else {
         communicator_.latency_over(event.batch, now_, effects_);
         carry_out_effects();

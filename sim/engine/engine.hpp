@@ -6,9 +6,9 @@
 // has ended.
 //
 // Time is integer picoseconds. At one instant: first what the network finishes, then events in the order (kind, rank,
-// op, step), then streams, in order of rank and stream; what that posts may end at the same instant, and so on until
-// nothing more happens. Blocks of an arrival set are therefore compared when everything that arrives at an instant has
-// arrived.
+// op, step), faults last of them, then streams, in order of rank and stream; what that posts may end at the same
+// instant, and so on until nothing more happens. Blocks of an arrival set are therefore compared when everything that
+// arrives at an instant has arrived.
 #pragma once
 
 #include <cstdint>
@@ -31,11 +31,13 @@ struct EngineInput {
   DurationOf duration;
   RowsOf rows;
   std::int64_t warmup_steps = 0;
-  std::int64_t steps = 1;         // counted, after the warm-up
-  std::int64_t routed_steps = 1;  // step s uses routed step s mod routed_steps
+  std::int64_t steps = 1;           // counted, after the warm-up
+  std::int64_t routed_steps = 1;    // step s uses routed step s mod routed_steps
+  FaultTimeline* faults = nullptr;  // whose effects on durations are `duration`'s to know; null: none
 };
 
 /// Everything of the trace but its outputs. Events are ordered by (rank, step, op). Same input, same trace.
+/// @throws Error{rank_failed} naming what is dead, time, op and step if faults leave two ranks no way to one another
 /// Fails a check, naming rank, op and step, if the program waits for itself for ever.
 Trace run_engine(const EngineInput& input);
 

@@ -16,6 +16,7 @@ constexpr double kClock = 1e-15;  // of the time: components that end closer to 
 // shorter where the error found afterwards comes near that.
 constexpr double kWindow = 8;
 constexpr double kWindowMin = 0.25;
+constexpr double kNothingLeft = 1e-12;  // of the demand: what is taken out as it ends still has something to do
 constexpr std::size_t kEndedMin = 32;
 
 std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
@@ -342,7 +343,7 @@ double FlowNetwork::withdraw(std::int32_t tag) {
   Activity& activity = state_.activities[at(slot)];
   const std::int32_t component = records_[at(slot)].component;
   const double done = done_by(activity);
-  const double left = 1 - done / (activity.work * activity.weight);
+  const double left = std::max(kNothingLeft, 1 - done / (activity.work * activity.weight));
   components_[at(component)].ended(state_, activity);
   components_[at(component)].forget();
   activity.step = Activity::kEnded;

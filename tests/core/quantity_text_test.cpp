@@ -83,5 +83,12 @@ TEST(ToText, ChangesUnitWhereRoundingDoes) {
   EXPECT_EQ(to_text(Seconds(9.996e-6)), "10.0 us");
 }
 
+TEST(QuantityText, Percentages) {
+  EXPECT_DOUBLE_EQ(*parse_percentage("10 %"), 0.1);
+  EXPECT_DOUBLE_EQ(*parse_percentage("2.5%"), 0.025);
+  for (const char* wrong : {"", "10", "%", "10 percent", "nan %", "10 %%"})
+    EXPECT_FALSE(parse_percentage(wrong)) << wrong;
+}
+
 }  // namespace
 }  // namespace foretoken

@@ -172,7 +172,7 @@ INSTANTIATE_TEST_SUITE_P(
         Malformed{"EmptyName", "\"name\": \"round\"", "\"name\": \"\"", "#/name: ", "empty"},
         Malformed{"BandwidthAsNull", "\"100 GB/s\"", "null", "#/node/nvlink/bandwidth: ", "null is not a quantity"},
         // keys
-        Malformed{"UnknownKey", "\"gpus\": 4", "\"gpus\": 4, \"nicks\": 4", "#/node/nicks: ", "did you mean \"nic\"?"},
+        Malformed{"UnknownKey", "\"gpus\": 4", "\"gpus\": 4, \"nicks\": 4", "#/node/nicks: ", "did you mean \"nics\"?"},
         Malformed{"UnknownKeyInAPort", "\"latency\": \"2 us\"", "\"latency\": \"2 us\", \"lanes\": 16",
                   "#/node/pcie/lanes: ", "\"lanes\" is not known here"},
         Malformed{"MissingKey", "\"nodes\": 2,", "", ": ", "\"nodes\" is missing"},
@@ -234,6 +234,124 @@ INSTANTIATE_TEST_SUITE_P(
         Malformed{"NewerVersion", "\"schema_version\": 1", "\"schema_version\": 99", "#/schema_version: ", "99"},
         Malformed{"DuplicateKey", "\"name\": \"round-gpu\"", "\"name\": \"a\", \"name\": \"b\"", "", "appears twice"}),
     name_of);
+
+// ---- fabrics -------------------------------------------------------------------------------------------------------
+
+constexpr const char* kNonBlocking = "{\"kind\": \"non_blocking\"}";
+constexpr const char* kLeafSpine =
+    R"({"kind": "leaf_spine", "nodes_per_leaf": 1, "spines": 2, "uplink": {"bandwidth": "1 GB/s", "latency": "1 us"}})";
+constexpr const char* kRails =
+    R"({"kind": "rail_optimised", "nodes_per_pod": 2, "spines": 1, "uplink": {"oversubscription": 2, "latency": "1 us"}})";
+constexpr const char* kList =
+    R"({"kind": "explicit", "switches": ["a", "b"], "links": [{"between": ["node0.nic0", "a"]},
+        {"between": ["node1.nic3", "b"]}, {"between": ["a", "b"], "bandwidth": "1 GB/s", "latency": "1 us"}]})";
+
+std::string with_fabric(const std::string& fabric) {
+  std::string sources = "\"node.nic.latency\": \"assumed\"";
+  if (fabric.find("explicit") != std::string::npos) sources += ", \"fabric.links\": \"assumed\"";
+  if (fabric.find("uplink") != std::string::npos) sources += ", \"fabric.uplink.latency\": \"assumed\"";
+  for (const char* key : {"oversubscription", "bandwidth"}) {
+    if (fabric.find("uplink") == std::string::npos || fabric.find(key) == std::string::npos) continue;
+    sources += std::string(", \"fabric.uplink.") + key + "\": \"assumed\"";
+    break;
+  }
+  return replaced(replaced(kTopology, kNonBlocking, fabric), "\"node.nic.latency\": \"assumed\"", sources);
+}
+
+TEST_F(TopologyFiles, TheFabricsOfTheseTestsAreValid) {
+  for (const char* fabric : {kLeafSpine, kRails, kList}) {
+    write("topology.json", with_fabric(fabric));
+    EXPECT_EQ(message(file("topology.json")), "(no error)") << fabric;
+  }
+}
+
+struct MalformedFabric {
+  const char* name;
+  const char* base;
+  const char* from;
+  const char* to;
+  const char* where;
+  const char* fragment;
+};
+void PrintTo(const MalformedFabric& malformed, std::ostream* out) { *out << malformed.name; }
+
+class MalformedFabrics : public TopologyFiles, public ::testing::WithParamInterface<MalformedFabric> {};
+
+TEST_P(MalformedFabrics, AreErrorsThatSayWhereAndWhat) {
+  const MalformedFabric& malformed = GetParam();
+  write("topology.json", with_fabric(replaced(malformed.base, malformed.from, malformed.to)));
+  const std::string text = message(file("topology.json"));
+  EXPECT_THAT(text, HasSubstr("topology.json#" + std::string(malformed.where)));
+  EXPECT_THAT(text, HasSubstr(malformed.fragment));
+  EXPECT_THAT(text, HasSubstr("; ")) << "what would be right is missing";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Files, MalformedFabrics,
+    ::testing::Values(
+        MalformedFabric{"NoSpine", kLeafSpine, "\"spines\": 2", "\"spines\": 0", "/fabric/spines: ", "need a spine"},
+        MalformedFabric{"HugeSpines", kLeafSpine, "\"spines\": 2", "\"spines\": 1000000000000",
+                        "/fabric/spines: ", "out of range"},
+        MalformedFabric{"NoNodesOnALeaf", kLeafSpine, "leaf\": 1", "leaf\": 0", "/fabric/nodes_per_leaf: ", "out of"},
+        MalformedFabric{"KeyOfAnotherKind", kLeafSpine, "nodes_per_leaf", "nodes_per_pod",
+                        "/fabric: ", "\"nodes_per_leaf\" is missing"},
+        MalformedFabric{"PxnWithoutRails", kLeafSpine, "\"spines\"", "\"pxn\": true, \"spines\"",
+                        "/fabric/pxn: ", "not known here"},
+        MalformedFabric{"NoUplinkRate", kLeafSpine, "\"bandwidth\": \"1 GB/s\", ", "",
+                        "/fabric/uplink: ", "nothing says how fast"},
+        MalformedFabric{"TwoUplinkRates", kLeafSpine, "\"bandwidth\"", "\"oversubscription\": 2, \"bandwidth\"",
+                        "/fabric/uplink: ", "both \"bandwidth\" and"},
+        MalformedFabric{"UplinkWithoutUnit", kLeafSpine, "\"1 GB/s\"", "1", "/fabric/uplink/bandwidth: ", "no unit"},
+        MalformedFabric{"NegativeOversubscription", kRails, "tion\": 2", "tion\": -2",
+                        "/fabric/uplink/oversubscription: ", "out of range"},
+        MalformedFabric{"UnknownSpread", kRails, "\"spines\"", "\"spread\": \"even\", \"spines\"",
+                        "/fabric/spread: ", "\"even\" is not known"},
+        MalformedFabric{"NegativeSalt", kRails, "\"spines\"", "\"salt\": -1, \"spines\"", "/fabric/salt: ", "out of"},
+        MalformedFabric{"RailsWithoutSpineOrPxn", kRails, "\"spines\": 1", "\"spines\": 0, \"pxn\": false",
+                        "/fabric/pxn: ", "without spines"},
+        MalformedFabric{"PodsWithoutSpine", kRails, "pod\": 2, \"spines\": 1", "pod\": 1, \"spines\": 0",
+                        "/fabric/spines: ", "2 nodes are 2 pods, and no spine joins them"},
+        MalformedFabric{"NoSwitches", kList, "[\"a\", \"b\"], \"links\"", "[], \"links\"", "/fabric/switches: ", "0"},
+        MalformedFabric{"SwitchTwice", kList, "[\"a\", \"b\"], \"links\"", "[\"a\", \"a\"], \"links\"",
+                        "/fabric/switches/1: ", "appears twice"},
+        MalformedFabric{"SwitchNamedLikeANode", kList, "[\"a\", \"b\"], \"links\"", "[\"a\", \"node7.x\"], \"links\"",
+                        "/fabric/switches/1: ", "reads like a part of a node"},
+        MalformedFabric{"UnknownEnd", kList, "\"node1.nic3\"", "\"c\"",
+                        "/fabric/links/1/between/0: ", "\"c\" is neither a switch"},
+        MalformedFabric{"NicOutsideTheNode", kList, "node1.nic3", "node1.nic4",
+                        "/fabric/links/1/between/0: ", "no \"node1.nic4\""},
+        MalformedFabric{"NodeOutsideTheMachine", kList, "node1.nic3", "node2.nic3",
+                        "/fabric/links/1/between/0: ", "no \"node2.nic3\""},
+        MalformedFabric{"NicToNic", kList, "[\"node0.nic0\", \"a\"]", "[\"node0.nic0\", \"node1.nic0\"]",
+                        "/fabric/links/0: ", "both ends are NICs"},
+        MalformedFabric{"SwitchToItself", kList, "{\"between\": [\"a\", \"b\"]", "{\"between\": [\"a\", \"a\"]",
+                        "/fabric/links/2: ", "the same switch"},
+        MalformedFabric{"CableWithoutRate", kList, "\"bandwidth\": \"1 GB/s\", ", "",
+                        "/fabric/links/2: ", "\"bandwidth\" is missing"},
+        MalformedFabric{"Parted", kList,
+                        ", {\"between\": [\"a\", \"b\"], \"bandwidth\": \"1 GB/s\", \"latency\": \"1 us\"}", "",
+                        "/fabric/links: ", "no cables lead from node0 to node1"}),
+    [](const ::testing::TestParamInfo<MalformedFabric>& one) { return std::string(one.param.name); });
+
+// 16,384 leaves x 16,384 spines would be 268 million cables.
+TEST_F(TopologyFiles, TheProductOfLeavesAndSpinesIsBounded) {
+  write("topology.json", with_fabric(replaced(kLeafSpine, "\"spines\": 2", "\"spines\": 16384")));
+  EXPECT_THAT(message(file("topology.json"), {16'384, std::nullopt}),
+              HasSubstr("#/fabric/spines: 16384 leaves x 16384"));
+}
+
+TEST_F(TopologyFiles, AListOfCablesIsOfItsOwnNumberOfNodes) {
+  write("topology.json", with_fabric(kList));
+  EXPECT_THAT(message(file("topology.json"), {3, std::nullopt}),
+              HasSubstr("#/nodes: the override 3 is not the 2 nodes"));
+}
+
+TEST_F(TopologyFiles, NicsAndPcieSwitchesDivideTheNode) {
+  write("topology.json", replaced(kTopology, "\"gpus\": 4", "\"gpus\": 4, \"nics\": 3"));
+  EXPECT_THAT(message(file("topology.json")), HasSubstr("#/node/nics: 3 does not divide the 4 GPUs; "));
+  write("topology.json", replaced(kTopology, "\"latency\": \"2 us\"", "\"latency\": \"2 us\", \"switches\": 3"));
+  EXPECT_THAT(message(file("topology.json")), HasSubstr("#/node/pcie/switches: 3 does not divide the 4 NICs; "));
+}
 
 // ---- whole files ---------------------------------------------------------------------------------------------------
 

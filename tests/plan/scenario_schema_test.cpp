@@ -109,11 +109,37 @@ void collect(const JsonSchema& schema, const Json& value, const Json& written, c
 
 /// Valid files that together have every property of their schema.
 std::vector<Json> examples_of(const std::string& kind) {
-  if (kind == "scenario") return {base_scenario("stages"), base_scenario("dispatch")};
+  if (kind == "scenario") {
+    Json stages = base_scenario("stages");
+    stages["faults"] = Json::parse(R"([{"nic": "node0.nic3", "from": "1 ms", "dead": true},
+                                       {"link": ["node0.nic1", "fabric"], "bandwidth": "10 %"},
+                                       {"switch": "fabric", "bandwidth": "50 %"},
+                                       {"gpu": "node1.gpu0", "speed": "50 %"}])");
+    return {stages, base_scenario("dispatch")};
+  }
   if (kind == "device") return {Json::parse(text_of_file("tests/data/plan/gpu.json"))};
   Json host = Json::parse(text_of_file("topologies/host.json"));
   host["calibration"] = "measured.json";
-  return {Json::parse(text_of_file("tests/data/plan/machine.json")), host};
+  std::vector<Json> examples{Json::parse(text_of_file("tests/data/plan/machine.json")), host};
+  const auto add_fabric = [&](const char* fabric, std::vector<std::string> sources) {
+    Json topology = examples.front();
+    topology["node"]["nics"] = 2;
+    topology["node"]["pcie"]["switches"] = 2;
+    topology["fabric"] = Json::parse(fabric);
+    for (const std::string& source : sources) topology["sources"][source] = "invented";
+    examples.push_back(topology);
+  };
+  add_fabric(R"({"kind": "leaf_spine", "nodes_per_leaf": 1, "spines": 2, "spread": "hash", "salt": 7,
+                 "uplink": {"cables": 2, "bandwidth": "1 GB/s", "latency": "1 us"}})",
+             {"fabric.uplink.bandwidth", "fabric.uplink.latency"});
+  add_fabric(R"({"kind": "rail_optimised", "nodes_per_pod": 1, "spines": 2, "spread": "ideal", "pxn": false,
+                 "uplink": {"oversubscription": 2, "latency": "1 us"}})",
+             {"fabric.uplink.oversubscription", "fabric.uplink.latency"});
+  add_fabric(R"({"kind": "explicit", "pxn": true, "switches": ["a", "b"],
+                 "links": [{"between": ["a", "b"], "bandwidth": "1 GB/s", "latency": "1 us", "count": 2},
+                           {"between": ["node0.nic0", "a"]}, {"between": ["node1.nic0", "b"]}]})",
+             {"fabric.links"});
+  return examples;
 }
 
 class SchemaAndReader : public testing::TestWithParam<const char*> {

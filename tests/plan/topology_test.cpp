@@ -51,6 +51,27 @@ TEST_P(ShippedTopology, HopLatenciesArePropagationOnly) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, ShippedTopology, ::testing::Values(2, 4, 8));
 
+// A scalable unit: 8 leaves of 64 ports, 32 down and 32 up; four of them fill the 64 ports of 16 spines.
+class ShippedRails : public ::testing::TestWithParam<int> {};
+
+TEST_P(ShippedRails, HaveAsManyCablesUpAsDown) {
+  const std::string name = "hgx-h100-" + std::to_string(GetParam()) + "nodes-rails-ndr400";
+  for (const std::int64_t nodes : {std::int64_t{GetParam()}, std::int64_t{2}, std::int64_t{512}}) {
+    const Topology topology = read_topology(shipped(name + ".json"), {nodes, std::nullopt});
+    EXPECT_EQ(topology.name, name);
+    EXPECT_EQ(topology.nodes, nodes);
+    EXPECT_TRUE(topology.fabric.pxn);
+    const FabricSpec& fabric = topology.fabric;
+    EXPECT_EQ(fabric.spines * fabric.cables_per_spine, fabric.nodes_per_leaf);
+    EXPECT_EQ(fabric.uplink_bandwidth, topology.nic_bandwidth);
+    EXPECT_LE(leaves_of(fabric, GetParam(), 8) * fabric.cables_per_spine, 64);
+    const Machine machine = build_machine(topology);
+    EXPECT_EQ(machine.gpus(), nodes * 8);
+    EXPECT_FALSE(machine.route(RankId(0), RankId(static_cast<std::int32_t>(machine.gpus() - 1))).empty());
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Sizes, ShippedRails, ::testing::Values(32, 128));
+
 // Reports list what a prediction assumes; it is recognised by the first word of its source.
 TEST(Topology, KeepsTheSourceOfEveryNumber) {
   const Topology topology = read_topology(shipped("hgx-h100-2nodes-ndr400.json"));

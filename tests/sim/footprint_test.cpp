@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "plan/machine/topology.hpp"
 #include "sim/communication/exchange_pattern.hpp"
 #include "tests/sim/tiny_program.hpp"
 
@@ -62,6 +63,30 @@ TEST_F(FootprintTest, AMessageUsesItsRouteOnce) {
   EXPECT_THAT(transfer_footprint(fabric, RankId(0), RankId(3), Bytes(5)).uses, SizeIs(2));  // NIC out, NIC in
   EXPECT_EQ(transfer_footprint(fabric, RankId(0), RankId(0), Bytes(5)).demand, 0);
   EXPECT_EQ(transfer_footprint(fabric, RankId(0), RankId(1), Bytes(0)).latency, Seconds(0));
+}
+
+// Two GPUs share a NIC: it carries what both send, and such a machine was not measured.
+TEST_F(FootprintTest, ANicOfTwoGpusCarriesBoth) {
+  plan::Topology topology;
+  topology.nodes = 2;
+  topology.gpus_per_node = 2;
+  topology.nics_per_node = 1;
+  topology.nvlink_bandwidth = topology.nic_bandwidth = BytesPerSecond(1e9);
+  topology.pcie_bandwidth = BytesPerSecond(10e9);
+  const plan::Machine machine = plan::build_machine(topology);
+  const Fabric fabric(machine, cost, 4);
+  std::vector<std::int32_t> one, other;
+  fabric.for_each_resource(RankId(0), RankId(2), [&](std::int32_t resource) { one.push_back(resource); });
+  fabric.for_each_resource(RankId(1), RankId(3), [&](std::int32_t resource) { other.push_back(resource); });
+  // GPU to NIC; NIC to the fabric's one vertex and on to the other NIC, in series; NIC to GPU.
+  ASSERT_THAT(one, SizeIs(3));
+  ASSERT_THAT(other, SizeIs(3));
+  EXPECT_NE(one[0], other[0]);
+  EXPECT_EQ(one[1], other[1]);
+  EXPECT_EQ(fabric.span_provenance(Span::across_nodes), Provenance::extrapolated);
+  // Direct: each of 2 ranks sends 1,000 bytes to each of 2 behind the NIC, 4,000 in all, and 1,000 to its neighbour.
+  const Footprint footprint = of(machine, CollectiveOp::all_gather, CollectiveAlgorithm::direct, 4000);
+  EXPECT_DOUBLE_EQ(footprint.demand, 4000);
 }
 
 // Rows go from source to host in a dispatch, and back in a combine; what stays on a rank is no message.

@@ -143,8 +143,15 @@ Trace TinyProgram::run(const plan::Machine& machine, std::int64_t warmup_steps, 
   return run(fabric, warmup_steps, steps, 0);
 }
 
-Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
-                       double crowding) const {
+Trace TinyProgram::run(const plan::Machine& machine, std::vector<plan::Fault> faults) const {
+  const sim::NetworkCost cost(round_network());
+  sim::Fabric fabric(machine, cost, program_.ranks);
+  sim::FaultTimeline timeline(std::move(faults), fabric);
+  return run(fabric, 0, 1, 0, &timeline);
+}
+
+Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps, double crowding,
+                       sim::FaultTimeline* faults) const {
   plan::RoutedRows rows;
   rows.rows_of_expert.assign(1, 0);
   rows.pairs = pairs;
@@ -152,13 +159,15 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       program_,
       transport,
       [&](RankId rank, OpId op, std::int64_t) {
-        return sim::Estimate{Seconds(durations_us_.at(program_.role_of(rank).ops[op.index()].name) * 1e-6),
+        const double speed = faults == nullptr ? 1.0 : faults->speed(rank);
+        return sim::Estimate{Seconds(durations_us_.at(program_.role_of(rank).ops[op.index()].name) * 1e-6 / speed),
                              Provenance::measured, crowding};
       },
       [&](const plan::Communication&, std::int64_t, std::int64_t) -> const plan::RoutedRows& { return rows; },
       warmup_steps,
       steps,
-      1};
+      1,
+      faults};
   return sim::run_engine(input);
 }
 

@@ -11,9 +11,11 @@
 
 #include "core/calibration_network.hpp"
 #include "core/trace.hpp"
+#include "plan/faults.hpp"
 #include "plan/machine/machine.hpp"
 #include "plan/program/program.hpp"
 #include "plan/program/resolve.hpp"
+#include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/transport.hpp"
 
 namespace foretoken::testing {
@@ -55,9 +57,11 @@ class TinyProgram {
   std::vector<plan::PairRows> pairs;
 
   [[nodiscard]] Trace run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const;
+  /// One step, with faults in order of time.
+  [[nodiscard]] Trace run(const plan::Machine& machine, std::vector<plan::Fault> faults) const;
   /// @param crowding of every compute op, see sim::Estimate
   [[nodiscard]] Trace run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
-                          double crowding) const;
+                          double crowding, sim::FaultTimeline* faults = nullptr) const;
   [[nodiscard]] const plan::Program& program() const { return program_; }
 
  private:

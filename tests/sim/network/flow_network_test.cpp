@@ -8,6 +8,8 @@
 #include <numeric>
 #include <random>
 
+#include "core/error.hpp"
+
 namespace foretoken::sim {
 namespace {
 
@@ -35,6 +37,39 @@ TEST(FlowNetwork, ASecondFlowHalvesTheRateWhileItLasts) {
   EXPECT_EQ(network.active(), 0U);
   EXPECT_EQ(network.next_completion(), std::numeric_limits<double>::infinity());
   EXPECT_DOUBLE_EQ(network.delivered(), 5);
+}
+
+// A and B of demand 4 share a link of 2 per second: 2 done each by 2. At a half of it: half each, 4 s for the other 2.
+TEST(FlowNetwork, ACapacityMayChange) {
+  FlowNetwork network({2.0});
+  const std::vector<ResourceUse> link{{0, 1.0}};
+  for (const std::int32_t tag : {1, 2}) network.start({.demand = 4, .uses = link, .tag = tag});
+  network.advance(2);
+  network.set_capacity(0, 1.0);
+  EXPECT_DOUBLE_EQ(network.next_completion(), 6);
+  EXPECT_DOUBLE_EQ(network.rate_of(2), 0.5);
+  network.set_capacity(0, 0.0);
+  EXPECT_EQ(network.next_completion(), std::numeric_limits<double>::infinity());
+  network.set_capacity(0, 4.0);
+  EXPECT_DOUBLE_EQ(network.next_completion(), 3);
+  EXPECT_THAT(complete(network), ElementsAre(1, 2));
+}
+
+// The same two; at 1 A has 3 of 4 left and is taken away; B has the link to itself, 3 at 2 per second.
+TEST(FlowNetwork, WhatIsWithdrawnSaysWhatIsLeft) {
+  FlowNetwork network({2.0});
+  const std::vector<ResourceUse> link{{0, 1.0}};
+  for (const std::int32_t tag : {1, 2}) network.start({.demand = 4, .uses = link, .tag = tag});
+  network.advance(1);
+  EXPECT_DOUBLE_EQ(network.withdraw(1), 0.75);
+  EXPECT_EQ(network.active(), 1U);
+  EXPECT_DOUBLE_EQ(network.next_completion(), 2.5);
+  // Withdrawn at the instant of its start, all is left.
+  network.start({.demand = 4, .uses = link, .tag = 3});
+  EXPECT_DOUBLE_EQ(network.withdraw(3), 1.0);
+  EXPECT_THAT(complete(network), ElementsAre(2));
+  EXPECT_DOUBLE_EQ(network.delivered(), 5);
+  EXPECT_THROW(network.withdraw(2), Error);
 }
 
 TEST(FlowNetwork, WhatEndsTogetherIsReportedTogetherInOrderOfStart) {
