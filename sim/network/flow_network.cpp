@@ -105,7 +105,7 @@ void FlowNetwork::solve_members() {
     }
   }
   for (const std::int32_t resource : reached_) is_reached_[at(resource)] = 0;
-  for (const std::int32_t slot : members_) withdraw(slot);
+  for (const std::int32_t slot : members_) take_back(slot);
   for (const std::int32_t resource : reached_) {
     residual_[at(resource)] = std::max(0.0, capacity_[at(resource)] - load_[at(resource)]);
   }
@@ -119,7 +119,7 @@ void FlowNetwork::solve_members() {
 }
 
 // Takes an activity's rate back from its resources.
-void FlowNetwork::withdraw(std::int32_t slot) {
+void FlowNetwork::take_back(std::int32_t slot) {
   if (bottleneck_[at(slot)] >= 0) --limited_[at(bottleneck_[at(slot)])];
   for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
     load_[at(uses_[at(u)].resource)] -= uses_[at(u)].amount * rate_[at(slot)];
@@ -219,19 +219,27 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
     }
     delivered_ += progress.remaining;
     tags.push_back(progress.tag);
-    for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
-      const std::int32_t resource = uses_[at(u)].resource;
-      if (is_reached_[at(resource)] == 0) reached_.push_back(resource);
-      is_reached_[at(resource)] = 1;
-    }
-    live_uses_ -= at(activities_[at(slot)].uses_end - activities_[at(slot)].uses_begin);
-    withdraw(slot);
-    unlink(slot);
-    free_slots_.push_back(slot);
+    remove(slot);
   }
   active_.resize(kept);
+  let_grow();
+}
 
-  // Whoever was limited by a resource that has room now may grow. Nobody else can be the first to change.
+// Takes an activity that has ended, or is to end now, off its resources; active_ is the caller's to mend.
+void FlowNetwork::remove(std::int32_t slot) {
+  for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
+    const std::int32_t resource = uses_[at(u)].resource;
+    if (is_reached_[at(resource)] == 0) reached_.push_back(resource);
+    is_reached_[at(resource)] = 1;
+  }
+  live_uses_ -= at(activities_[at(slot)].uses_end - activities_[at(slot)].uses_begin);
+  take_back(slot);
+  unlink(slot);
+  free_slots_.push_back(slot);
+}
+
+// Whoever was limited by a resource that has room now may grow. Nobody else can be the first to change.
+void FlowNetwork::let_grow() {
   for (const std::int32_t resource : reached_) {
     is_reached_[at(resource)] = 0;
     if (first_user_[at(resource)] < 0) load_[at(resource)] = 0;  // exactly
@@ -243,6 +251,22 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   }
   reached_.clear();
   changed_ = true;
+}
+
+double FlowNetwork::withdraw(std::int32_t tag) {
+  const auto place = std::find_if(active_.begin(), active_.end(),
+                                  [&](std::int32_t slot) { return progress_[at(slot)].tag == tag; });
+  FORETOKEN_CHECK(place != active_.end(), "no activity has this tag");
+  const std::int32_t slot = *place;
+  active_.erase(place);
+  if (is_member_[at(slot)] != 0) {
+    is_member_[at(slot)] = 0;
+    std::erase(members_, slot);
+  }
+  reached_.clear();
+  remove(slot);
+  let_grow();
+  return progress_[at(slot)].remaining / progress_[at(slot)].demand;
 }
 
 double FlowNetwork::rate_of(std::int32_t tag) {

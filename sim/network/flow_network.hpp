@@ -58,6 +58,10 @@ class FlowNetwork {
   /// Moves on to next_completion() and appends the tags of those that end then, in order of start.
   void complete(std::vector<std::int32_t>& tags);
 
+  /// Ends the activity with this tag now, before its time. @return the fraction of its demand that is left
+  /// Precondition: there is one. Searches among those under way.
+  double withdraw(std::int32_t tag);
+
   /// Current share of the activity with this tag. Searches; for tests and reports.
   double rate_of(std::int32_t tag);
 
@@ -80,7 +84,9 @@ class FlowNetwork {
   void update_rates();
   void join(std::int32_t slot);
   void solve_members();
-  void withdraw(std::int32_t slot);
+  void take_back(std::int32_t slot);
+  void remove(std::int32_t slot);
+  void let_grow();
   bool check_neighbours();
 
   std::vector<double> capacity_;

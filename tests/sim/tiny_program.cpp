@@ -5,6 +5,7 @@
 
 #include "plan/machine/topology.hpp"
 #include "sim/communication/fabric.hpp"
+#include "sim/communication/memory_fabric.hpp"
 #include "sim/engine/engine.hpp"
 
 namespace foretoken::testing {
@@ -143,8 +144,30 @@ Trace TinyProgram::run(const plan::Machine& machine, std::int64_t warmup_steps, 
   return run(fabric, warmup_steps, steps, 0);
 }
 
+Trace TinyProgram::run_shared(const plan::Machine& machine, std::int64_t steps, BytesPerSecond memory,
+                              const sim::KernelInterference* interference) const {
+  const sim::NetworkCost cost(round_network());
+  const sim::Fabric fabric(machine, cost, program_.ranks);
+  const InterferenceCalibration bytes;
+  const sim::MemoryFabric shared(fabric, bytes, memory, program_.ranks);
+  return run(shared, 0, steps, 0, interference, std::nullopt);
+}
+
+Trace TinyProgram::run_launched(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps,
+                                const sim::LaunchModel& launches) const {
+  const sim::NetworkCost cost(round_network());
+  const sim::Fabric fabric(machine, cost, program_.ranks);
+  return run(fabric, warmup_steps, steps, 0, nullptr, launches);
+}
+
 Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
                        double crowding) const {
+  return run(transport, warmup_steps, steps, crowding, nullptr, std::nullopt);
+}
+
+Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps, double crowding,
+                       const sim::KernelInterference* interference,
+                       const std::optional<sim::LaunchModel>& launches) const {
   plan::RoutedRows rows;
   rows.rows_of_expert.assign(1, 0);
   rows.pairs = pairs;
@@ -152,13 +175,17 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       program_,
       transport,
       [&](RankId rank, OpId op, std::int64_t) {
-        return sim::Estimate{Seconds(durations_us_.at(program_.role_of(rank).ops[op.index()].name) * 1e-6),
-                             Provenance::measured, crowding};
+        const std::string& name = program_.role_of(rank).ops[op.index()].name;
+        const auto traffic = traffic_.find(name);
+        return sim::Estimate{Seconds(durations_us_.at(name) * 1e-6), Provenance::measured, crowding,
+                             traffic == traffic_.end() ? Bytes(0) : traffic->second};
       },
       [&](const plan::Communication&, std::int64_t, std::int64_t) -> const plan::RoutedRows& { return rows; },
       warmup_steps,
       steps,
-      1};
+      1,
+      interference,
+      launches};
   return sim::run_engine(input);
 }
 
