@@ -43,11 +43,11 @@ InterferenceCalibration read_interference_calibration(const JsonReader& place) {
 nlohmann::json to_json(const InterferenceCalibration& interference) {
   nlohmann::json sms = nlohmann::json::object();
   for (const auto& [key, member] : kSms) sms[key] = interference.*member;
-  return {{"sms", sms},
-          {"memory_bytes",
-           {{"sent", interference.memory_bytes_sent}, {"received", interference.memory_bytes_received}}},
-          {"provenance", name_of(interference.provenance)},
-          {"source", interference.source}};
+  return {
+      {"sms", sms},
+      {"memory_bytes", {{"sent", interference.memory_bytes_sent}, {"received", interference.memory_bytes_received}}},
+      {"provenance", name_of(interference.provenance)},
+      {"source", interference.source}};
 }
 
 }  // namespace foretoken

@@ -24,8 +24,8 @@ namespace foretoken {
 ///   direct          block limit of vLLM's and SGLang's custom all-reduce kernels
 ///   message_*       "32 p2p channels per peer" on one node, "2" across nodes, in the same logs. Small messages use
 ///                   fewer: an upper bound
-///   dispatch,       DeepEP's low-latency kernels with a receive hook, which take no SM while the network moves the rows
-///   combine         (github.com/deepseek-ai/DeepEP, docs/legacy.md). Its normal kernels take 20 (default) or 24
+///   dispatch,       DeepEP's low-latency kernels with a receive hook, which take no SM while the network moves the
+///   rows combine         (github.com/deepseek-ai/DeepEP, docs/legacy.md). Its normal kernels take 20 (default) or 24
 /// Memory: what is sent must be read, and what arrives be written, at least once. Buffers that a kernel fills and
 /// empties on the way are taken to stay in L2.
 struct InterferenceCalibration {

@@ -20,8 +20,7 @@ std::int64_t collective_sms(const InterferenceCalibration& sms, CollectiveAlgori
 }  // namespace
 
 bool overlaps(const plan::Program& program) {
-  return std::any_of(program.roles.begin(), program.roles.end(),
-                     [](const plan::Role& role) { return overlaps(role); });
+  return std::any_of(program.roles.begin(), program.roles.end(), [](const plan::Role& role) { return overlaps(role); });
 }
 
 GpuInterference::GpuInterference(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
@@ -32,9 +31,7 @@ GpuInterference::GpuInterference(const plan::Plan& plan, const plan::Machine& ma
 
 KernelInterference GpuInterference::kernels() {
   return {[this](RankId rank, OpId op) { return sms_of(rank, op); },
-          [this](RankId rank, OpId op, std::int64_t step, std::int64_t held) {
-            return speed_of(rank, op, step, held);
-          },
+          [this](RankId rank, OpId op, std::int64_t step, std::int64_t held) { return speed_of(rank, op, step, held); },
           calibration_.interference.provenance};
 }
 

@@ -122,15 +122,14 @@ struct GpuRun {
 Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration,
           const GpuRun& gpu = {}) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
-  return run_engine({plan.program, transport,
-                     [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
-                     [&](const plan::Communication& communication, std::int64_t instance,
-                         std::int64_t routed_step) -> const plan::RoutedRows& {
-                       return rows.rows(routed_step, communication.layer, communication.micro_batch,
-                                        communication.chunk, instance);
-                     },
-                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference,
-                     gpu.launches});
+  return run_engine(
+      {plan.program, transport,
+       [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
+       [&](const plan::Communication& communication, std::int64_t instance,
+           std::int64_t routed_step) -> const plan::RoutedRows& {
+         return rows.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
+       },
+       plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference, gpu.launches});
 }
 
 std::optional<LaunchModel> launches_of(const plan::Scenario& scenario, const LaunchCalibration& calibration) {

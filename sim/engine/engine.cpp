@@ -288,7 +288,8 @@ void Engine::finish(const Execution& execution) {
   trace_.ended[event] = now_;
   if (sharing_.shares(execution.rank)) {
     if (is_communication(op_of(execution).kind)) sharing_.communication_ended(execution, now_);
-    else trace_.provenance[event] = sharing_.compute_ended(execution, trace_.begun[event], now_, trace_.provenance[event]);
+    else
+      trace_.provenance[event] = sharing_.compute_ended(execution, trace_.begun[event], now_, trace_.provenance[event]);
   }
   const RoleStreams& streams = role_streams(execution.rank);
   const std::int32_t first = streams_before_[execution.rank.index()];

@@ -38,8 +38,7 @@ void KernelSharing::hold(const Execution& execution, int sign, SimTime now) {
   State& state = states_[execution.rank.index()];
   state.sms_held += sign * sms;
   for (Running& op : state.running) {
-    const double speed =
-        interference_->speed_of(execution.rank, op.execution.op, op.execution.step, state.sms_held);
+    const double speed = interference_->speed_of(execution.rank, op.execution.op, op.execution.step, state.sms_held);
     if (speed == op.speed) continue;
     op.speed = speed;
     communicator_.change_speed(op.tag, op.estimate, speed, now);
@@ -49,16 +48,15 @@ void KernelSharing::hold(const Execution& execution, int sign, SimTime now) {
 void KernelSharing::start_compute(const Execution& execution, const Estimate& estimate, SimTime now) {
   State& state = states_[execution.rank.index()];
   const double speed =
-      state.sms_held == 0 ? 1.0
-                          : interference_->speed_of(execution.rank, execution.op, execution.step, state.sms_held);
+      state.sms_held == 0 ? 1.0 : interference_->speed_of(execution.rank, execution.op, execution.step, state.sms_held);
   const std::int32_t tag = communicator_.start_compute(execution, estimate, speed, now);
   state.running.push_back({execution, estimate, speed, tag});
 }
 
 Provenance KernelSharing::compute_ended(const Execution& execution, SimTime begun, SimTime now, Provenance estimated) {
   auto& running = states_[execution.rank.index()].running;
-  const auto op = std::find_if(running.begin(), running.end(),
-                               [&](const Running& other) { return other.execution == execution; });
+  const auto op =
+      std::find_if(running.begin(), running.end(), [&](const Running& other) { return other.execution == execution; });
   if (op == running.end()) return estimated;
   const double alone = op->estimate.time.value();
   running.erase(op);

@@ -39,9 +39,9 @@ class Launches {
 
  private:
   struct Host {
-    std::int32_t step = 0;       // being launched, if it waits for steps
-    SimTime begun{0};            // that step's launching
-    std::int64_t ended = 0;      // kernels of that step
+    std::int32_t step = 0;   // being launched, if it waits for steps
+    SimTime begun{0};        // that step's launching
+    std::int64_t ended = 0;  // kernels of that step
   };
 
   LaunchModel model_;

@@ -254,8 +254,8 @@ void FlowNetwork::let_grow() {
 }
 
 double FlowNetwork::withdraw(std::int32_t tag) {
-  const auto place = std::find_if(active_.begin(), active_.end(),
-                                  [&](std::int32_t slot) { return progress_[at(slot)].tag == tag; });
+  const auto place =
+      std::find_if(active_.begin(), active_.end(), [&](std::int32_t slot) { return progress_[at(slot)].tag == tag; });
   FORETOKEN_CHECK(place != active_.end(), "no activity has this tag");
   const std::int32_t slot = *place;
   active_.erase(place);

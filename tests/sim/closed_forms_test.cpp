@@ -152,12 +152,12 @@ TEST(ClosedForm, ExpertParallelStepWithTwoBatchOverlap) {
 }
 
 // 16 ranks on 2 nodes and every token to all 16 experts, one per rank: each rank sends its 24 tokens to the 15 others.
-// Over NVLink 7 x 24 x 4096 B at 200 GB/s, hidden behind 8 x 24 x 4096 B to the NIC over PCIe: 63 GB/s, half of which is
-// payload here, less than the kernels' 40 GB/s. Dispatch and combine 16 us across nodes, and 16 experts x 0.25 us each.
+// Over NVLink 7 x 24 x 4096 B at 200 GB/s, hidden behind 8 x 24 x 4096 B to the NIC over PCIe: 63 GB/s, half of which
+// is payload here, less than the kernels' 40 GB/s. Dispatch and combine 16 us across nodes, and 16 experts x 0.25 us
+// each.
 TEST(ClosedForm, PairwiseExchangeAcrossNodes) {
-  const StepRun pairs =
-      run({"model.experts=16", "model.top_k=16", "deployment.attention={\"tp\":1,\"dp\":16}",
-           "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"dispatch\",\"ep\":16}"});
+  const StepRun pairs = run({"model.experts=16", "model.top_k=16", "deployment.attention={\"tp\":1,\"dp\":16}",
+                             "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"dispatch\",\"ep\":16}"});
   const double exchange = 16 + 16 * 0.25 + 8 * 24 * 4096 / 31.5e3;
   EXPECT_NEAR(us(pairs.step), pairs.compute_us() + 2 * 2 * exchange, 100 * kPicosecond);
 }
@@ -198,8 +198,8 @@ TEST(ClosedForm, InterferenceOfPipelineTransfersIsBoundedByTheirSms) {
   EXPECT_LT(us(with.step), us(without.step) * 132 / 100);
 }
 
-// One rank, one batch, every kernel launched by itself: a step of K kernels takes K launches where these are slower than
-// the kernels (1 ms each), and what the kernels take where they are faster (0.1 us).
+// One rank, one batch, every kernel launched by itself: a step of K kernels takes K launches where these are slower
+// than the kernels (1 ms each), and what the kernels take where they are faster (0.1 us).
 TEST(ClosedForm, EagerStepIsItsLaunchesOrItsKernels) {
   const StepRun plain = run({});
   std::int64_t kernels = 0;
@@ -224,11 +224,11 @@ TEST(ClosedForm, MicroBatchesReadTheWeightsAgain) {
   EXPECT_LT(four_times, 4.5 * once);
 }
 
-// To the picosecond, on an invented GPU of 1 TB/s without floors: both experts' two matrices, 4 x 2048 x 8192 x 2 bytes,
-// are 134 MB a layer: 134.2 us for M = 1 and M times that for M micro-batches, whatever their rows. What the rows add is
-// small: their math, 4 x 2 x 8 x 2048 x 8192 FLOPs at 1 PFLOP/s, is 1 us against 134, of which a rounded corner shows
-// 0.004; and their activations pass through L2 at 4 TB/s, read once for both experts side by side and written for each:
-// 8 rows x 3 x (2048 + 8192) x 2 B, 0.12 us.
+// To the picosecond, on an invented GPU of 1 TB/s without floors: both experts' two matrices, 4 x 2048 x 8192 x 2
+// bytes, are 134 MB a layer: 134.2 us for M = 1 and M times that for M micro-batches, whatever their rows. What the
+// rows add is small: their math, 4 x 2 x 8 x 2048 x 8192 FLOPs at 1 PFLOP/s, is 1 us against 134, of which a rounded
+// corner shows 0.004; and their activations pass through L2 at 4 TB/s, read once for both experts side by side and
+// written for each: 8 rows x 3 x (2048 + 8192) x 2 B, 0.12 us.
 TEST(ClosedForm, MicroBatchesReadTheWeightsAgainOnAnInventedGpu) {
   const auto expert_us = [](int micro_batches) {
     JsonDocument document = JsonDocument::from_text(kScenario, "closed form");

@@ -118,8 +118,8 @@ TEST(GpuInterference, TheTraceSaysWhatItAssumes) {
 // Two batches with tensor parallelism: all-reduces of one hide behind compute of the other, on 24 SMs less. It costs
 // something, and no more than if every op had been bound by arithmetic all the time, 100 / 76, and had shared memory.
 TEST(GpuInterference, SlowsDownWhatIsBesideAllReduces) {
-  const Case beside = make({"deployment.overlap=two_batch", "deployment.micro_batches=2",
-                            "deployment.collectives.all_reduce=ring"});
+  const Case beside =
+      make({"deployment.overlap=two_batch", "deployment.micro_batches=2", "deployment.collectives.all_reduce=ring"});
   SimulateOptions without;
   without.interference = false;
   const Trace with = simulate(beside.plan, beside.machine, beside.calibration);

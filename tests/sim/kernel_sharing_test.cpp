@@ -137,8 +137,8 @@ TEST(ReservedSms, AreHeldFromTheLaunchToTheEnd) {
 }
 
 // Two all-reduces on two streams hold 2 x 3 of 10 SMs; each needs 3 us of links that the other uses too. Each link
-// carries 2,000 bytes of either: from 2 us on 1/2 GB/s each, 4 us; the kernels' 3 us are hidden. So 0.4 x 6 = 2.4 us are
-// done at 6, and the work ends at 13.6. What is bound by reading does not notice.
+// carries 2,000 bytes of either: from 2 us on 1/2 GB/s each, 4 us; the kernels' 3 us are hidden. So 0.4 x 6 = 2.4 us
+// are done at 6, and the work ends at 13.6. What is bound by reading does not notice.
 TEST(ReservedSms, AddUpOverStreams) {
   for (const bool reads : {false, true}) {
     TinyProgram program(2);
@@ -166,11 +166,11 @@ TEST(ReservedSms, MakeTwoBatchOverlapWorthLess) {
     const auto role = program.role({0, 1});
     const GroupId group = program.group(2);
     const OpId a = program.compute(role, "aA", 6);
-    const OpId sent_a = program.exchange(role, "dA", program.communication(OpKind::dispatch, group),
-                                         {{{a, 0}}, plan::kCommunication});
+    const OpId sent_a =
+        program.exchange(role, "dA", program.communication(OpKind::dispatch, group), {{{a, 0}}, plan::kCommunication});
     const OpId b = program.compute(role, "aB", 6);
-    const OpId sent_b = program.exchange(role, "dB", program.communication(OpKind::dispatch, group),
-                                         {{{b, 0}}, plan::kCommunication});
+    const OpId sent_b =
+        program.exchange(role, "dB", program.communication(OpKind::dispatch, group), {{{b, 0}}, plan::kCommunication});
     program.compute(role, "eA", 6, {{{sent_a, 0}}});
     program.compute(role, "eB", 6, {{{sent_b, 0}}});
     program.pairs = {{0, 1, 3}, {1, 0, 3}};

@@ -65,8 +65,8 @@ TEST(Eager, TheGpuWaitsWhenTheQueueRunsDry) {
   EXPECT_NEAR(times_of(three, 0, "s6").begun, 21, kPicosecond);
 }
 
-// One thread launches for all streams, in program order: an all-reduce behind two kernels is launched third, at 6, though
-// its stream is free from the start. 2,000 bytes over 2 ranks: 2 + 3 us.
+// One thread launches for all streams, in program order: an all-reduce behind two kernels is launched third, at 6,
+// though its stream is free from the start. 2,000 bytes over 2 ranks: 2 + 3 us.
 TEST(Eager, OneThreadLaunchesForAllStreams) {
   TinyProgram program(2);
   const auto role = program.role({0, 1});
@@ -97,8 +97,8 @@ TEST(Graph, ALaunchLongerThanAStepSetsThePace) {
     EXPECT_NEAR(times_of(trace, 0, "a", step).begun, 10 * (step + 1), kPicosecond);
 }
 
-// A host that looks at the tokens first shows each launch: graph 4 + 3 us a step; one by one, kernels of 5 us: the first
-// launch, 2 us, and 15; kernels of 1 us: 3 launches and the last kernel, 7.
+// A host that looks at the tokens first shows each launch: graph 4 + 3 us a step; one by one, kernels of 5 us: the
+// first launch, 2 us, and 15; kernels of 1 us: 3 launches and the last kernel, 7.
 TEST(Launches, AHostThatWaitsForStepsShowsItsLaunches) {
   const auto step_us = [](double kernel, const sim::LaunchModel& launches) {
     const Trace trace = three_kernels(kernel).run_launched(round_machine(1, 1), 1, 3, launches);
