@@ -136,6 +136,48 @@ TEST(ReservedSms, AreHeldFromTheLaunchToTheEnd) {
   EXPECT_EQ(provenance_of(trace, 1, "work"), Provenance::assumed);
 }
 
+// Batches in flight: while stage 1 works on one micro-batch its receive of the next is posted already, as on a stream
+// of its own. The sender computes for 6 us, the message takes 1 + 1: its kernel holds 3 of 10 SMs until 8 on stage 1,
+// where 0.7 x 8 = 5.6 of 10 us are done then, the rest at 12.4. On stage 0 the send is posted at 6, when its next work
+// begins: 0.7 x 2 us are done at 8, ends at 16.6.
+TEST(ReservedSms, AreHeldByAReceiveThatIsPostedEarly) {
+  TinyProgram program(2);
+  const auto sender = program.role({0});
+  const auto receiver = program.role({1});
+  const CommunicationId message = program.communication(OpKind::send);
+  const OpId first = program.compute(sender, "first", 6);
+  program.send(sender, "send", message, 1, 1000, {{{first, 0}}, plan::kPipelineSend});
+  program.compute(sender, "next", 10);
+  program.recv(receiver, "recv", message, -1, 1000, {{}, plan::kPipelineRecv});
+  program.compute(receiver, "work", 10);
+  const sim::KernelInterference held = ten_sms(program.program(), 3);
+  const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
+  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 8, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 12.4, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "next").ended, 16.6, kPicosecond);
+}
+
+// Micro-stages: chunk 1 comes over the network from rank 1, 3 rows, and is there at 5 + 3 us; chunk 0 is on hand at 1
+// us and takes 10 us. The kernel that receives holds 5 of 10 SMs until 8: 1..8 does 3.5 of 10 us, the rest by 14.5.
+// Then chunk 1, which came meanwhile: 24.5.
+TEST(ReservedSms, SlowDownThePartialBatchThatIsComputedMeanwhile) {
+  TinyProgram program(2);
+  const auto role = program.role({0, 1});
+  const plan::Stream here{plan::kFirstExchange};
+  const plan::Stream there{plan::kFirstExchange + 1};
+  const OpId on_hand = program.compute(role, "on_hand", 0.5, {{}, here});
+  const OpId arrives =
+      program.exchange(role, "arrives", program.communication(OpKind::dispatch, program.group(2)), {{}, there});
+  program.block(role, "chunk0", 10, 0, {{{on_hand, 0}}});
+  program.block(role, "chunk1", 10, 1, {{{arrives, 0}}});
+  program.pairs = {{0, 1, 3}, {1, 0, 3}};
+  const sim::KernelInterference held = ten_sms(program.program(), 5);
+  const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
+  EXPECT_NEAR(times_of(trace, 0, "chunk0").begun, 1, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "chunk0").ended, 14.5, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "chunk1").ended, 24.5, kPicosecond);
+}
+
 // Two all-reduces on two streams hold 2 x 3 of 10 SMs; each needs 3 us of links that the other uses too. Each link
 // carries 2,000 bytes of either: from 2 us on 1/2 GB/s each, 4 us; the kernels' 3 us are hidden. So 0.4 x 6 = 2.4 us
 // are done at 6, and the work ends at 13.6. What is bound by reading does not notice.
