@@ -188,6 +188,7 @@ void Engine::settle() {
     }
     streams.clear();
   } while (!waked_.empty() || (!events_.empty() && events_.top().time == now_));
+  sharing_.settle(now_);
 }
 
 void Engine::wake(std::int32_t stream) {
@@ -263,7 +264,7 @@ void Engine::post(const Execution& execution) {
   const std::size_t event = event_of(execution);
   trace_.posted[event] = now_;
   if (is_communication(op_of(execution).kind)) {
-    sharing_.communication_posted(execution, now_);
+    if (sharing_.shares(execution.rank)) sharing_.communication_posted(execution);
     communicator_.post(execution, now_, effects_);
     carry_out_effects();
     return;
@@ -287,7 +288,7 @@ void Engine::finish(const Execution& execution) {
   const std::size_t event = event_of(execution);
   trace_.ended[event] = now_;
   if (sharing_.shares(execution.rank)) {
-    if (is_communication(op_of(execution).kind)) sharing_.communication_ended(execution, now_);
+    if (is_communication(op_of(execution).kind)) sharing_.communication_ended(execution);
     else
       trace_.provenance[event] = sharing_.compute_ended(execution, trace_.begun[event], now_, trace_.provenance[event]);
   }

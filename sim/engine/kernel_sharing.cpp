@@ -31,18 +31,27 @@ KernelSharing::KernelSharing(const plan::Program& program, const KernelInterfere
   states_.resize(static_cast<std::size_t>(program.ranks));
 }
 
-void KernelSharing::hold(const Execution& execution, int sign, SimTime now) {
-  if (!shares(execution.rank)) return;
+void KernelSharing::hold(const Execution& execution, int sign) {
   const std::int64_t sms = interference_->sms_of(execution.rank, execution.op);
   if (sms == 0) return;
   State& state = states_[execution.rank.index()];
   state.sms_held += sign * sms;
-  for (Running& op : state.running) {
-    const double speed = interference_->speed_of(execution.rank, op.execution.op, op.execution.step, state.sms_held);
-    if (speed == op.speed) continue;
-    op.speed = speed;
-    communicator_.change_speed(op.tag, op.estimate, speed, now);
+  if (!state.changed) changed_.push_back(execution.rank);
+  state.changed = true;
+}
+
+void KernelSharing::settle(SimTime now) {
+  for (const RankId rank : changed_) {
+    State& state = states_[rank.index()];
+    state.changed = false;
+    for (Running& op : state.running) {
+      const double speed = interference_->speed_of(rank, op.execution.op, op.execution.step, state.sms_held);
+      if (speed == op.speed) continue;
+      op.speed = speed;
+      communicator_.change_speed(op.tag, op.estimate, speed, now);
+    }
   }
+  changed_.clear();
 }
 
 void KernelSharing::start_compute(const Execution& execution, const Estimate& estimate, SimTime now) {

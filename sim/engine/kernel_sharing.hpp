@@ -42,8 +42,11 @@ class KernelSharing {
   [[nodiscard]] bool shares(RankId rank) const {
     return interference_ != nullptr && overlaps_[static_cast<std::size_t>(program_.role_of_rank[rank.index()])] != 0;
   }
-  void communication_posted(const Execution& execution, SimTime now) { hold(execution, +1, now); }
-  void communication_ended(const Execution& execution, SimTime now) { hold(execution, -1, now); }
+  void communication_posted(const Execution& execution) { hold(execution, +1); }
+  void communication_ended(const Execution& execution) { hold(execution, -1); }
+  /// Sets the speeds that what was posted and ended at this instant asks for: once, when nothing more happens in it.
+  /// Not before, for the network may have something to finish within the picosecond.
+  void settle(SimTime now);
 
   /// Precondition: shares(execution.rank), estimate.time > 0
   void start_compute(const Execution& execution, const Estimate& estimate, SimTime now);
@@ -61,16 +64,18 @@ class KernelSharing {
   };
   struct State {
     std::int64_t sms_held = 0;
+    bool changed = false;          // what is held, at this instant
     std::vector<Running> running;  // at most one for each compute stream
   };
 
-  void hold(const Execution& execution, int sign, SimTime now);
+  void hold(const Execution& execution, int sign);
 
   const plan::Program& program_;
   const KernelInterference* interference_;
   Communicator& communicator_;
   std::vector<char> overlaps_;  // [role]
   std::vector<State> states_;   // [rank]
+  std::vector<RankId> changed_;
 };
 
 }  // namespace foretoken::sim

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "tests/sim/tiny_program.hpp"
 
 namespace foretoken::testing {
@@ -220,6 +222,36 @@ TEST(ReservedSms, MakeTwoBatchOverlapWorthLess) {
     const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
     EXPECT_NEAR(times_of(trace, 0, "aB").ended, sms == 0 ? 12 : 16, kPicosecond);
     EXPECT_NEAR(times_of(trace, 0, "eB").ended, sms == 0 ? 28 : 32, kPicosecond);
+  }
+}
+
+// 300 seeded programs of kernels of odd lengths on a compute stream, beside all-reduces on two streams that hold 2 of
+// 10 SMs each: whatever falls into one picosecond, all ends, and an op is slowed by 10 / 6 at most.
+TEST(ReservedSms, NothingIsSlowedByMoreThanAllThatIsHeld) {
+  for (std::uint64_t seed = 1; seed <= 300; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto draw = [&](std::int64_t most) {
+      return 1 + static_cast<std::int64_t>(random() % static_cast<std::uint64_t>(most));
+    };
+    TinyProgram program(4);
+    const auto role = program.role({0, 1, 2, 3});
+    const GroupId pairs = program.group(2);
+    std::vector<double> alone;
+    for (int i = 0; i < 6; ++i) {
+      alone.push_back(static_cast<double>(draw(9'999)) * 1e-3);
+      const OpId op = program.compute(role, "work" + std::to_string(i), alone.back());
+      for (const plan::Stream stream : {plan::kCommunication, plan::kPipelineSend})
+        program.collective(role, "sum" + std::to_string(i) + std::to_string(stream.index),
+                           program.communication(OpKind::all_reduce, pairs), draw(3'000), {{{op, 0}}, stream});
+    }
+    const sim::KernelInterference held = ten_sms(program.program(), 2);
+    const Trace trace = program.run_shared(round_machine(2, 2), 2, 1000_GBps, &held);
+    for (int i = 0; i < 6; ++i) {
+      const Times times = times_of(trace, 3, "work" + std::to_string(i), 1);
+      const double slowdown = (times.ended - times.begun) / alone[static_cast<std::size_t>(i)];
+      EXPECT_GE(slowdown, 1 - 2e-3) << "seed " << seed;
+      EXPECT_LE(slowdown, 10.0 / 6 + 2e-3) << "seed " << seed;
+    }
   }
 }
 
