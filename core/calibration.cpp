@@ -87,6 +87,14 @@ Calibration read_calibration(const JsonDocument& document) {
     out.compute = read_compute_calibration(parts.back());
     parts.push_back(root.require("network"));
     out.network = read_network_calibration(parts.back());
+    if (const auto interference = root.optional("interference")) {
+      parts.push_back(*interference);
+      out.interference = read_interference_calibration(*interference);
+    }
+    if (const auto launch = root.optional("launch")) {
+      parts.push_back(*launch);
+      out.launch = read_launch_calibration(*launch);
+    }
   }
   root.finish();
   for (const JsonReader& part : parts) require_listed_sources(part.json(), part.pointer(), out, out.file);
@@ -114,6 +122,8 @@ std::string calibration_text(const Calibration& calibration) {
   json["device"]["peak_bf16"] = fmt::format("{:.6g} TFLOP/s", calibration.device.peak_bf16.value() / 1e12);
   json["compute"] = to_json(calibration.compute);
   json["network"] = to_json(calibration.network);
+  if (!calibration.interference.source.empty()) json["interference"] = to_json(calibration.interference);
+  if (!calibration.launch.source.empty()) json["launch"] = to_json(calibration.launch);
   return readable_json(json);
 }
 

@@ -1,6 +1,7 @@
 // A calibration file: what measurements say about one machine, with the sources of every number.
 //
-// Of a GPU model and its fabric: core/calibration_compute.hpp and core/calibration_network.hpp. Of the CPUs of one
+// Of a GPU model and its fabric: core/calibration_compute.hpp and core/calibration_network.hpp, and what there is
+// beside kernels that are alone: core/calibration_interference.hpp, core/calibration_launch.hpp. Of the CPUs of one
 // computer: core/calibration_host.hpp. calibrate/ makes these files.
 #pragma once
 
@@ -12,6 +13,8 @@
 
 #include "core/calibration_compute.hpp"
 #include "core/calibration_host.hpp"
+#include "core/calibration_interference.hpp"
+#include "core/calibration_launch.hpp"
 #include "core/calibration_network.hpp"
 #include "core/device_spec.hpp"
 #include "core/json_reader.hpp"
@@ -39,9 +42,11 @@ struct Calibration {
   std::string file;  ///< as the user named it, for messages; not written
   CalibratedDevice device;
   std::vector<CalibrationSource> sources;
-  ComputeCalibration compute;           ///< of a GPU
-  NetworkCalibration network;           ///< of a GPU's fabric
-  std::optional<HostCalibration> host;  ///< of a computer's CPUs: then there is neither of the two above
+  ComputeCalibration compute;            ///< of a GPU
+  NetworkCalibration network;            ///< of a GPU's fabric
+  InterferenceCalibration interference;  ///< of a GPU; written if it has a source
+  LaunchCalibration launch;              ///< of a GPU; written if it has a source
+  std::optional<HostCalibration> host;   ///< of a computer's CPUs: then there is neither of the two above
 };
 
 /// @throws Error{invalid_input} with file, JSON pointer, what was found and what would be right; also if a fit names a

@@ -50,6 +50,8 @@ struct Trace {
   std::vector<SimTime> cpu;  // CPU time of the rank's thread, waits left out; empty where ranks are no threads
 
   std::vector<TokenOutput> outputs;
+  /// What the times rest on for want of measurements, beside the ops whose provenance says so.
+  std::vector<std::string> assumed;
 
   [[nodiscard]] std::size_t size() const { return rank.size(); }
   [[nodiscard]] const TraceOp& op_of(std::size_t event) const {

@@ -7,6 +7,9 @@
 namespace foretoken::plan {
 
 void require_host_can_run(const Plan& plan) {
+  if (plan.scenario.execution)
+    throw input_error(plan.scenario.file, "/execution", "says how a GPU's kernels are launched, and this is a host",
+                      "remove it, or choose a topology of GPUs");
   const ModelSpec& model = plan.scenario.model;
   for (const DType dtype : {model.weight_dtype, model.activation_dtype, model.kv_dtype}) {
     if (dtype == DType::fp32) continue;

@@ -5,8 +5,10 @@
 
 namespace foretoken::plan {
 
-/// The host computes in fp32 alone, so that the bytes it moves are the bytes that were predicted.
-/// @throws Error{invalid_input} if the model has any other dtype; the message says what to --set
+/// The host computes in fp32 alone, so that the bytes it moves are the bytes that were predicted. It launches no
+/// kernels.
+/// @throws Error{invalid_input} if the model has any other dtype (the message says what to --set), or if the scenario
+///         says how kernels are launched
 void require_host_can_run(const Plan& plan);
 
 }  // namespace foretoken::plan

@@ -30,7 +30,7 @@ struct DurationOfDetail {
   }
 
   Estimate operator()(const plan::RowwiseOp& shape) const {
-    if (op.kind == plan::OpKind::input || op.kind == plan::OpKind::step_end) return {Seconds(0), Provenance::measured};
+    if (plan::is_mark(op.kind)) return {Seconds(0), Provenance::measured};
     const std::int64_t n = rows(shape.rows);
     const Bytes traffic = plan::work_of(op, n, 0).traffic;  // an unpermute without rows still writes its zeros
     if (n == 0 && shape.out_rows == 0) return {Seconds(0), Provenance::measured};
@@ -81,7 +81,12 @@ std::pair<std::int64_t, std::int64_t> shape_of(const plan::Op& op) {
 
 Estimate op_duration(const ComputeCost& cost, const plan::Role& role, const plan::Op& op,
                      std::span<const std::int64_t> rows_per_expert) {
-  return std::visit(DurationOfDetail{cost, role, op, rows_per_expert}, op.detail);
+  Estimate estimate = std::visit(DurationOfDetail{cost, role, op, rows_per_expert}, op.detail);
+  const std::int64_t rows = std::accumulate(rows_per_expert.begin(), rows_per_expert.end(), std::int64_t{0});
+  const std::int64_t active = static_cast<std::int64_t>(rows_per_expert.size()) -
+                              std::count(rows_per_expert.begin(), rows_per_expert.end(), std::int64_t{0});
+  if (estimate.time > Seconds(0)) estimate.traffic = plan::work_of(op, rows, active).traffic;
+  return estimate;
 }
 
 OpDurations::OpDurations(const plan::Program& program, const ComputeCost& cost, plan::RowCounter& rows)

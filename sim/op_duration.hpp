@@ -26,6 +26,8 @@ const plan::Extent* extent_of(const plan::Op& op);
 ///   permute, unpermute
 ///   input, step_end                   nothing: marks in time, not kernels
 ///
+/// The estimate's traffic is plan::work_of's.
+///
 /// @param role of the op: attention takes the dtype of its queries from the tensor that it reads
 /// @param rows_per_expert  of a routed extent, per local expert; ignored where the extent is fixed
 Estimate op_duration(const ComputeCost& cost, const plan::Role& role, const plan::Op& op,

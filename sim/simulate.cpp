@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "core/error.hpp"
@@ -12,10 +14,12 @@
 #include "sim/communication/fabric.hpp"
 #include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/host_transport.hpp"
+#include "sim/communication/memory_fabric.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/host_cost.hpp"
 #include "sim/cost/network_cost.hpp"
 #include "sim/engine/engine.hpp"
+#include "sim/gpu_interference.hpp"
 #include "sim/host_durations.hpp"
 #include "sim/op_duration.hpp"
 #include "sim/program_index.hpp"
@@ -110,17 +114,46 @@ std::vector<TokenOutput> outputs_of(const plan::Plan& plan, const Trace& trace) 
   return outputs;
 }
 
+// What a run on GPUs has beside a transport and durations.
+struct GpuRun {
+  const KernelInterference* interference = nullptr;
+  std::optional<LaunchModel> launches;
+  FaultTimeline* faults = nullptr;
+};
+
 Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration,
-          FaultTimeline* faults = nullptr) {
+          const GpuRun& gpu = {}) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
-  return run_engine({plan.program, transport,
-                     [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
-                     [&](const plan::Communication& communication, std::int64_t instance,
-                         std::int64_t routed_step) -> const plan::RoutedRows& {
-                       return rows.rows(routed_step, communication.layer, communication.micro_batch,
-                                        communication.chunk, instance);
-                     },
-                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, faults});
+  return run_engine(
+      {plan.program, transport,
+       [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
+       [&](const plan::Communication& communication, std::int64_t instance,
+           std::int64_t routed_step) -> const plan::RoutedRows& {
+         return rows.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
+       },
+       plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference, gpu.launches,
+       gpu.faults});
+}
+
+std::optional<LaunchModel> launches_of(const plan::Scenario& scenario, const LaunchCalibration& calibration) {
+  if (!scenario.execution) return std::nullopt;
+  const plan::ExecutionSpec& execution = *scenario.execution;
+  const bool eager = execution.mode == plan::LaunchMode::eager;
+  LaunchCosts costs = eager ? calibration.eager : calibration.graph;
+  costs.launch = execution.launch.value_or(costs.launch);
+  costs.gap = execution.gap.value_or(costs.gap);
+  return LaunchModel{costs, eager, execution.host_waits};
+}
+
+// What the trace rests on, for want of measurements, beside durations of ops.
+std::vector<std::string> assumed_of(const plan::Scenario& scenario, const Calibration& calibration, bool overlap) {
+  std::vector<std::string> assumed;
+  const bool numbers_given = scenario.execution && scenario.execution->launch && scenario.execution->gap;
+  if (scenario.execution && !numbers_given && calibration.launch.provenance == Provenance::assumed)
+    assumed.emplace_back("launching of kernels");
+  if (overlap && calibration.interference.provenance == Provenance::assumed)
+    assumed.emplace_back("SMs and memory bandwidth that communication takes from compute");
+  return assumed;
 }
 
 Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
@@ -133,12 +166,26 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
   Fabric fabric(machine, network, plan.program.ranks);
   FaultTimeline faults(plan.faults, fabric);
   OpDurations durations(plan.program, compute, rows);
-  const auto duration = [&](RankId rank, OpId op, std::int64_t routed_step) {
+  const DurationOf duration = [&](RankId rank, OpId op, std::int64_t routed_step) {
     Estimate estimate = durations.of(rank, op, routed_step);
     estimate.time = estimate.time / faults.speed(rank);
     return estimate;
   };
-  return run(plan, fabric, rows, duration, &faults);
+  GpuRun gpu{nullptr, launches_of(plan.scenario, calibration.launch), &faults};
+  const bool overlap = options.interference && overlaps(plan.program);
+  Trace trace;
+  if (overlap) {
+    GpuInterference interference(plan, machine, calibration, options.framework, rows);
+    const KernelInterference kernels = interference.kernels();
+    gpu.interference = &kernels;
+    const MemoryFabric shared(fabric, calibration.interference, calibration.compute.memory.bandwidth,
+                              plan.program.ranks);
+    trace = run(plan, shared, rows, duration, gpu);
+  } else {
+    trace = run(plan, fabric, rows, duration, gpu);
+  }
+  trace.assumed = assumed_of(plan.scenario, calibration, overlap);
+  return trace;
 }
 
 Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,

@@ -18,6 +18,9 @@ namespace foretoken::sim {
 struct SimulateOptions {
   std::string framework;     // of a GPU: whose compute kernels; empty for the calibration's default
   std::string communicator;  // of a host: who carries messages, "threads" or "mpi"; empty for the calibration's first
+  /// Of GPUs: whether communication takes SMs and memory bandwidth from what computes beside it. Without, compute ops
+  /// take what they take alone, to see what the interference costs.
+  bool interference = true;
   /// Most op executions (ops x ranks x steps) that may be simulated: 40 bytes of trace each.
   std::int64_t executions_max = 50'000'000;
   /// Most expert draws (tokens x top_k x layers x routed steps): about 60 ns each.

@@ -46,12 +46,34 @@ std::string written_by_hand(const std::filesystem::path& path) {
   return mark == std::string::npos ? std::string() : all.substr(0, mark);
 }
 
+// Of InterferenceCalibration's and LaunchCalibration's defaults: settings of libraries and figures of others, to which
+// nothing is fitted.
+CalibrationSource kernel_settings() {
+  return {"kernel-settings",
+          "github.com/NVIDIA/nccl/issues/689; github.com/aws-samples/aws-do-eks, NCCL tests on 1 and 2 p5.48xlarge; "
+          "github.com/vllm-project/vllm, custom_all_reduce.cuh; github.com/deepseek-ai/DeepEP, docs/legacy.md",
+          "values quoted as facts", 0,
+          "assumed, not measured: thread blocks of communication kernels, each of which has an SM to itself; memory is "
+          "read once for what is sent and written once for what arrives"};
+}
+
+CalibrationSource launch_times() {
+  return {
+      "launch-times",
+      "github.com/facebookresearch/HolisticTraceAnalysis, CUDA kernel launch statistics; cuda.juliagpu.org, Graphs",
+      "values quoted as facts", 0,
+      "assumed, not measured on this machine; used only where a scenario has \"execution\". Kernel times have the gap "
+      "to the next kernel in them"};
+}
+
 }  // namespace
 
 FitReport fit_published(const std::filesystem::path& sources, const DeviceSpec& device, const std::string& name,
                         const FoldOptions& folds) {
   ComputeFit compute = fit_compute(sources, device, folds);
   NetworkFit network = fit_network(sources);
+  network.sources.push_back(kernel_settings());
+  network.sources.push_back(launch_times());
   FitReport report;
   report.residuals = residual_markdown(compute, network, folds);
   Calibration& out = report.calibration;
@@ -59,6 +81,8 @@ FitReport fit_published(const std::filesystem::path& sources, const DeviceSpec& 
   out.device = {device.name, device.memory_bandwidth, device.peak(DType::bf16).value_or(FlopsPerSecond(0))};
   out.compute = std::move(compute.calibration);
   out.network = std::move(network.calibration);
+  out.interference.source = kernel_settings().id;
+  out.launch.source = launch_times().id;
   out.sources = std::move(compute.sources);
   for (CalibrationSource& source : network.sources) {
     const auto same = [&source](const CalibrationSource& other) { return other.id == source.id; };

@@ -64,6 +64,8 @@ constexpr std::array<std::pair<OpKind, std::string_view>, 19> kOpKindNames{{{OpK
 
 constexpr std::string_view name_of(OpKind kind) { return kOpKindNames[static_cast<std::size_t>(kind)].second; }
 constexpr bool is_communication(OpKind kind) { return kind >= OpKind::all_reduce && kind <= OpKind::recv; }
+/// Marks in time, which no kernel of a GPU stands for.
+constexpr bool is_mark(OpKind kind) { return kind == OpKind::input || kind == OpKind::step_end; }
 
 /// An in-order stream of a rank. The first four are fixed; kFirstExchange + c carries micro-stage chunk c, because
 /// chunks are received concurrently and must not queue behind one another.

@@ -32,6 +32,8 @@ inline constexpr EnumNames<CollectiveChoice, 4> kCollectiveChoiceNames{{{Collect
                                                                         {CollectiveChoice::ring, "ring"},
                                                                         {CollectiveChoice::direct, "direct"},
                                                                         {CollectiveChoice::nvls, "nvls"}}};
+inline constexpr EnumNames<LaunchMode, 2> kLaunchModeNames{
+    {{LaunchMode::graph, "graph"}, {LaunchMode::eager, "eager"}}};
 
 template <class Enum, std::size_t N>
 constexpr std::string_view name_of(Enum value, const EnumNames<Enum, N>& names) {

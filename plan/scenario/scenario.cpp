@@ -5,6 +5,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "core/calibration_launch.hpp"
 #include "core/schema_header.hpp"
 #include "plan/machine/topology.hpp"
 #include "plan/scenario/limits.hpp"
@@ -227,6 +228,17 @@ ClusterSpec read_cluster(const JsonReader& place) {
   return cluster;
 }
 
+ExecutionSpec read_execution(const JsonReader& place) {
+  JsonObject object(place);
+  ExecutionSpec execution;
+  execution.mode = object.require("mode").as_enum(kLaunchModeNames);
+  if (const auto launch = object.optional("launch")) execution.launch = launch->as_duration(Seconds(0), kLaunchMax);
+  if (const auto gap = object.optional("gap")) execution.gap = gap->as_duration(Seconds(0), kLaunchMax);
+  if (const auto waits = object.optional("host_waits")) execution.host_waits = waits->as_bool();
+  object.finish();
+  return execution;
+}
+
 MeasureSpec read_measure(const JsonReader& place, const RoutingSpec& routing) {
   JsonObject object(place);
   MeasureSpec measure;
@@ -296,6 +308,7 @@ Scenario parse_scenario(const JsonDocument& document) {
   scenario.cluster = read_cluster(root.require("cluster"));
   if (const auto faults = root.optional("faults"))
     for (const JsonReader& fault : faults->as_array(0, kFaultsMax)) scenario.faults.push_back(read_fault(fault));
+  if (const auto execution = root.optional("execution")) scenario.execution = read_execution(*execution);
   scenario.measure = read_measure(root.require("measure"), scenario.routing);
   if (const auto published = root.optional("published")) scenario.published = read_published(*published);
   if (const auto choices = root.optional("open_choices"))

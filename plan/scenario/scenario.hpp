@@ -1,5 +1,5 @@
-// What a scenario file says, as one valid value: model, workload, routing, deployment, cluster, faults, measure,
-// published.
+// What a scenario file says, as one valid value: model, workload, routing, deployment, cluster, faults, execution,
+// measure, published.
 //
 // parse_scenario() is the only reader of the format; its JSON Schema is scenarios/scenario.schema.json. Once a Scenario
 // exists every number in it is within its limits (plan/scenario/limits.hpp) and every combination is possible, so
@@ -94,6 +94,16 @@ struct ClusterSpec {
   std::optional<BytesPerSecond> nic;
 };
 
+enum class LaunchMode : std::uint8_t { graph, eager };
+
+/// How a GPU's host launches kernels. Part of neither the program nor its hash: the work is the same.
+struct ExecutionSpec {
+  LaunchMode mode = LaunchMode::graph;  // a step captured in a CUDA graph, or every kernel by itself
+  std::optional<Seconds> launch;        // of the host, for each launch; else the calibration's
+  std::optional<Seconds> gap;           // on the GPU, before each kernel; else the calibration's
+  bool host_waits = false;              // for the end of a step, before it launches the next
+};
+
 struct MeasureSpec {
   std::int64_t warmup_steps = 1;  // before the counted ones, so that counting starts in a steady state
   std::int64_t steps = 1;         // counted steps; a multiple of routed_steps
@@ -141,6 +151,7 @@ struct Scenario {
   DeploymentSpec deployment;
   ClusterSpec cluster;
   std::vector<FaultSpec> faults;
+  std::optional<ExecutionSpec> execution;  // nothing: kernels follow one another as the calibration measured them
   MeasureSpec measure;
   std::optional<PublishedFigures> published;
   std::vector<OpenChoice> open_choices;

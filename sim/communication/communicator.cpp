@@ -251,10 +251,25 @@ void Communicator::start_messages(const Batch& batch) {
   }
 }
 
-void Communicator::start_compute(const Execution& execution, const Estimate& estimate, SimTime now) {
+std::int32_t Communicator::start_compute(const Execution& execution, const Estimate& estimate, double speed,
+                                         SimTime now) {
   network_.advance(to_seconds(now).value());
-  transport_.compute_uses(execution.rank, estimate.crowding, uses_);
-  network_.start({estimate.time.value(), 1.0, 1.0, uses_, new_flow({-1, 0, -1, execution, 1})});
+  const std::int32_t tag = new_flow({-1, 0, -1, execution, estimate.time.value()});
+  go_on_computing(tag, estimate, speed);
+  return tag;
+}
+
+void Communicator::change_speed(std::int32_t tag, const Estimate& estimate, double speed, SimTime now) {
+  network_.advance(to_seconds(now).value());
+  // What rounding has left nothing of still ends in its turn, with the next completions.
+  flows_[static_cast<std::size_t>(tag)].left *= std::max(network_.withdraw(tag), 1e-12);
+  go_on_computing(tag, estimate, speed);
+}
+
+void Communicator::go_on_computing(std::int32_t tag, const Estimate& estimate, double speed) {
+  const Flow& flow = flows_[static_cast<std::size_t>(tag)];
+  const double weight = transport_.compute_uses(flow.execution.rank, estimate, uses_);
+  network_.start({flow.left, weight, speed, uses_, tag});
 }
 
 std::optional<SimTime> Communicator::next_completion() {

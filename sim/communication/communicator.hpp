@@ -64,7 +64,11 @@ class Communicator {
   void post(const Execution& execution, SimTime now, CommunicationEffects& effects);
 
   /// A compute op starts that shares something with others: it ends as an effect of complete().
-  void start_compute(const Execution& execution, const Estimate& estimate, SimTime now);
+  /// @param speed  what it advances per second when alone, of the seconds that its estimate takes; > 0
+  /// @return a tag for change_speed, valid until the op ends
+  std::int32_t start_compute(const Execution& execution, const Estimate& estimate, double speed, SimTime now);
+  /// From now on the op advances at another speed when alone.
+  void change_speed(std::int32_t tag, const Estimate& estimate, double speed, SimTime now);
 
   /// The latency of what began together has passed: flows start.
   void latency_over(std::int32_t batch, SimTime now, CommunicationEffects& effects);
@@ -104,7 +108,7 @@ class Communicator {
     std::int32_t step = 0;
     std::int32_t message = -1;
     Execution execution{};  // compute
-    double left = 1;        // of the whole, when it was started: less after a new start on another way
+    double left = 1;        // of the whole, after new starts on other ways; compute: seconds of its estimate
   };
 
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
@@ -125,6 +129,7 @@ class Communicator {
   void end_participant(const Meetings::Place& place, std::int32_t step, ExchangeState& state,
                        CommunicationEffects& effects);
   void start_messages(const Batch& batch);
+  void go_on_computing(std::int32_t tag, const Estimate& estimate, double speed);
   ExchangeState& exchange_state(std::int32_t meeting, std::int32_t step);
   std::int32_t new_batch(Batch batch);
   std::int32_t new_flow(Flow flow);

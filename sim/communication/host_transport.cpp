@@ -94,8 +94,9 @@ MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes byt
   return {std::max(work.alone.value(), 1e-12), 1.0};
 }
 
-void HostTransport::compute_uses(RankId rank, double crowding, std::vector<ResourceUse>& uses) const {
-  uses = {{thread_of(rank), 1.0}, {cores_of(rank), crowding}};
+double HostTransport::compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const {
+  uses = {{thread_of(rank), 1.0}, {cores_of(rank), estimate.crowding}};
+  return 1.0;
 }
 
 Seconds HostTransport::compute_cpu(const Estimate& estimate) const {

@@ -38,7 +38,7 @@ class HostTransport final : public Transport {
                                     std::vector<ResourceUse>& uses) const override;
 
   [[nodiscard]] bool copies_in_place() const override { return true; }
-  void compute_uses(RankId rank, double crowding, std::vector<ResourceUse>& uses) const override;
+  double compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const override;
   [[nodiscard]] Seconds compute_cpu(const Estimate& estimate) const override;
   [[nodiscard]] Seconds exchange_cpu(std::int64_t messages, Bytes bytes, Bytes copied) const override;
   [[nodiscard]] bool has_cpu_times() const override { return true; }

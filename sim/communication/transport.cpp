@@ -4,7 +4,7 @@
 
 namespace foretoken::sim {
 
-void Transport::compute_uses(RankId, double, std::vector<ResourceUse>&) const {
+double Transport::compute_uses(RankId, const Estimate&, std::vector<ResourceUse>&) const {
   FORETOKEN_CHECK(false, "nothing is shared among the kernels of different GPUs");
 }
 Seconds Transport::compute_cpu(const Estimate&) const { return Seconds(0); }

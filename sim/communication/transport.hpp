@@ -81,12 +81,15 @@ class Transport {
   [[nodiscard]] virtual MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                             std::vector<ResourceUse>& uses) const = 0;
 
+  /// What a compute op uses per second of its own time, where it shares anything.
+  /// @param uses  out, replaced
+  /// @return the op's weight: of two that have a resource as their bottleneck, rates are as their weights
+  virtual double compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const;
+
   // ---- ranks as threads of a computer: nothing of it is so on GPUs ----
 
   /// Whether rows that stay on their rank take time in an exchange, and thus are messages too.
   [[nodiscard]] virtual bool copies_in_place() const { return false; }
-  /// What a compute op uses per second of its own time, by the crowding of its estimate.
-  virtual void compute_uses(RankId rank, double crowding, std::vector<ResourceUse>& uses) const;
   /// CPU time of a compute op: longer than alone where all cores are at work.
   [[nodiscard]] virtual Seconds compute_cpu(const Estimate& estimate) const;
   /// CPU time of a rank in an exchange.

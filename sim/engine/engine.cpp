@@ -19,12 +19,12 @@ namespace {
 
 constexpr SimTime kNever{-1};
 
-enum class EventKind : std::uint8_t { compute_end, latency_over, fault };
+enum class EventKind : std::uint8_t { compute_end, latency_over, launched, fault };
 
 struct Event {
   SimTime time;
   EventKind kind = EventKind::compute_end;
-  Execution execution;      // compute_end
+  Execution execution;      // compute_end, launched
   std::int32_t batch = -1;  // latency_over; fault: its number
   auto operator<=>(const Event&) const = default;
 };
@@ -33,7 +33,8 @@ struct Event {
 struct StreamState {
   std::int32_t step = 0;
   std::int32_t position = 0;              // of the op to be taken up, or under way
-  bool busy = false;                      // its op has been posted and has not ended
+  bool busy = false;                      // its op has been posted, or is about to be, and has not ended
+  SimTime free_since{0};                  // end of the op before
   bool waked = false;                     // in the list of streams to look at
   std::int32_t set = -1;                  // arrival set that it is in
   std::int32_t block_end = -1;            // of the block that it is in; -1: to be chosen
@@ -51,6 +52,7 @@ class Engine {
   void settle();
   void look_at(std::int32_t stream);
   bool choose_block(RankId rank, const RoleStream& stream, StreamState& state);
+  void post_when_launched(const Execution& execution, SimTime ready, StreamState& state);
   void post(const Execution& execution);
   void finish(const Execution& execution);
   void go_on(const RoleStream& stream, StreamState& state) const;
@@ -74,6 +76,8 @@ class Engine {
   std::int64_t steps_;
   Communicator communicator_;
   CommunicationEffects effects_;
+  KernelSharing sharing_;
+  std::optional<Launches> launches_;
   std::vector<RoleStreams> role_streams_;     // [role]
   std::vector<std::int32_t> streams_before_;  // [rank] -> first of its streams
   std::vector<RankId> rank_of_stream_;
@@ -89,7 +93,9 @@ Engine::Engine(const EngineInput& input)
       program_(input.program),
       index_(input.program),
       steps_(input.warmup_steps + input.steps),
-      communicator_(program_, index_, input.transport, input.rows, input.routed_steps) {
+      communicator_(program_, index_, input.transport, input.rows, input.routed_steps),
+      sharing_(program_, input.interference, communicator_) {
+  if (input.launches) launches_.emplace(program_, *input.launches);
   for (const plan::Role& role : program_.roles) role_streams_.emplace_back(role);
   for (std::int64_t r = 0; r < program_.ranks; ++r) {
     const RankId rank(static_cast<std::int32_t>(r));
@@ -177,13 +183,16 @@ void Engine::settle() {
     while (!events_.empty() && events_.top().time == now_) {
       const Event event = events_.top();
       events_.pop();
-      if (event.kind == EventKind::compute_end) {
-        finish(event.execution);
-      } else if (event.kind == EventKind::fault) {
-        communicator_.fault(*input_.faults, static_cast<std::size_t>(event.batch), now_);
-      } else {
-        communicator_.latency_over(event.batch, now_, effects_);
-        carry_out_effects();
+      switch (event.kind) {
+        case EventKind::compute_end: finish(event.execution); break;
+        case EventKind::latency_over:
+          communicator_.latency_over(event.batch, now_, effects_);
+          carry_out_effects();
+          break;
+        case EventKind::launched: post(event.execution); break;
+        case EventKind::fault:
+          communicator_.fault(*input_.faults, static_cast<std::size_t>(event.batch), now_);
+          break;
       }
     }
     streams.swap(waked_);
@@ -194,6 +203,7 @@ void Engine::settle() {
     }
     streams.clear();
   } while (!waked_.empty() || (!events_.empty() && events_.top().time == now_));
+  sharing_.settle(now_);
 }
 
 void Engine::wake(std::int32_t stream) {
@@ -224,9 +234,19 @@ void Engine::look_at(std::int32_t stream) {
   const RoleStream& ops = role_streams(rank).streams()[own];
   if (!choose_block(rank, ops, state)) return;
   const Execution execution{rank, ops.ops[static_cast<std::size_t>(state.position)], state.step};
-  if (!ready_time(execution)) return;
+  const auto ready = ready_time(execution);
+  if (!ready) return;
+  if (launches_) return post_when_launched(execution, std::max(*ready, state.free_since), state);
   state.busy = true;
   post(execution);
+}
+
+void Engine::post_when_launched(const Execution& execution, SimTime ready, StreamState& state) {
+  const auto at = launches_->posted(execution, ready);
+  if (!at) return;
+  state.busy = true;
+  if (*at <= now_) post(execution);
+  else events_.push({*at, EventKind::launched, execution, -1});
 }
 
 // In an arrival set, between two blocks: moves to the block that was ready first, if any is ready.
@@ -259,6 +279,7 @@ void Engine::post(const Execution& execution) {
   const std::size_t event = event_of(execution);
   trace_.posted[event] = now_;
   if (is_communication(op_of(execution).kind)) {
+    if (sharing_.shares(execution.rank)) sharing_.communication_posted(execution);
     communicator_.post(execution, now_, effects_);
     carry_out_effects();
     return;
@@ -268,21 +289,36 @@ void Engine::post(const Execution& execution) {
   trace_.provenance[event] = estimate.provenance;
   if (!trace_.cpu.empty()) trace_.cpu[event] = to_sim_time(input_.transport.compute_cpu(estimate));
   if (estimate.crowding > 0 && estimate.time > Seconds(0)) {
-    communicator_.start_compute(execution, estimate, now_);
+    communicator_.start_compute(execution, estimate, 1.0, now_);
+    return;
+  }
+  if (estimate.time > Seconds(0) && sharing_.shares(execution.rank)) {
+    sharing_.start_compute(execution, estimate, now_);
     return;
   }
   events_.push({later(now_, estimate.time), EventKind::compute_end, execution, -1});
 }
 
 void Engine::finish(const Execution& execution) {
-  trace_.ended[event_of(execution)] = now_;
+  const std::size_t event = event_of(execution);
+  trace_.ended[event] = now_;
+  if (sharing_.shares(execution.rank)) {
+    if (is_communication(op_of(execution).kind)) sharing_.communication_ended(execution);
+    else
+      trace_.provenance[event] = sharing_.compute_ended(execution, trace_.begun[event], now_, trace_.provenance[event]);
+  }
   const RoleStreams& streams = role_streams(execution.rank);
   const std::int32_t first = streams_before_[execution.rank.index()];
   const std::int32_t own = streams.stream_of(execution.op);
   StreamState& state = streams_[static_cast<std::size_t>(first + own)];
+  state.free_since = now_;
   go_on(streams.streams()[static_cast<std::size_t>(own)], state);
   wake(first + own);
   for (const std::int32_t woken : streams.woken_by(execution.op)) wake(first + woken);
+  if (launches_ && launches_->ended(execution, now_)) {
+    const auto count = static_cast<std::int32_t>(streams.streams().size());
+    for (std::int32_t stream = first; stream < first + count; ++stream) wake(stream);
+  }
 }
 
 void Engine::go_on(const RoleStream& stream, StreamState& state) const {

@@ -1,9 +1,10 @@
 // The discrete-event engine: unrolls a Program over ranks and steps and finds when every op is posted, begins and ends.
 //
 // A rank's streams take up their ops in order. An op is posted when its stream has reached it and what it depends on
-// has ended (steps before the first count as ended). A compute op begins at once and lasts its duration, or
-// longer where it shares its core; a communication op is the Communicator's from there on. A stream goes on when its op
-// has ended.
+// has ended (steps before the first count as ended), and, where launching is modelled, the host has launched it. A
+// compute op begins at once and lasts its duration, or longer where it shares its core, or its GPU with communication
+// (sim/engine/kernel_sharing.hpp); a communication op is the Communicator's from there on. A stream goes on when its op
+// has ended: these are the rules of CUDA streams and events.
 //
 // Time is integer picoseconds. At one instant: first what the network finishes, then events in the order (kind, rank,
 // op, step), faults last of them, then streams, in order of rank and stream; what that posts may end at the same
@@ -13,12 +14,15 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "core/trace.hpp"
 #include "plan/program/program.hpp"
 #include "sim/communication/communicator.hpp"
 #include "sim/communication/transport.hpp"
 #include "sim/cost/estimate.hpp"
+#include "sim/engine/kernel_sharing.hpp"
+#include "sim/engine/launches.hpp"
 
 namespace foretoken::sim {
 
@@ -31,8 +35,12 @@ struct EngineInput {
   DurationOf duration;
   RowsOf rows;
   std::int64_t warmup_steps = 0;
-  std::int64_t steps = 1;           // counted, after the warm-up
-  std::int64_t routed_steps = 1;    // step s uses routed step s mod routed_steps
+  std::int64_t steps = 1;         // counted, after the warm-up
+  std::int64_t routed_steps = 1;  // step s uses routed step s mod routed_steps
+  // Of GPUs. Null: kernels that compute take their duration, whatever communicates beside them.
+  const KernelInterference* interference = nullptr;
+  // Of GPUs. Nothing: whatever is ready is launched, and at once.
+  std::optional<LaunchModel> launches = std::nullopt;
   FaultTimeline* faults = nullptr;  // whose effects on durations are `duration`'s to know; null: none
 };
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -94,7 +95,29 @@ INSTANTIATE_TEST_SUITE_P(
         BadLeaf{"compute.attention_prefill.0.per_item=5 GB", "#/compute/attention_prefill/0/per_item", ""},
         BadLeaf{"compute.l2.hits_none_above=1 MB", "#/compute/l2/hits_none_above", ""},
         BadLeaf{"compute.memory.bandwidth=0 GB/s", "#/compute/memory/bandwidth", ""},
+        BadLeaf{"interference.sms.nvls=-1", "#/interference/sms/nvls", "from 0 to 1024"},
+        BadLeaf{"interference.sms.tree=1", "#/interference/sms/tree", ""},
+        BadLeaf{"interference.memory_bytes.sent=17", "#/interference/memory_bytes/sent", "16"},
+        BadLeaf{"interference.provenance=guessed", "#/interference/provenance", "assumed"},
+        BadLeaf{"interference.source=nobody", "#/interference/source", "sources"},
+        BadLeaf{"launch.eager.launch=5", "#/launch/eager/launch", "us"},
+        BadLeaf{"launch.graph.gap=1 s", "#/launch/graph/gap", "10"},
+        BadLeaf{"launch.eager={}", "#/launch/eager", "launch"}, BadLeaf{"launch.source=nobody", "#/launch/source", ""},
         BadLeaf{"network=null", "#/network", "object"}));
+
+// A calibration that says nothing of them has the published settings, which are what the shipped one says, too.
+TEST(Calibration, InterferenceAndLaunchesAreOptional) {
+  const Calibration shipped = read_calibration(kShipped);
+  nlohmann::json without = JsonDocument::from_file(kShipped).json();
+  without.erase("interference");
+  without.erase("launch");
+  Calibration older = read_calibration(JsonDocument::from_text(without.dump(), "older.json"));
+  EXPECT_EQ(older.interference.provenance, Provenance::assumed);
+  older.interference.source = shipped.interference.source;
+  older.launch.source = shipped.launch.source;
+  EXPECT_EQ(older.interference, shipped.interference);
+  EXPECT_EQ(to_json(older.launch), to_json(shipped.launch));
+}
 
 TEST(Calibration, ATruncatedFileIsNamed) {
   const std::string text = calibration_text(read_calibration(kShipped));

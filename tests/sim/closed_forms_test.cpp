@@ -10,6 +10,7 @@
 #include "core/metrics.hpp"
 #include "plan/machine/topology.hpp"
 #include "sim/simulate.hpp"
+#include "tests/sim/cost/invented_compute.hpp"
 #include "tests/sim/cost/invented_network.hpp"
 
 namespace foretoken::sim {
@@ -46,7 +47,8 @@ struct StepRun {
   }
 };
 
-StepRun run(const std::vector<std::string>& changes) {
+// Kernels share nothing but links unless `interference` says so: sums of the times that they take alone.
+StepRun run(const std::vector<std::string>& changes, bool interference = false) {
   JsonDocument document = JsonDocument::from_text(kScenario, "closed form");
   for (const std::string& change : changes) document.set(change);
   const plan::Scenario scenario = plan::parse_scenario(document);
@@ -54,7 +56,9 @@ StepRun run(const std::vector<std::string>& changes) {
   const plan::Machine machine = plan::build_machine(topology);
   Calibration calibration = read_calibration(topology.calibration);
   calibration.network = foretoken::testing::invented_network();
-  StepRun result{simulate(plan::make_plan(scenario, machine), machine, calibration), {}};
+  SimulateOptions options;
+  options.interference = interference;
+  StepRun result{simulate(plan::make_plan(scenario, machine), machine, calibration, options), {}};
   result.step = compute_metrics(result.trace).step.mean;
   return result;
 }
@@ -147,6 +151,67 @@ TEST(ClosedForm, ExpertParallelStepWithTwoBatchOverlap) {
   EXPECT_NEAR(us(two.step), two.compute_us() + c - tail, 100 * kPicosecond);
 }
 
+// 16 ranks on 2 nodes and every token to all 16 experts, one per rank: each rank sends its 24 tokens to the 15 others.
+// Over NVLink 7 x 24 x 4096 B at 200 GB/s, hidden behind 8 x 24 x 4096 B to the NIC over PCIe: 63 GB/s, half of which
+// is payload here, less than the kernels' 40 GB/s. Dispatch and combine 16 us across nodes, and 16 experts x 0.25 us
+// each.
+TEST(ClosedForm, PairwiseExchangeAcrossNodes) {
+  const StepRun pairs = run({"model.experts=16", "model.top_k=16", "deployment.attention={\"tp\":1,\"dp\":16}",
+                             "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"dispatch\",\"ep\":16}"});
+  const double exchange = 16 + 16 * 0.25 + 8 * 24 * 4096 / 31.5e3;
+  EXPECT_NEAR(us(pairs.step), pairs.compute_us() + 2 * 2 * exchange, 100 * kPicosecond);
+}
+
+// Gathering and scattering over a ring of 4 in a node, sequence parallel: B = 384 x 2048 x 2 bytes, chunks of B/4. Base
+// 10 us and 3 steps of 1 us; of the protocols Simple is the fastest: 100 us, 3 B/4 at 100 GB/s and B/4 at 1000 GB/s.
+// LL128 would take 20 us and 4 B/4 at 10 GB/s, 157 us in all. Rows stay in the group of 4, as it is the experts'.
+TEST(ClosedForm, RingsGatherAndScatterAroundAttention) {
+  const StepRun ring = run({"model.experts=4", "model.top_k=4", "deployment.attention={\"tp\":4,\"dp\":1}",
+                            "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"dispatch\",\"ep\":4}",
+                            "deployment.collectives={\"all_gather\":\"ring\",\"reduce_scatter\":\"ring\"}"});
+  const double bytes = 384.0 * 2048 * 2;
+  const double once = 10 + 3 * 1 + 100 + 3 * bytes / 4 / 100e3 + bytes / 4 / 1000e3;
+  EXPECT_NEAR(ring.us([](const TraceOp& op) { return op.kind == "all_gather"; }) / 2, once, 10 * kPicosecond);
+  EXPECT_NEAR(ring.us([](const TraceOp& op) { return op.kind == "reduce_scatter"; }) / 2, once, 10 * kPicosecond);
+}
+
+// With interference on, two batches whose exchanges take no SMs are slowed by the memory that the rows pass through at
+// most: 200 GB/s out and 200 GB/s in of the 2,514.5 GB/s that a copy moves. And what takes turns is not slowed at all.
+TEST(ClosedForm, InterferenceCostsTwoBatchesLessThanTheMemoryThatRowsTake) {
+  std::vector<std::string> changes = kExpertParallel;
+  EXPECT_EQ(run(changes, true).trace.ended, run(changes, false).trace.ended);
+  changes.insert(changes.end(), {"deployment.overlap=two_batch", "deployment.micro_batches=2"});
+  const StepRun with = run(changes, true);
+  const StepRun without = run(changes, false);
+  EXPECT_GT(us(with.step), us(without.step));
+  EXPECT_LT(with.compute_us(), without.compute_us() * 2514.5 / (2514.5 - 400));
+}
+
+// In a pipeline in one node a message's kernel holds 32 of 132 SMs: nothing is slowed by more than 132 / 100.
+TEST(ClosedForm, InterferenceOfPipelineTransfersIsBoundedByTheirSms) {
+  const std::vector<std::string> changes{"deployment.pipeline={\"stages\":2,\"schedule\":\"flow\"}",
+                                         "deployment.micro_batches=4"};
+  const StepRun with = run(changes, true);
+  const StepRun without = run(changes, false);
+  EXPECT_GT(with.compute_us(), without.compute_us());
+  EXPECT_LT(with.compute_us(), without.compute_us() * 132 / 100);
+  EXPECT_LT(us(with.step), us(without.step) * 132 / 100);
+}
+
+// One rank, one batch, every kernel launched by itself: a step of K kernels takes K launches where these are slower
+// than the kernels (1 ms each), and what the kernels take where they are faster (0.1 us).
+TEST(ClosedForm, EagerStepIsItsLaunchesOrItsKernels) {
+  const StepRun plain = run({});
+  std::int64_t kernels = 0;
+  for (const TraceOp& op : plain.trace.roles.front()) kernels += op.kind == "input" || op.kind == "step_end" ? 0 : 1;
+  const StepRun slow = run({"execution={\"mode\":\"eager\",\"launch\":\"1 ms\"}"});
+  EXPECT_NEAR(us(slow.step), 1000.0 * static_cast<double>(kernels), 10 * kPicosecond);
+  const StepRun fast = run({"execution={\"mode\":\"eager\",\"launch\":\"0.1 us\"}"});
+  EXPECT_NEAR(us(fast.step), us(plain.step), 10 * kPicosecond);
+  const StepRun gaps = run({"execution={\"mode\":\"graph\",\"gap\":\"1 us\"}"});
+  EXPECT_NEAR(us(gaps.step), us(plain.step) + static_cast<double>(kernels), 10 * kPicosecond);
+}
+
 // A micro-batch pays for its weights again: with experts that are bound by reading them, M micro-batches without a
 // pipeline take nearly M times the expert time of one.
 TEST(ClosedForm, MicroBatchesReadTheWeightsAgain) {
@@ -157,6 +222,34 @@ TEST(ClosedForm, MicroBatchesReadTheWeightsAgain) {
   const double four_times = expert_us(run({"workload.sequences=64", "deployment.micro_batches=4"}));
   EXPECT_GT(four_times, 3.5 * once);
   EXPECT_LT(four_times, 4.5 * once);
+}
+
+// To the picosecond, on an invented GPU of 1 TB/s without floors: both experts' two matrices, 4 x 2048 x 8192 x 2
+// bytes, are 134 MB a layer: 134.2 us for M = 1 and M times that for M micro-batches, whatever their rows. What the
+// rows add is small: their math, 4 x 2 x 8 x 2048 x 8192 FLOPs at 1 PFLOP/s, is 1 us against 134, of which a rounded
+// corner shows 0.004; and their activations pass through L2 at 4 TB/s, read once for both experts side by side and
+// written for each: 8 rows x 3 x (2048 + 8192) x 2 B, 0.12 us.
+TEST(ClosedForm, MicroBatchesReadTheWeightsAgainOnAnInventedGpu) {
+  const auto expert_us = [](int micro_batches) {
+    JsonDocument document = JsonDocument::from_text(kScenario, "closed form");
+    document.set("workload.sequences=8");
+    document.set("deployment.micro_batches=" + std::to_string(micro_batches));
+    const plan::Scenario scenario = plan::parse_scenario(document);
+    plan::Topology topology = plan::read_topology(scenario.cluster.topology);
+    Calibration calibration = read_calibration(topology.calibration);
+    topology.device = invented_device();
+    calibration.device.name = topology.device.name;
+    calibration.network = foretoken::testing::invented_network();
+    calibration.compute = invented_calibration();
+    for (GemmFit& fit : calibration.compute.gemm) fit.floor = Seconds(0);
+    const plan::Machine machine = plan::build_machine(topology);
+    const StepRun some{simulate(plan::make_plan(scenario, machine), machine, calibration), {}};
+    return some.us([](const TraceOp& op) { return op.kind == "grouped_gemm"; }) / 2;
+  };
+  const double weights = 4 * 2048.0 * 8192 * 2 / 1e6;
+  const double activations = 8 * 3 * (2048.0 + 8192) * 2 / 4e6;
+  for (const int micro_batches : {1, 2, 4})
+    EXPECT_NEAR(expert_us(micro_batches), micro_batches * weights + activations, 0.005) << micro_batches;
 }
 
 }  // namespace

@@ -97,6 +97,7 @@ TEST(SimulateHost, RefusesWhatDoesNotGoTogether) {
   EXPECT_THAT(refusal(host(), gpus, {}), HasSubstr("is a calibration of GPUs"));
   EXPECT_THAT(refusal(host(), norms_alone(), {}, {"model.dtype={\"weights\":\"fp16\"}"}),
               HasSubstr("the host computes in fp32"));
+  EXPECT_THAT(refusal(host(), norms_alone(), {}, {"execution={\"mode\":\"eager\"}"}), HasSubstr("/execution"));
 }
 
 // A cost of a second per element is legal, and leads past what picoseconds in 64 bits can count.

@@ -5,6 +5,7 @@
 
 #include "plan/machine/topology.hpp"
 #include "sim/communication/fabric.hpp"
+#include "sim/communication/memory_fabric.hpp"
 #include "sim/engine/engine.hpp"
 
 namespace foretoken::testing {
@@ -147,11 +148,33 @@ Trace TinyProgram::run(const plan::Machine& machine, std::vector<plan::Fault> fa
   const sim::NetworkCost cost(round_network());
   sim::Fabric fabric(machine, cost, program_.ranks);
   sim::FaultTimeline timeline(std::move(faults), fabric);
-  return run(fabric, 0, 1, 0, &timeline);
+  return run(fabric, 0, 1, 0, nullptr, std::nullopt, &timeline);
+}
+
+Trace TinyProgram::run_shared(const plan::Machine& machine, std::int64_t steps, BytesPerSecond memory,
+                              const sim::KernelInterference* interference) const {
+  const sim::NetworkCost cost(round_network());
+  const sim::Fabric fabric(machine, cost, program_.ranks);
+  const InterferenceCalibration bytes;
+  const sim::MemoryFabric shared(fabric, bytes, memory, program_.ranks);
+  return run(shared, 0, steps, 0, interference, std::nullopt, nullptr);
+}
+
+Trace TinyProgram::run_launched(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps,
+                                const sim::LaunchModel& launches) const {
+  const sim::NetworkCost cost(round_network());
+  const sim::Fabric fabric(machine, cost, program_.ranks);
+  return run(fabric, warmup_steps, steps, 0, nullptr, launches, nullptr);
+}
+
+Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
+                       double crowding) const {
+  return run(transport, warmup_steps, steps, crowding, nullptr, std::nullopt);
 }
 
 Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps, double crowding,
-                       sim::FaultTimeline* faults) const {
+                       const sim::KernelInterference* interference,
+                       const std::optional<sim::LaunchModel>& launches, sim::FaultTimeline* faults) const {
   plan::RoutedRows rows;
   rows.rows_of_expert.assign(1, 0);
   rows.pairs = pairs;
@@ -159,14 +182,18 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       program_,
       transport,
       [&](RankId rank, OpId op, std::int64_t) {
+        const std::string& name = program_.role_of(rank).ops[op.index()].name;
+        const auto traffic = traffic_.find(name);
         const double speed = faults == nullptr ? 1.0 : faults->speed(rank);
-        return sim::Estimate{Seconds(durations_us_.at(program_.role_of(rank).ops[op.index()].name) * 1e-6 / speed),
-                             Provenance::measured, crowding};
+        return sim::Estimate{Seconds(durations_us_.at(name) * 1e-6 / speed), Provenance::measured, crowding,
+                             traffic == traffic_.end() ? Bytes(0) : traffic->second};
       },
       [&](const plan::Communication&, std::int64_t, std::int64_t) -> const plan::RoutedRows& { return rows; },
       warmup_steps,
       steps,
       1,
+      interference,
+      launches,
       faults};
   return sim::run_engine(input);
 }

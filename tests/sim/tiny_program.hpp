@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,8 @@
 #include "plan/program/resolve.hpp"
 #include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/transport.hpp"
+#include "sim/engine/kernel_sharing.hpp"
+#include "sim/engine/launches.hpp"
 
 namespace foretoken::testing {
 
@@ -53,6 +56,9 @@ class TinyProgram {
   /// Rows of 1,000 bytes each.
   OpId exchange(std::size_t role, const std::string& name, CommunicationId communication, Place place = {});
 
+  /// Bytes that a kernel reads and writes; none unless said.
+  void traffic(const std::string& name, std::int64_t bytes) { traffic_[name] = Bytes(bytes); }
+
   /// Who sends how many rows to whom in dispatches and combines.
   std::vector<plan::PairRows> pairs;
 
@@ -61,14 +67,25 @@ class TinyProgram {
   [[nodiscard]] Trace run(const plan::Machine& machine, std::vector<plan::Fault> faults) const;
   /// @param crowding of every compute op, see sim::Estimate
   [[nodiscard]] Trace run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
-                          double crowding, sim::FaultTimeline* faults = nullptr) const;
+                          double crowding) const;
+  /// With kernels that share GPUs of `memory` bytes per second. @param interference  null: they share nothing
+  [[nodiscard]] Trace run_shared(const plan::Machine& machine, std::int64_t steps, BytesPerSecond memory,
+                                 const sim::KernelInterference* interference) const;
+  [[nodiscard]] Trace run_launched(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps,
+                                   const sim::LaunchModel& launches) const;
   [[nodiscard]] const plan::Program& program() const { return program_; }
 
  private:
   OpId add(std::size_t role, const std::string& name, plan::OpKind kind, plan::OpDetail detail, Place place);
 
+  [[nodiscard]] Trace run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
+                          double crowding, const sim::KernelInterference* interference,
+                          const std::optional<sim::LaunchModel>& launches,
+                          sim::FaultTimeline* faults) const;
+
   plan::Program program_;
   std::map<std::string, double> durations_us_;  // by op name
+  std::map<std::string, Bytes> traffic_;        // by op name
 };
 
 /// Times of one execution, in microseconds.

@@ -79,7 +79,7 @@ std::optional<Seconds> cpu_per_step(const Trace& trace) {
 }  // namespace
 
 Result make_result(const Trace& trace, std::string calibration) {
-  std::set<std::string> assumed;
+  std::set<std::string> assumed(trace.assumed.begin(), trace.assumed.end());
   for (std::size_t i = 0; i < trace.size(); ++i)
     if (trace.provenance[i] == Provenance::assumed && trace.ended[i] > trace.begun[i])
       assumed.insert(trace.op_of(i).kind);
