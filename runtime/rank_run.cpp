@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "plan/program/text.hpp"
+#include "plan/program/trace_roles.hpp"
 #include "runtime/machine_identity.hpp"
 
 namespace foretoken::runtime {
@@ -36,12 +37,7 @@ Trace empty_trace(const plan::Plan& plan) {
   trace.warmup_steps = plan.scenario.measure.warmup_steps;
   trace.steps = plan.scenario.measure.steps;
   trace.role_of_rank = plan.program.role_of_rank;
-  for (const plan::Role& role : plan.program.roles) {
-    auto& ops = trace.roles.emplace_back();
-    for (const plan::Op& op : role.ops)
-      ops.push_back({op.name, std::string(name_of(op.kind)), name_of(op.stream), is_communication(op.kind), op.layer,
-                     op.micro_batch});
-  }
+  trace.roles = plan::trace_roles(plan.program);
   return trace;
 }
 

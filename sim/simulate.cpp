@@ -109,7 +109,8 @@ std::vector<TokenOutput> outputs_of(const plan::Plan& plan, const Trace& trace) 
   return outputs;
 }
 
-Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration) {
+Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, std::size_t link_samples,
+          const DurationOf& duration) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine({plan.program, transport,
                      [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
@@ -118,7 +119,7 @@ Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& 
                        return rows.rows(routed_step, communication.layer, communication.micro_batch,
                                         communication.chunk, instance);
                      },
-                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps});
+                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, link_samples});
 }
 
 Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
@@ -130,7 +131,7 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
   const NetworkCost network(calibration.network);
   const Fabric fabric(machine, network, plan.program.ranks);
   OpDurations durations(plan.program, compute, rows);
-  return run(plan, fabric, rows,
+  return run(plan, fabric, rows, options.link_samples,
              [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
 }
 
@@ -147,7 +148,7 @@ Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const 
   const HostCost cost(*calibration.host, options.communicator, plan.program.ranks);
   const HostTransport transport(machine, cost, plan.program.ranks);
   HostDurations durations(plan, cost, rows);
-  return run(plan, transport, rows,
+  return run(plan, transport, rows, options.link_samples,
              [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
 }
 

@@ -33,6 +33,7 @@ struct EngineInput {
   std::int64_t warmup_steps = 0;
   std::int64_t steps = 1;         // counted, after the warm-up
   std::int64_t routed_steps = 1;  // step s uses routed step s mod routed_steps
+  std::size_t link_samples = 0;   // at how many instants, about, the trace says what links carried; 0: at none
 };
 
 /// Everything of the trace but its outputs. Events are ordered by (rank, step, op). Same input, same trace.

@@ -22,6 +22,8 @@ FlowNetwork::FlowNetwork(std::vector<double> capacity)
     : capacity_(std::move(capacity)),
       first_user_(capacity_.size(), -1),
       load_(capacity_.size(), 0.0),
+      carried_(capacity_.size(), 0.0),
+      counted_(capacity_.size(), 0.0),
       limited_(capacity_.size(), 0),
       is_reached_(capacity_.size(), 0),
       residual_(capacity_.size(), 0.0) {}
@@ -113,15 +115,23 @@ void FlowNetwork::solve_members() {
   for (const std::int32_t slot : members_) {
     if (bottleneck_[at(slot)] >= 0) ++limited_[at(bottleneck_[at(slot)])];
     for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
+      count_load(uses_[at(u)].resource);
       load_[at(uses_[at(u)].resource)] += uses_[at(u)].amount * rate_[at(slot)];
     }
   }
+}
+
+// Before a load changes.
+void FlowNetwork::count_load(std::int32_t resource) {
+  carried_[at(resource)] += load_[at(resource)] * (now_ - counted_[at(resource)]);
+  counted_[at(resource)] = now_;
 }
 
 // Takes an activity's rate back from its resources.
 void FlowNetwork::withdraw(std::int32_t slot) {
   if (bottleneck_[at(slot)] >= 0) --limited_[at(bottleneck_[at(slot)])];
   for (std::int32_t u = activities_[at(slot)].uses_begin; u < activities_[at(slot)].uses_end; ++u) {
+    count_load(uses_[at(u)].resource);
     load_[at(uses_[at(u)].resource)] -= uses_[at(u)].amount * rate_[at(slot)];
   }
   bottleneck_[at(slot)] = -1;
@@ -144,6 +154,7 @@ bool FlowNetwork::check_neighbours() {
         lowest_limited = std::min(lowest_limited, level(user));
       }
     }
+    count_load(resource);
     load_[at(resource)] = load;  // without the rounding errors of adding and taking away
     const bool full = load >= capacity_[at(resource)] * (1.0 - kSameLevel);
     for (std::int32_t u = first_user_[at(resource)]; u >= 0; u = memberships_[at(u)].next) {
@@ -243,6 +254,13 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   }
   reached_.clear();
   changed_ = true;
+}
+
+std::vector<double> FlowNetwork::carried(double time) {
+  const double until = std::max(now_, std::min(time, next_completion()));
+  std::vector<double> carried = carried_;
+  for (std::size_t r = 0; r < carried.size(); ++r) carried[r] += load_[r] * (until - counted_[r]);
+  return carried;
 }
 
 double FlowNetwork::rate_of(std::int32_t tag) {

@@ -58,6 +58,10 @@ class FlowNetwork {
   /// Moves on to next_completion() and appends the tags of those that end then, in order of start.
   void complete(std::vector<std::int32_t>& tags);
 
+  /// What each resource has given since the beginning: the integral of its load. `time` as in advance(), and not after
+  /// next_completion().
+  std::vector<double> carried(double time);
+
   /// Current share of the activity with this tag. Searches; for tests and reports.
   double rate_of(std::int32_t tag);
 
@@ -81,6 +85,7 @@ class FlowNetwork {
   void join(std::int32_t slot);
   void solve_members();
   void withdraw(std::int32_t slot);
+  void count_load(std::int32_t resource);
   bool check_neighbours();
 
   std::vector<double> capacity_;
@@ -102,6 +107,8 @@ class FlowNetwork {
   std::size_t live_uses_ = 0;
   std::vector<std::int32_t> first_user_;  // [resource] -> head of its list of memberships
   std::vector<double> load_;              // [resource] taken by all activities at their rates
+  std::vector<double> carried_;           // [resource] until counted_
+  std::vector<double> counted_;           // [resource] when its load last changed
   std::vector<std::int32_t> limited_;     // [resource] activities that have it as their bottleneck
 
   // Scratch of one update.
