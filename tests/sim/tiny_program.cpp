@@ -158,7 +158,8 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       [&](const plan::Communication&, std::int64_t, std::int64_t) -> const plan::RoutedRows& { return rows; },
       warmup_steps,
       steps,
-      1};
+      1,
+      link_samples};
   return sim::run_engine(input);
 }
 

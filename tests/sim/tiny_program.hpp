@@ -53,6 +53,8 @@ class TinyProgram {
 
   /// Who sends how many rows to whom in dispatches and combines.
   std::vector<plan::PairRows> pairs;
+  /// As sim::EngineInput::link_samples.
+  std::size_t link_samples = 0;
 
   [[nodiscard]] Trace run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const;
   /// @param crowding of every compute op, see sim::Estimate

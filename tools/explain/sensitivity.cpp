@@ -54,6 +54,7 @@ void improve(Resource resource, double factor, plan::Topology& topology, Calibra
     case Resource::memory:
       raise(factor, {&topology.device.memory_bandwidth, &calibration.compute.memory.bandwidth});
       return;
+    case Resource::l2: raise(factor, {&calibration.compute.l2.bandwidth}); return;
     case Resource::flops: raise_flops(factor, topology.device, calibration.compute); return;
     case Resource::launch: shorten_launches(factor, calibration.compute); return;
     case Resource::nvlink:

@@ -22,6 +22,7 @@ namespace foretoken::explain {
 /// faster with NVLink. What a rank's own kernels limit is `kernels`.
 enum class Resource : std::uint8_t {
   memory,   // HBM bandwidth
+  l2,       // bandwidth of the L2 cache, where activations are
   flops,    // peak FLOP/s of every dtype
   launch,   // the floor of every compute kernel
   nvlink,   // bandwidth of NVLink, and what kernels reach over it
@@ -32,15 +33,16 @@ enum class Resource : std::uint8_t {
   messages  // of a host: everything about messages
 };
 
-constexpr std::array<std::pair<Resource, std::string_view>, 9> kResourceNames{{{Resource::memory, "memory"},
-                                                                               {Resource::flops, "flops"},
-                                                                               {Resource::launch, "launch"},
-                                                                               {Resource::nvlink, "nvlink"},
-                                                                               {Resource::nic, "nic"},
-                                                                               {Resource::latency, "latency"},
-                                                                               {Resource::kernels, "kernels"},
-                                                                               {Resource::cores, "cores"},
-                                                                               {Resource::messages, "messages"}}};
+constexpr std::array<std::pair<Resource, std::string_view>, 10> kResourceNames{{{Resource::memory, "memory"},
+                                                                                {Resource::l2, "l2"},
+                                                                                {Resource::flops, "flops"},
+                                                                                {Resource::launch, "launch"},
+                                                                                {Resource::nvlink, "nvlink"},
+                                                                                {Resource::nic, "nic"},
+                                                                                {Resource::latency, "latency"},
+                                                                                {Resource::kernels, "kernels"},
+                                                                                {Resource::cores, "cores"},
+                                                                                {Resource::messages, "messages"}}};
 constexpr std::string_view name_of(Resource resource) {
   return kResourceNames[static_cast<std::size_t>(resource)].second;
 }
