@@ -80,6 +80,24 @@ TEST(Sensitivity, OfThePaperBaseline) {
   EXPECT_NEAR(sum, 1.0, 0.1);
 }
 
+// Of a host: what cores compute, and messages apart from it.
+TEST(Sensitivity, OfAHostItsCoresAndItsMessages) {
+  Calibration calibration;
+  HostCalibration& host = calibration.host.emplace();
+  for (HostTerms& costs : host.unit_costs) costs[HostTerm::norm_elements] = 8;
+  HostCommunication& threads = host.communication.emplace_back();
+  for (HostTerms& costs : threads.unit_costs) costs[HostTerm::communication_bytes] = 6;
+  threads.wake = Seconds(4);
+  plan::Topology topology;
+  improve(Resource::cores, 2, topology, calibration);
+  for (const HostTerms& costs : host.unit_costs) EXPECT_EQ(costs[HostTerm::norm_elements], 4);
+  EXPECT_EQ(threads.unit_costs[0][HostTerm::communication_bytes], 6);
+  improve(Resource::messages, 2, topology, calibration);
+  for (const HostTerms& costs : threads.unit_costs) EXPECT_EQ(costs[HostTerm::communication_bytes], 3);
+  EXPECT_EQ(threads.wake, Seconds(2));
+  EXPECT_EQ(host.unit_costs[1][HostTerm::norm_elements], 4);
+}
+
 TEST(Sensitivity, SaysWhatItIsAbout) {
   const Loaded loaded = load("scenarios/paper/scaling-ep16.json");
   std::vector<std::string> asked;

@@ -227,11 +227,12 @@ std::string explanation_text(const Explanation& explanation, const Trace& trace)
 
 std::string critical_paths_text(const CriticalPath& a, const Trace& trace_a, const CriticalPath& b,
                                 const Trace& trace_b) {
-  std::map<std::string, std::pair<double, double>> rows;  // ms per step, by kind
+  std::map<std::string, std::pair<double, double>> rows;  // ms per step, by kind; gaps before any op in one
+  const auto row = [](const PathShare& share) { return share.name.starts_with("gap ") ? "gaps" : share.name; };
   for (const PathShare& share : shares_of(a, trace_a, PathBy::kind))
-    rows[share.name].first = milliseconds(a.per_step(share.time));
+    rows[row(share)].first += milliseconds(a.per_step(share.time));
   for (const PathShare& share : shares_of(b, trace_b, PathBy::kind))
-    rows[share.name].second = milliseconds(b.per_step(share.time));
+    rows[row(share)].second += milliseconds(b.per_step(share.time));
   std::vector<std::pair<std::string, std::pair<double, double>>> sorted(rows.begin(), rows.end());
   std::stable_sort(sorted.begin(), sorted.end(), [](const auto& one, const auto& other) {
     return std::max(one.second.first, one.second.second) > std::max(other.second.first, other.second.second);

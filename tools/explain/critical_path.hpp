@@ -2,7 +2,7 @@
 // ranks and layers.
 //
 // Works on any Trace that says who waits for whom (TraceOp::after, TraceOp::meets), simulated or live. A live trace
-// needs one clock for all its ranks; ranks of one computer have it.
+// needs one clock for all its ranks, which ranks of one computer have.
 #pragma once
 
 #include <array>
