@@ -136,6 +136,24 @@ TEST(Stragglers, ASendAndItsRecvAreOneMeeting) {
   EXPECT_EQ(waits[0].late_rank, 0);
 }
 
+// Three ranks come after 1, 2 and 9 us: two wait, for 8 and 7 us.
+TEST(Stragglers, AllButTheLastWait) {
+  TinyProgram program(3);
+  const CommunicationId gather = program.communication(OpKind::all_gather, program.group(3));
+  for (const std::int32_t rank : {0, 1, 2}) {
+    const std::size_t role = program.role({rank});
+    program.compute(role, "work" + std::to_string(rank), std::vector<double>{1, 2, 9}[static_cast<std::size_t>(rank)]);
+    program.collective(role, "gather", gather, 1000);
+    program.step_end(role);
+  }
+  const auto waits = straggler_waits(program.run(round_machine(1, 3), 1, 1));
+  ASSERT_EQ(waits.size(), 1U);
+  EXPECT_EQ(waits[0].sides, 2);
+  EXPECT_EQ(waits[0].waited, to_sim_time(Seconds(15e-6)));
+  EXPECT_EQ(waits[0].longest, to_sim_time(Seconds(8e-6)));
+  EXPECT_EQ(waits[0].late_rank, 2);
+}
+
 // Nobody meets anybody: an all_gather among one.
 TEST(Stragglers, OneRankWaitsForNobody) {
   TinyProgram program(1);
