@@ -66,6 +66,9 @@ class Executor {
   /// @throws Error{rank_failed} if nothing moves for as long as the step deadline, or another rank has failed
   void run(std::int64_t steps, std::vector<std::int64_t>& ends, RankEvents* events);
 
+  /// When the last run began.
+  [[nodiscard]] std::chrono::steady_clock::time_point began() const { return began_; }
+
   /// Where the rank is, for messages: "step 3 at l0.m0.dispatch, waiting for ranks 4 and 7".
   [[nodiscard]] std::string where() const;
 

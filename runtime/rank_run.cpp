@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <utility>
 
 #include "core/error.hpp"
 #include "plan/program/text.hpp"
+#include "plan/program/trace_roles.hpp"
 #include "runtime/machine_identity.hpp"
 
 namespace foretoken::runtime {
@@ -28,6 +30,36 @@ ExecutorOptions executor_options(const RunOptions& options, RankId rank, RankPro
   return result;
 }
 
+std::int64_t nanoseconds_of(std::chrono::steady_clock::time_point time) {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
+}
+
+void shift(std::vector<std::int64_t>& times, std::int64_t by) {
+  for (std::int64_t& time : times)
+    if (time >= 0) time += by;
+}
+
+// Ranks do not begin at one instant, more of them than cores least of all. On one computer all times become those since
+// its first rank began; between computers, whose clocks share nothing, the meeting before the run has to do.
+void align_clocks(std::vector<RankRecord>& records) {
+  const auto first = [&](const RankRecord& of, std::int64_t RankRecord::*began) {
+    std::int64_t earliest = of.*began;
+    for (const RankRecord& other : records)
+      if (other.machine == of.machine) earliest = std::min(earliest, other.*began);
+    return earliest;
+  };
+  std::vector<std::pair<std::int64_t, std::int64_t>> late;
+  for (const RankRecord& record : records)
+    late.emplace_back(record.began - first(record, &RankRecord::began),
+                      record.instrumented_began - first(record, &RankRecord::instrumented_began));
+  for (std::size_t r = 0; r < records.size(); ++r) {
+    shift(records[r].ends, late[r].first * 1'000);
+    for (auto* times :
+         {&records[r].instrumented_ends, &records[r].events.posted, &records[r].events.begun, &records[r].events.ended})
+      shift(*times, late[r].second * 1'000);
+  }
+}
+
 // Trace without events; its roles describe the ops.
 Trace empty_trace(const plan::Plan& plan) {
   Trace trace;
@@ -36,12 +68,7 @@ Trace empty_trace(const plan::Plan& plan) {
   trace.warmup_steps = plan.scenario.measure.warmup_steps;
   trace.steps = plan.scenario.measure.steps;
   trace.role_of_rank = plan.program.role_of_rank;
-  for (const plan::Role& role : plan.program.roles) {
-    auto& ops = trace.roles.emplace_back();
-    for (const plan::Op& op : role.ops)
-      ops.push_back({op.name, std::string(name_of(op.kind)), name_of(op.stream), is_communication(op.kind), op.layer,
-                     op.micro_batch});
-  }
+  trace.roles = plan::trace_roles(plan.program);
   return trace;
 }
 
@@ -125,10 +152,12 @@ RankRecord RankRun::run() {
   const std::int64_t steps = steps_of(plan_);
   communicator_.meet(options_.setup_deadline);
   executor_.run(steps, record.ends, nullptr);
+  record.began = nanoseconds_of(executor_.began());
   record.activations = activations();
   if (options_.instrumented) {
     communicator_.meet(options_.setup_deadline);
     executor_.run(steps, record.instrumented_ends, &record.events);
+    record.instrumented_began = nanoseconds_of(executor_.began());
   }
   communicator_.meet(options_.setup_deadline);
   return record;
@@ -154,6 +183,7 @@ std::vector<Activations> RankRun::activations() const {
 
 RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records) {
   FORETOKEN_CHECK(static_cast<std::int64_t>(records.size()) == plan.program.ranks, "a record per rank");
+  align_clocks(records);
   RunResult result;
   result.plan_hash = plan.plan_hash;
   result.communicator = communicator;

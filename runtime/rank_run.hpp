@@ -15,6 +15,9 @@ namespace foretoken::runtime {
 
 /// What one rank has to tell.
 struct RankRecord {
+  // When the two runs began, in nanoseconds of the computer's steady clock, which all its processes share.
+  std::int64_t began = 0;
+  std::int64_t instrumented_began = 0;
   std::vector<std::int64_t> ends;               // headline: see Executor::run
   std::vector<std::int64_t> instrumented_ends;  // empty if there was no such run
   RankEvents events;

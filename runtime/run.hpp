@@ -4,8 +4,9 @@
 //   MpiProcess mpi; if (auto result = run_mpi(mpi, plan, {})) …  // one rank per process, under mpirun
 //
 // Two runs are made: the headline, which records the ends of steps alone, and then an instrumented one with every op's
-// times. Both have scenario.measure's warm-up and counted steps. Times are wall time of each rank's own clock since all
-// were ready, so that ranks on different hosts need no common clock; a step's time is the maximum over ranks.
+// times. Both have scenario.measure's warm-up and counted steps. Times are wall time since the first rank of
+// the computer began, once all were ready, so that different hosts need no common clock; a step's time is the maximum
+// over ranks.
 #pragma once
 
 #include <chrono>

@@ -121,8 +121,8 @@ struct GpuRun {
   FaultTimeline* faults = nullptr;
 };
 
-Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration,
-          const GpuRun& gpu = {}) {
+Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, std::size_t link_samples,
+          const DurationOf& duration, const GpuRun& gpu = {}) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine(
       {plan.program, transport,
@@ -132,7 +132,7 @@ Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& 
          return rows.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
        },
        plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference, gpu.launches,
-       gpu.faults});
+       gpu.faults, link_samples});
 }
 
 std::optional<LaunchModel> launches_of(const plan::Scenario& scenario, const LaunchCalibration& calibration) {
@@ -180,9 +180,9 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     gpu.interference = &kernels;
     const MemoryFabric shared(fabric, calibration.interference, calibration.compute.memory.bandwidth,
                               plan.program.ranks);
-    trace = run(plan, shared, rows, duration, gpu);
+    trace = run(plan, shared, rows, options.link_samples, duration, gpu);
   } else {
-    trace = run(plan, fabric, rows, duration, gpu);
+    trace = run(plan, fabric, rows, options.link_samples, duration, gpu);
   }
   trace.assumed = assumed_of(plan.scenario, calibration, overlap);
   return trace;
@@ -201,7 +201,7 @@ Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const 
   const HostCost cost(*calibration.host, options.communicator, plan.program.ranks);
   const HostTransport transport(machine, cost, plan.program.ranks);
   HostDurations durations(plan, cost, rows);
-  return run(plan, transport, rows,
+  return run(plan, transport, rows, options.link_samples,
              [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
 }
 

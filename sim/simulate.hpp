@@ -27,6 +27,9 @@ struct SimulateOptions {
   double draws_max = 5e8;
   /// Longest that sharing links among the messages of expert exchanges may take, by a rough estimate.
   double exchange_seconds_max = 600;
+  /// At how many instants, about, Trace::links says what links of GPUs have carried; 0: at none, and there is no
+  /// `links`.
+  std::size_t link_samples = 0;
 };
 
 /// Simulates scenario.measure's warm-up and counted steps. Same arguments, same trace, to the bit.

@@ -124,6 +124,8 @@ class Reader {
 
 std::vector<char> packed(const RankRecord& record) {
   Writer writer;
+  writer.number(record.began);
+  writer.number(record.instrumented_began);
   for (const auto* times : {&record.ends, &record.instrumented_ends, &record.events.posted, &record.events.begun,
                             &record.events.ended, &record.events.cpu})
     writer.numbers(*times);
@@ -144,6 +146,8 @@ std::vector<char> packed(const RankRecord& record) {
 RankRecord unpacked(std::span<const char> bytes) {
   Reader reader(bytes);
   RankRecord record;
+  record.began = reader.number();
+  record.instrumented_began = reader.number();
   for (auto* times : {&record.ends, &record.instrumented_ends, &record.events.posted, &record.events.begun,
                       &record.events.ended, &record.events.cpu})
     *times = reader.numbers<std::int64_t>();

@@ -295,14 +295,18 @@ void Communicator::complete(CommunicationEffects& effects) {
     ExchangeState& state = exchange_state(flow.meeting, flow.step);
     const ExchangeMessage& message = state.pattern->message(flow.message);
     // The last participant to end takes the state with it; only one message can be the last, and `to` is its last side.
-    const auto one_less = [&](std::int32_t participant) {
-      if (--state.left[static_cast<std::size_t>(participant)] == 0)
-        end_participant({flow.meeting, participant}, flow.step, state, effects);
+    const auto& participants = meetings_[flow.meeting].participants;
+    const auto one_less = [&](std::int32_t participant, std::int32_t peer) {
+      if (--state.left[static_cast<std::size_t>(participant)] != 0) return;
+      const Participant& p = participants[static_cast<std::size_t>(participant)];
+      effects.last_peers.push_back({{p.rank, p.op, flow.step}, participants[static_cast<std::size_t>(peer)].rank});
+      end_participant({flow.meeting, participant}, flow.step, state, effects);
     };
     const bool in_place = message.from == message.to;
+    const std::int32_t from = message.from;
     const std::int32_t to = message.to;
-    one_less(message.from);
-    if (!in_place) one_less(to);
+    one_less(from, to);
+    if (!in_place) one_less(to, from);
   }
 }
 

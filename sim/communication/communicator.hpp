@@ -43,14 +43,20 @@ struct CommunicationEffects {
     SimTime time;
     std::int32_t batch = 0;
   };
-  std::vector<Begun> begun;      // now
-  std::vector<Execution> ended;  // now
-  std::vector<Timer> timers;     // call latency_over(batch) then
+  struct LastPeer {
+    Execution execution;
+    RankId peer;
+  };
+  std::vector<Begun> begun;          // now
+  std::vector<Execution> ended;      // now
+  std::vector<Timer> timers;         // call latency_over(batch) then
+  std::vector<LastPeer> last_peers;  // of the dispatches and combines among `ended`: whose message ended last
 
   void clear() {
     begun.clear();
     ended.clear();
     timers.clear();
+    last_peers.clear();
   }
 };
 
@@ -82,6 +88,9 @@ class Communicator {
   std::optional<SimTime> next_completion();
   /// Finishes what next_completion() announced.
   void complete(CommunicationEffects& effects);
+
+  /// What each of the transport's resources has given until `now`, when everything due by then has been carried out.
+  std::vector<double> carried(SimTime now) { return network_.carried(to_seconds(now).value()); }
 
  private:
   struct MeetingState {

@@ -137,6 +137,37 @@ std::vector<double> Fabric::capacities() const {
   return capacities;
 }
 
+std::vector<LinkResource> Fabric::link_resources() const {
+  const auto links = machine_.links();
+  std::map<std::int32_t, std::vector<std::size_t>> chains;  // by resource: links in series
+  std::set<VertexId> at_nic;                                // ends of PCIe links: GPUs and NICs
+  for (std::size_t l = 0; l < links.size(); ++l) {
+    chains[resource_of_link_[l]].push_back(l);
+    if (links[l].link_class == LinkClass::pcie) at_nic.insert({links[l].from, links[l].to});
+  }
+  std::vector<LinkResource> resources;
+  for (const auto& [resource, chain] : chains) {
+    VertexId from = links[chain.front()].from;
+    VertexId to = links[chain.front()].to;
+    for (bool grows = true; grows;) {
+      grows = false;
+      for (const std::size_t l : chain) {
+        if (links[l].to == from) from = links[l].from, grows = true;
+        else if (links[l].from == to) to = links[l].to, grows = true;
+      }
+    }
+    const bool nvlink = links[chain.front()].link_class == LinkClass::nvlink;
+    const bool nic = std::any_of(chain.begin(), chain.end(), [&](std::size_t l) {
+      return at_nic.contains(links[l].from) || at_nic.contains(links[l].to);
+    });
+    resources.push_back({resource, machine_.vertex_name(from) + " > " + machine_.vertex_name(to),
+                         nvlink ? "nvlink"
+                         : nic  ? "nic"
+                                : "trunk"});
+  }
+  return resources;
+}
+
 Seconds Fabric::route_latency(RankId from, RankId to) const {
   Seconds latency(0.0);
   for (const LinkId link : route(from, to)) latency += machine_.links()[link.index()].latency;

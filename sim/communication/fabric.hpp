@@ -43,6 +43,8 @@ class Fabric final : public Transport {
 
   /// In bytes per second.
   [[nodiscard]] std::vector<double> capacities() const override;
+  /// Named by where links in series begin and end. Classes: nvlink, nic (to or from a NIC), trunk (between switches).
+  [[nodiscard]] std::vector<LinkResource> link_resources() const override;
   /// See collective_footprint and transfer_footprint.
   [[nodiscard]] Footprint collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
                                      Bytes bytes) const override;

@@ -44,6 +44,13 @@ struct ExchangeTraits {
   Provenance provenance = Provenance::measured;
 };
 
+/// A resource that reports show: a link.
+struct LinkResource {
+  std::int32_t resource = 0;
+  std::string name;
+  std::string link_class;
+};
+
 /// One message under way: an activity. What it uses is handed back beside it.
 struct MessageLoad {
   double demand = 0;
@@ -65,6 +72,8 @@ class Transport {
 
   /// Of every resource, per second.
   [[nodiscard]] virtual std::vector<double> capacities() const = 0;
+  /// Those of them that are links, in bytes per second; none if ranks share no links.
+  [[nodiscard]] virtual std::vector<LinkResource> link_resources() const { return {}; }
 
   /// @param members ranks of the group, >= 1, ascending
   [[nodiscard]] virtual Footprint collective(CollectiveOp op, CollectiveAlgorithm algorithm,

@@ -10,6 +10,8 @@
 
 #include "core/error.hpp"
 #include "core/quantity_text.hpp"
+#include "plan/program/trace_roles.hpp"
+#include "sim/engine/link_sampler.hpp"
 #include "sim/engine/role_streams.hpp"
 #include "sim/later.hpp"
 #include "sim/program_index.hpp"
@@ -49,6 +51,9 @@ class Engine {
  private:
   void run_to_the_end();
   void prepare_trace();
+  void prepare_links();
+  void sample_links(bool must_stay);
+  void count_step_end(const Execution& execution);
   void settle();
   void look_at(std::int32_t stream);
   bool choose_block(RankId rank, const RoleStream& stream, StreamState& state);
@@ -86,6 +91,14 @@ class Engine {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   SimTime now_{0};
   Trace trace_;
+
+  // What links carry, if it is asked for.
+  std::vector<LinkResource> links_;
+  std::optional<LinkSampler> sampler_;
+  std::int64_t ends_per_step_ = 0;
+  std::int64_t warmup_ends_left_ = 0;
+  std::int64_t last_ends_left_ = 0;
+  bool edge_of_steps_ = false;
 };
 
 Engine::Engine(const EngineInput& input)
@@ -105,6 +118,7 @@ Engine::Engine(const EngineInput& input)
     rank_of_stream_.resize(streams_.size(), rank);
   }
   prepare_trace();
+  prepare_links();
 }
 
 void Engine::prepare_trace() {
@@ -113,13 +127,7 @@ void Engine::prepare_trace() {
   trace_.warmup_steps = input_.warmup_steps;
   trace_.steps = input_.steps;
   trace_.role_of_rank = program_.role_of_rank;
-  for (const plan::Role& role : program_.roles) {
-    auto& ops = trace_.roles.emplace_back();
-    for (const plan::Op& op : role.ops) {
-      ops.push_back({op.name, std::string(name_of(op.kind)), name_of(op.stream), is_communication(op.kind), op.layer,
-                     op.micro_batch});
-    }
-  }
+  trace_.roles = plan::trace_roles(program_);
   const auto events = static_cast<std::size_t>(index_.ops() * steps_);
   trace_.rank.reserve(events);
   trace_.op.reserve(events);
@@ -139,6 +147,43 @@ void Engine::prepare_trace() {
   trace_.ended.assign(events, kNever);
   trace_.provenance.assign(events, Provenance::measured);
   if (input_.transport.has_cpu_times()) trace_.cpu.assign(events, SimTime(0));
+  for (const plan::Communication& communication : program_.communications) {
+    const bool exchange = communication.kind == plan::OpKind::dispatch || communication.kind == plan::OpKind::combine;
+    if (exchange && trace_.last_peer.empty()) trace_.last_peer.assign(events, -1);
+  }
+}
+
+void Engine::prepare_links() {
+  if (input_.link_samples == 0) return;
+  links_ = input_.transport.link_resources();
+  if (links_.empty()) return;
+  const std::vector<double> capacities = input_.transport.capacities();
+  std::vector<TraceLinks::Link> links;
+  for (const LinkResource& link : links_)
+    links.push_back({link.name, link.link_class, BytesPerSecond(capacities[static_cast<std::size_t>(link.resource)])});
+  sampler_.emplace(std::move(links), input_.link_samples);
+  for (std::int64_t r = 0; r < program_.ranks; ++r) {
+    for (const plan::Op& op : program_.role_of(RankId(static_cast<std::int32_t>(r))).ops)
+      if (op.kind == plan::OpKind::step_end) ++ends_per_step_;
+  }
+  warmup_ends_left_ = input_.warmup_steps == 0 ? 0 : ends_per_step_;
+  last_ends_left_ = ends_per_step_;
+  if (input_.warmup_steps == 0) sample_links(true);
+}
+
+void Engine::sample_links(bool must_stay) {
+  const std::vector<double> carried = communicator_.carried(now_);
+  std::vector<double> bytes;
+  bytes.reserve(links_.size());
+  for (const LinkResource& link : links_) bytes.push_back(carried[static_cast<std::size_t>(link.resource)]);
+  sampler_->add(now_, bytes, must_stay);
+}
+
+// The counted steps begin with the last step_end of the warm-up and end with the last of all.
+void Engine::count_step_end(const Execution& execution) {
+  if (op_of(execution).kind != plan::OpKind::step_end) return;
+  if (execution.step == input_.warmup_steps - 1 && --warmup_ends_left_ == 0) edge_of_steps_ = true;
+  if (execution.step == steps_ - 1 && --last_ends_left_ == 0) edge_of_steps_ = true;
 }
 
 Trace Engine::run() {
@@ -148,6 +193,7 @@ Trace Engine::run() {
     throw Error(ErrorCode::rank_failed, "at " + to_text(to_seconds(now_)) + ", " + error.what());
   }
   check_finished();
+  if (sampler_) trace_.links = sampler_->take();
   return std::move(trace_);
 }
 
@@ -173,6 +219,10 @@ void Engine::run_to_the_end() {
       now_ = events_.top().time;
     }
     settle();
+    if (sampler_ && (edge_of_steps_ || sampler_->is_due(now_))) {
+      sample_links(edge_of_steps_);
+      edge_of_steps_ = false;
+    }
   }
 }
 
@@ -302,6 +352,7 @@ void Engine::post(const Execution& execution) {
 void Engine::finish(const Execution& execution) {
   const std::size_t event = event_of(execution);
   trace_.ended[event] = now_;
+  if (sampler_) count_step_end(execution);
   if (sharing_.shares(execution.rank)) {
     if (is_communication(op_of(execution).kind)) sharing_.communication_ended(execution);
     else
@@ -345,6 +396,7 @@ void Engine::carry_out_effects() {
     if (!trace_.cpu.empty()) trace_.cpu[event] = to_sim_time(begun.cpu);
   }
   for (const auto& timer : effects_.timers) events_.push({timer.time, EventKind::latency_over, {}, timer.batch});
+  for (const auto& last : effects_.last_peers) trace_.last_peer[event_of(last.execution)] = last.peer.value();
   for (const Execution& ended : effects_.ended) finish(ended);
   effects_.clear();
 }

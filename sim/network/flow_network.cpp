@@ -30,8 +30,8 @@ FlowNetwork::FlowNetwork(const std::vector<double>& capacity, double accuracy) :
   for (std::size_t r = 0; r < capacity.size(); ++r) state_.resources[r].capacity = capacity[r];
 }
 
-double FlowNetwork::done_by(const Activity& activity) const {
-  const double left = std::max(0.0, activity.left - activity.level * (now_ - activity.since));
+double FlowNetwork::done_by(const Activity& activity, double time) const {
+  const double left = std::max(0.0, activity.left - activity.level * (time - activity.since));
   return (activity.work - left) * activity.weight;
 }
 
@@ -41,13 +41,15 @@ double FlowNetwork::delivered() const {
     if (component.pooled) continue;
     for (const std::int32_t slot : component.slots) {
       const Activity& activity = state_.activities[at(slot)];
-      if (activity.step != Activity::kEnded) sum += done_by(activity);
+      if (activity.step != Activity::kEnded) sum += done_by(activity, now_);
     }
   }
   return sum;
 }
 
-std::vector<double> FlowNetwork::carried() const {
+std::vector<double> FlowNetwork::carried(double time) {
+  next_completion();  // so that shares are known
+  time = std::max(time, now_);
   std::vector<double> carried;
   carried.reserve(state_.resources.size());
   for (const Resource& resource : state_.resources) carried.push_back(resource.carried);
@@ -56,7 +58,7 @@ std::vector<double> FlowNetwork::carried() const {
     for (const std::int32_t slot : component.slots) {
       const Activity& activity = state_.activities[at(slot)];
       if (activity.step == Activity::kEnded) continue;
-      const double done = done_by(activity);
+      const double done = done_by(activity, time);
       state_.for_each_use(activity,
                           [&](std::int32_t resource, double amount) { carried[at(resource)] += amount * done; });
     }
@@ -342,7 +344,7 @@ double FlowNetwork::withdraw(std::int32_t tag) {
   FORETOKEN_CHECK(slot >= 0, "no such activity is under way");
   Activity& activity = state_.activities[at(slot)];
   const std::int32_t component = records_[at(slot)].component;
-  const double done = done_by(activity);
+  const double done = done_by(activity, now_);
   const double left = std::max(kNothingLeft, 1 - done / (activity.work * activity.weight));
   components_[at(component)].ended(state_, activity);
   components_[at(component)].forget();

@@ -46,8 +46,9 @@ class FlowNetwork {
   [[nodiscard]] std::size_t active() const { return static_cast<std::size_t>(active_); }
   /// Advanced by all activities together since the beginning: the sum of the demands once all have ended.
   [[nodiscard]] double delivered() const;
-  /// What each resource has carried since the beginning: the sum of amount x advance over its activities.
-  [[nodiscard]] std::vector<double> carried() const;
+  /// What each resource has carried by `time`, as in advance(), and not after next_completion(): the sum of amount x
+  /// advance over its activities.
+  [[nodiscard]] std::vector<double> carried(double time);
   /// How often the shares of a component were found.
   [[nodiscard]] std::int64_t solves() const { return solves_; }
   /// Of approximate sharing, as found afterwards: the largest difference, over resources and moments, between the work
@@ -104,7 +105,7 @@ class FlowNetwork {
   void store_uses(Activity& activity, std::span<const ResourceUse> uses);
   void compact_uses();
   [[nodiscard]] std::int32_t find(std::int32_t tag) const;
-  [[nodiscard]] double done_by(const Activity& activity) const;
+  [[nodiscard]] double done_by(const Activity& activity, double time) const;
 
   double accuracy_;
   double now_ = 0;

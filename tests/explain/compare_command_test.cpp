@@ -176,6 +176,21 @@ TEST_F(CompareCommand, PredictionAndLiveRunAddUp) {
   EXPECT_THAT(must("compare a.json b.json").out, HasSubstr("instrumentation"));
 }
 
+// The critical path of a live run tiles its window, too, and leads to both ranks: they meet six times a step.
+TEST_F(CompareCommand, CriticalPathsOfPredictionAndLiveRun) {
+  must("simulate small.json --out a.json");
+  must("run small.json --out b.json");
+  const Json json = comparison("a.json b.json --critical-path");
+  for (const char* side : {"a", "b"}) {
+    const Json& path = json["critical_path"][side];
+    std::int64_t sum = 0;
+    for (const Json& share : path["by_kind"]) sum += share["ps"].get<std::int64_t>();
+    EXPECT_EQ(sum, path["end_ps"].get<std::int64_t>() - path["begin_ps"].get<std::int64_t>()) << side;
+    EXPECT_EQ(path["rank"], json[side]["slowest_rank"]) << side;
+  }
+  EXPECT_THAT(must("compare a.json b.json --critical-path").out, HasSubstr("gaps"));
+}
+
 // Of live runs the CPU time per step is that of their traces: nothing is untraced.
 TEST_F(CompareCommand, CpuTimeOfTwoLiveRunsAddsUp) {
   must("run small.json --out a.json");

@@ -1,6 +1,7 @@
 // Whatever is wrong with a stored result, the command says where, and ends with 2.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -43,8 +44,8 @@ Json whole_result() {
 class StoredFiles : public testing::Test {
  protected:
   void SetUp() override {
-    folder = fs::temp_directory_path() /
-             (std::string("foretoken_stored_") + testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder = fs::temp_directory_path() / ("foretoken_stored_" + std::to_string(::getpid()) + "_" +
+                                          testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder);
     write("good.json", whole_result().dump());
   }

@@ -185,6 +185,25 @@ TEST(Run, ThroughputTimesLatencyIsTheSequencesDecoding) {
   }
 }
 
+// Ranks begin at different times, and share one clock: nothing is received before its sending was posted.
+TEST(Run, NothingArrivesBeforeItIsSent) {
+  const plan::Plan plan = small_plan(
+      {R"(deployment.pipeline={"stages":3,"schedule":"flow"})", "deployment.micro_batches=3", "measure.steps=10"});
+  const RunResult result = run_threads(plan);
+  const Trace& trace = result.trace.value();
+  std::map<std::pair<std::int32_t, std::int32_t>, std::pair<SimTime, SimTime>> messages;  // posted, arrived
+  for (std::size_t e = 0; e < trace.size(); ++e) {
+    const TraceOp& op = trace.op_of(e);
+    if (!op.meets) continue;
+    auto& [posted, arrived] = messages[{op.meets->communication, trace.step[e]}];
+    if (op.kind == "send") posted = trace.posted[e];
+    if (op.kind == "recv") arrived = trace.ended[e];
+  }
+  EXPECT_GT(messages.size(), 50U);
+  for (const auto& [which, times] : messages)
+    EXPECT_LE(times.first, times.second) << which.first << " " << which.second;
+}
+
 TEST(Run, TellsWhatItRanOn) {
   const plan::Plan plan = small_plan(attention(2, 1));
   const RunResult result = run_threads(plan);

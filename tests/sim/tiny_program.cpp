@@ -169,7 +169,7 @@ Trace TinyProgram::run_launched(const plan::Machine& machine, std::int64_t warmu
 
 Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
                        double crowding) const {
-  return run(transport, warmup_steps, steps, crowding, nullptr, std::nullopt);
+  return run(transport, warmup_steps, steps, crowding, nullptr, std::nullopt, nullptr);
 }
 
 Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps, double crowding,
@@ -195,6 +195,7 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       interference,
       launches,
       faults};
+      link_samples};
   return sim::run_engine(input);
 }
 

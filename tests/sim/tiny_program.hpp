@@ -61,6 +61,8 @@ class TinyProgram {
 
   /// Who sends how many rows to whom in dispatches and combines.
   std::vector<plan::PairRows> pairs;
+  /// As sim::EngineInput::link_samples.
+  std::size_t link_samples = 0;
 
   [[nodiscard]] Trace run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const;
   /// One step, with faults in order of time.

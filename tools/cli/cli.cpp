@@ -88,6 +88,8 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
       ->expected(1)
       ->take_all();
   compare->add_flag("--brief", options.brief, "One line: scenario, TPOT and CPU time of A, of B, and their errors");
+  compare->add_flag("--critical-path", options.critical_path,
+                    "Also what the last token of each side waited for, across ranks");
   compare->add_flag("--json", options.json, "Machine-readable output");
   return compare;
 }
@@ -114,7 +116,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   SimulateOptions simulate_options;
   CLI::App* simulate = app.add_subcommand("simulate", "Predict TPS and TPOT of scenarios from a calibration");
-  simulate->footer("Example: foretoken simulate scenarios/paper/*.json --set workload.context=512");
+  simulate->footer(
+      "Examples: foretoken simulate scenarios/paper/*.json --set workload.context=512\n"
+      "          foretoken simulate scenarios/paper/large-ep64.json --explain --sensitivity --trace timeline.json");
   add_scenario_options(*simulate, simulate_options);
   simulate->add_option("--calibration", simulate_options.calibration, "Use this calibration instead of the topology's")
       ->type_name("FILE")
@@ -130,6 +134,15 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate what the scenario declares as open choices, and compare with what was published");
+  simulate->add_flag("--explain", simulate_options.explain,
+                     "Also say why: the critical path across ranks, who was late, what the links carried");
+  simulate->add_flag("--sensitivity", simulate_options.sensitivity,
+                     "Also simulate with each resource 10 % better, one at a time: what to buy next");
+  simulate
+      ->add_option("--trace", simulate_options.trace,
+                   "Also store the timeline in FILE.json, for ui.perfetto.dev or chrome://tracing")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   simulate->callback([&] { chosen = [&] { run_simulate(simulate_options, out, err); }; });
 
   RunOptions run_options;

@@ -30,6 +30,9 @@ struct SimulateOptions : ScenarioOptions {
   std::string communicator;           // --communicator: whose messages, on a host; empty for the calibration's first
   bool brief = false;                 // --brief: one line per scenario
   bool choices = false;               // --choices: also every option of every open choice
+  bool explain = false;               // --explain: critical path, stragglers, links
+  bool sensitivity = false;           // --sensitivity: TPOT with one better resource after the other
+  std::filesystem::path trace;        // --trace: timeline for ui.perfetto.dev
 };
 
 struct RunOptions : ScenarioOptions {
@@ -43,6 +46,7 @@ struct CompareOptions {
   bool by_layer = false;             // --by layer instead of kind
   bool cpu = false;                  // --clock cpu: CPU time too
   bool brief = false;                // --brief: one line
+  bool critical_path = false;        // --critical-path: of both sides
   bool json = false;
 };
 

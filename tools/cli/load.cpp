@@ -27,10 +27,12 @@ Loaded load(const std::filesystem::path& path, const ScenarioOptions& options) {
   return Loaded{std::move(document), std::move(scenario), std::move(topology), std::move(machine), std::move(plan)};
 }
 
-void refuse_to_replace(const std::filesystem::path& out, const std::filesystem::path& input) {
+void refuse_to_replace(const std::filesystem::path& out, const std::filesystem::path& input,
+                       const std::string& option) {
   std::error_code status;
   if (!out.empty() && !input.empty() && std::filesystem::equivalent(out, input, status))
-    throw input_error("--out " + out.string(), "", "is a file that is read: " + input.string(), "name another file");
+    throw input_error(option + " " + out.string(), "", "is a file that is read: " + input.string(),
+                      "name another file");
 }
 
 void check_out(const ScenarioOptions& options) {

@@ -25,8 +25,10 @@ struct Loaded {
 /// @throws Error as parse_scenario, read_topology and make_plan do
 Loaded load(const std::filesystem::path& scenario, const ScenarioOptions& options);
 
-/// @throws Error{invalid_input} if `out` is the input: results must not replace what they were made from
-void refuse_to_replace(const std::filesystem::path& out, const std::filesystem::path& input);
+/// @throws Error{invalid_input} if `out`, which `option` names, is the input: results must not replace what they were
+///         made from
+void refuse_to_replace(const std::filesystem::path& out, const std::filesystem::path& input,
+                       const std::string& option = "--out");
 
 /// Before any work: @throws Error{invalid_input} if `out` is one of the scenario files, or cannot be written
 void check_out(const ScenarioOptions& options);

@@ -9,13 +9,13 @@
 
 #include "tools/cli/numbers.hpp"
 #include "tools/cli/version.hpp"
+#include "tools/explain/shown_ranks.hpp"
 
 namespace foretoken::cli {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t kRanksInTraceMax = 64;
 constexpr std::string_view kSimulated = "simulated";
 
 double milliseconds(Seconds time) { return time.value() * 1e3; }
@@ -57,6 +57,20 @@ Json published_json(const plan::PublishedFigures& published, const Metrics& metr
     json["tpot_error"] = ratio(metrics.tpot.mean, *published.tpot) - 1;
   }
   return json;
+}
+
+Json after_json(const TraceOp& op) {
+  Json list = Json::array();
+  for (const TraceDependency& dependency : op.after) {
+    list.push_back(dependency.op);
+    list.push_back(dependency.distance);
+  }
+  return list;
+}
+
+Json meets_json(const TraceOp& op) {
+  if (!op.meets) return Json::array();
+  return Json::array({op.meets->communication, op.meets->size, op.meets->stride, op.meets->peer_offset});
 }
 
 void append_parts(std::string& text, const Breakdown& b, const char* group, const std::vector<BreakdownPart>& parts) {
@@ -122,23 +136,17 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
 }
 
 Json trace_json(const Trace& trace, const Breakdown& breakdown) {
-  std::set<std::int32_t> ranks{breakdown.rank};
-  if (trace.ranks <= kRanksInTraceMax) {
-    for (std::int32_t r = 0; r < trace.ranks; ++r) ranks.insert(r);
-  } else {
-    for (std::int32_t role = 0; role < static_cast<std::int32_t>(trace.roles.size()); ++role) {
-      const auto first = std::find(trace.role_of_rank.begin(), trace.role_of_rank.end(), role);
-      ranks.insert(static_cast<std::int32_t>(first - trace.role_of_rank.begin()));
-    }
-  }
+  const std::set<std::int32_t> ranks = explain::shown_ranks(trace, breakdown.rank);
   Json roles = Json::array();
   for (const auto& role : trace.roles) {
     Json ops = Json::array();
-    for (const TraceOp& op : role) ops.push_back(Json::array({op.name, op.kind, op.stream, op.layer, op.micro_batch}));
+    for (const TraceOp& op : role)
+      ops.push_back(Json::array({op.name, op.kind, op.stream, op.layer, op.micro_batch, after_json(op), meets_json(op),
+                                 op.arrival_set, op.chunk}));
     roles.push_back(std::move(ops));
   }
   Json rank = Json::array(), op = Json::array(), step = Json::array(), posted = Json::array(), begun = Json::array(),
-       ended = Json::array(), provenance = Json::array(), cpu = Json::array();
+       ended = Json::array(), provenance = Json::array(), cpu = Json::array(), last_peer = Json::array();
   for (std::size_t i = 0; i < trace.size(); ++i) {
     if (!ranks.contains(trace.rank[i])) continue;
     rank.push_back(trace.rank[i]);
@@ -149,23 +157,26 @@ Json trace_json(const Trace& trace, const Breakdown& breakdown) {
     ended.push_back(trace.ended[i].value());
     provenance.push_back(static_cast<int>(trace.provenance[i]));
     if (!trace.cpu.empty()) cpu.push_back(trace.cpu[i].value());
+    if (!trace.last_peer.empty()) last_peer.push_back(trace.last_peer[i]);
   }
-  Json json{{"time_unit", "ps"},
-            {"warmup_steps", trace.warmup_steps},
-            {"steps", trace.steps},
-            {"ranks", std::vector<std::int32_t>(ranks.begin(), ranks.end())},
-            {"role_of_rank", trace.role_of_rank},
-            {"op_columns", {"name", "kind", "stream", "layer", "micro_batch"}},
-            {"roles", std::move(roles)},
-            {"events",
-             {{"rank", std::move(rank)},
-              {"op", std::move(op)},
-              {"step", std::move(step)},
-              {"posted", std::move(posted)},
-              {"begun", std::move(begun)},
-              {"ended", std::move(ended)},
-              {"provenance", std::move(provenance)}}}};
+  Json json{
+      {"time_unit", "ps"},
+      {"warmup_steps", trace.warmup_steps},
+      {"steps", trace.steps},
+      {"ranks", std::vector<std::int32_t>(ranks.begin(), ranks.end())},
+      {"role_of_rank", trace.role_of_rank},
+      {"op_columns", {"name", "kind", "stream", "layer", "micro_batch", "after", "meets", "arrival_set", "chunk"}},
+      {"roles", std::move(roles)},
+      {"events",
+       {{"rank", std::move(rank)},
+        {"op", std::move(op)},
+        {"step", std::move(step)},
+        {"posted", std::move(posted)},
+        {"begun", std::move(begun)},
+        {"ended", std::move(ended)},
+        {"provenance", std::move(provenance)}}}};
   if (!trace.cpu.empty()) json["events"]["cpu"] = std::move(cpu);
+  if (!trace.last_peer.empty()) json["events"]["last_peer"] = std::move(last_peer);
   return json;
 }
 

@@ -1,14 +1,19 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <system_error>
 
+#include "core/error.hpp"
 #include "sim/simulate.hpp"
 #include "tools/cli/choices_report.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/explanation_report.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/result.hpp"
 #include "tools/cli/write_file.hpp"
+#include "tools/explain/timeline.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -16,11 +21,61 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // The whole result: what --json prints, the scenario as it was resolved, and the trace.
-Json whole_result(const Loaded& loaded, const SimulateOptions& options, const Result& result, const Trace& trace) {
-  Json json = result_json(loaded, options.overrides, result);
+Json whole_result(const Loaded& loaded, Json json, const Trace& trace, const Breakdown& breakdown) {
   json["resolved_scenario"] = Json::parse(loaded.document.json().dump());
-  json["trace"] = trace_json(trace, result.breakdown);
+  json["trace"] = trace_json(trace, breakdown);
   return json;
+}
+
+constexpr std::size_t kLinkSamples = 512;            // about, of a small machine
+constexpr std::size_t kLinkNumbersMax = 16'000'000;  // samples x links: 128 MB
+
+// Of small machines many, of large ones as many as memory allows.
+std::size_t link_samples(const Loaded& loaded) {
+  const std::size_t links = std::max<std::size_t>(loaded.machine.links().size(), 1);
+  return std::clamp<std::size_t>(kLinkNumbersMax / links, 8, kLinkSamples);
+}
+
+void check_trace(const SimulateOptions& options) {
+  if (options.trace.empty()) return;
+  const std::string shown = "--trace " + options.trace.string();
+  if (options.trace.extension() != ".json")
+    throw input_error(shown, "", "is not named *.json, and a timeline is JSON", "name it for example timeline.json");
+  if (options.scenarios.size() != 1)
+    throw input_error(shown, "", fmt::format("{} scenarios are given", options.scenarios.size()),
+                      "store the timeline of one scenario at a time");
+  std::error_code status;
+  if (!options.out.empty() && (options.trace.lexically_normal() == options.out.lexically_normal() ||
+                               std::filesystem::equivalent(options.trace, options.out, status)))
+    throw input_error(shown, "", "is also named by --out", "name another file");
+  require_writable(options.trace);
+}
+
+void refuse_to_replace_inputs(const SimulateOptions& options, const Loaded& loaded) {
+  for (const std::filesystem::path& input :
+       {options.scenarios.front(), loaded.scenario.cluster.topology, loaded.topology.calibration, options.calibration})
+    refuse_to_replace(options.trace, input, "--trace");
+}
+
+Explanation explanation_of(const SimulateOptions& options, const Loaded& loaded, const Calibration& calibration,
+                           const Trace& trace, const Result& result, std::ostream& err) {
+  Explanation explanation;
+  if (options.explain) explanation = explain_trace(trace, loaded);
+  explanation.tpot = result.metrics.tpot.mean;
+  if (!options.sensitivity) return explanation;
+  const sim::SimulateOptions plain = simulation_options(options);
+  explanation.sensitivities = explain::sensitivities(
+      {loaded.plan, loaded.topology, calibration, plain, explanation.tpot}, kBetter, [&](explain::Resource resource) {
+        err << fmt::format("{}: simulating with better {}\n", loaded.scenario.name, name_of(resource));
+      });
+  return explanation;
+}
+
+void write_timeline(const SimulateOptions& options, const Loaded& loaded, const Trace& trace,
+                    const Explanation& explanation) {
+  const explain::CriticalPath path = explanation.path ? *explanation.path : explain::find_critical_path(trace);
+  write_file(options.trace,
+             explain::timeline_json(trace, path, loaded.scenario.name + ", plan " + loaded.plan.plan_hash));
 }
 
 Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
@@ -37,22 +92,30 @@ sim::SimulateOptions simulation_options(const SimulateOptions& options) {
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err) {
   check_out(options);
   refuse_to_replace(options.out, options.calibration);
+  check_trace(options);
   std::string text;
   Json results = Json::array();
   Json whole = Json::array();
   for (const auto& scenario : options.scenarios) {
     const Loaded loaded = load(scenario, options);
     const Calibration calibration = load_calibration(loaded, options.calibration);
-    const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation_options(options));
+    if (!options.trace.empty()) refuse_to_replace_inputs(options, loaded);
+    sim::SimulateOptions simulation = simulation_options(options);
+    if (options.explain || !options.trace.empty()) simulation.link_samples = link_samples(loaded);
+    const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation);
     Result result = make_result(trace, calibration.name);
     if (calibration.host) result.communicator = calibration.host->communicator(options.communicator).communicator;
-    if (!options.out.empty()) whole.push_back(whole_result(loaded, options, result, trace));
-    results.push_back(result_json(loaded, options.overrides, result));
+    const Explanation explanation = explanation_of(options, loaded, calibration, trace, result, err);
+    if (!options.trace.empty()) write_timeline(options, loaded, trace, explanation);
+    Json json = result_json(loaded, options.overrides, result);
+    if (!explanation.empty()) json["explanation"] = explanation_json(explanation, trace);
+    if (!options.out.empty()) whole.push_back(whole_result(loaded, json, trace, result.breakdown));
+    results.push_back(std::move(json));
     if (options.brief) {
       text += brief_text(loaded, result, text.empty());
     } else {
       if (!text.empty()) text += "\n";
-      text += result_text(loaded, result);
+      text += result_text(loaded, result) + explanation_text(explanation, trace);
     }
   }
   if (options.choices) {

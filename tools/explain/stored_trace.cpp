@@ -20,7 +20,10 @@ using Json = nlohmann::json;
 constexpr std::int64_t kStepsMax = 1'000'000;
 constexpr std::int64_t kTimeMax = std::int64_t{1} << 61;  // ps, 26 days: sums of two still fit
 constexpr std::size_t kEventsMax = 100'000'000;
-constexpr std::array<const char*, 5> kOpColumns{"name", "kind", "stream", "layer", "micro_batch"};
+constexpr std::array<const char*, 9> kOpColumns{"name",  "kind",  "stream",      "layer", "micro_batch",
+                                                "after", "meets", "arrival_set", "chunk"};
+constexpr std::size_t kOpColumnsBefore = 5;  // results of earlier programs do not say who waits for whom
+constexpr std::int64_t kCommunicationsMax = 100'000'000;
 
 bool is_integer_within(const Json& value, std::int64_t min, std::int64_t max) {
   if (!value.is_number_integer()) return false;
@@ -47,8 +50,32 @@ std::vector<std::int64_t> read_column(const JsonReader& place, std::int64_t min,
   column.as_array(0, kEventsMax).at(index).fail(found, expected);
 }
 
-TraceOp read_op(const JsonReader& place) {
-  const auto cells = place.as_array(kOpColumns.size(), 64);
+void read_dependencies(const JsonReader& place, std::int64_t ops, TraceOp& op) {
+  const auto numbers = place.as_integers(0, 1'000'000, 0, std::max(ops - 1, kStepsMax));
+  if (numbers.size() % 2 != 0)
+    place.fail(fmt::format("the list has {} numbers", numbers.size()), "write op, distance, op, distance, …");
+  for (std::size_t i = 0; i < numbers.size(); i += 2) {
+    if (numbers[i] >= ops) place.fail(fmt::format("there is no op {}", numbers[i]), "name an op of the same role");
+    op.after.push_back({static_cast<std::int32_t>(numbers[i]), static_cast<std::int32_t>(numbers[i + 1])});
+  }
+}
+
+void read_meeting(const JsonReader& place, std::int64_t ranks, TraceOp& op) {
+  const auto cells = place.as_array(0, 4);
+  if (cells.empty() != !op.communication)
+    place.fail(fmt::format("{} is of kind {}", op.name, op.kind),
+               op.communication ? "write communication, size, stride and peer_offset" : "write an empty list");
+  if (cells.empty()) return;
+  if (cells.size() != 4)
+    place.fail(fmt::format("the list has {} numbers", cells.size()),
+               "write communication, size, stride and peer_offset");
+  op.meets =
+      TraceMeeting{static_cast<std::int32_t>(cells[0].as_integer(0, kCommunicationsMax)), cells[1].as_integer(1, ranks),
+                   cells[2].as_integer(1, ranks), cells[3].as_integer(-ranks, ranks)};
+}
+
+TraceOp read_op(const JsonReader& place, std::size_t columns, std::int64_t ops, std::int64_t ranks) {
+  const auto cells = place.as_array(columns, 64);
   TraceOp op;
   op.name = cells[0].as_string();
   const plan::OpKind kind = cells[1].as_enum(plan::kOpKindNames);
@@ -57,15 +84,23 @@ TraceOp read_op(const JsonReader& place) {
   op.stream = cells[2].as_string();
   op.layer = static_cast<std::int32_t>(cells[3].as_integer(-1, 1'000'000));
   op.micro_batch = static_cast<std::int32_t>(cells[4].as_integer(-1, 1'000'000));
+  if (columns == kOpColumnsBefore) return op;
+  read_dependencies(cells[5], ops, op);
+  read_meeting(cells[6], ranks, op);
+  op.arrival_set = static_cast<std::int32_t>(cells[7].as_integer(-1, 1'000'000'000));
+  op.chunk = static_cast<std::int32_t>(cells[8].as_integer(-1, 1'000'000));
   return op;
 }
 
-void check_op_columns(const JsonReader& place) {
-  const auto names = place.as_array(kOpColumns.size(), 64);
-  for (std::size_t i = 0; i < kOpColumns.size(); ++i)
+/// How many of the columns there are.
+std::size_t check_op_columns(const JsonReader& place) {
+  const auto names = place.as_array(kOpColumnsBefore, 64);
+  const std::size_t columns = names.size() < kOpColumns.size() ? kOpColumnsBefore : kOpColumns.size();
+  for (std::size_t i = 0; i < columns; ++i)
     if (names[i].as_string() != kOpColumns[i])
       names[i].fail(fmt::format("{} is not the column that belongs here", names[i].shown()),
                     fmt::format("write \"{}\"", kOpColumns[i]));
+  return columns;
 }
 
 std::vector<SimTime> times_of(const std::vector<std::int64_t>& numbers) {
@@ -101,14 +136,15 @@ class EventReader {
     for (const std::int64_t provenance : column("provenance", kProvenanceNames.size() - 1))
       trace_.provenance.push_back(static_cast<Provenance>(provenance));
     if (events_.has("cpu")) trace_.cpu = times_of(column("cpu", kTimeMax));
+    if (events_.has("last_peer")) trace_.last_peer = ids_of(column("last_peer", trace_.ranks - 1, -1));
     check_windows();
   }
 
  private:
   // Also checks that it is as long as the first.
-  std::vector<std::int64_t> column(const char* name, std::int64_t max) {
+  std::vector<std::int64_t> column(const char* name, std::int64_t max, std::int64_t min = 0) {
     const JsonReader place = events_.require(name);
-    std::vector<std::int64_t> numbers = read_column(place, 0, max);
+    std::vector<std::int64_t> numbers = read_column(place, min, max);
     if (events_.place().json()["rank"].size() != numbers.size())
       place.fail(fmt::format("the column has {} entries and \"rank\" has {}", numbers.size(),
                              events_.place().json()["rank"].size()),
@@ -185,10 +221,12 @@ Trace read_trace(const JsonReader& place, std::int64_t ranks, const std::string&
     unit.fail(fmt::format("times are in {}", unit.shown()), "write times in whole picoseconds, \"ps\"");
   trace.warmup_steps = object.require("warmup_steps").as_integer(1, kStepsMax);
   trace.steps = object.require("steps").as_integer(1, kStepsMax);
-  check_op_columns(object.require("op_columns"));
+  const std::size_t columns = check_op_columns(object.require("op_columns"));
   for (const JsonReader& role : object.require("roles").as_array(1, 1'000'000)) {
     auto& ops = trace.roles.emplace_back();
-    for (const JsonReader& op : role.as_array(0, 10'000'000)) ops.push_back(read_op(op));
+    const auto list = role.as_array(0, 10'000'000);
+    for (const JsonReader& op : list)
+      ops.push_back(read_op(op, columns, static_cast<std::int64_t>(list.size()), ranks));
   }
   const JsonReader roles = object.require("role_of_rank");
   trace.role_of_rank = ids_of(read_column(roles, 0, static_cast<std::int64_t>(trace.roles.size()) - 1));

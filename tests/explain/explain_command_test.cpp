@@ -1,0 +1,190 @@
+// foretoken simulate --explain, --sensitivity and --trace, and compare --critical-path, through the command line.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/plan/json_schema.hpp"
+#include "tools/cli/cli.hpp"
+
+namespace foretoken::explain {
+namespace {
+
+using Json = nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+namespace fs = std::filesystem;
+
+constexpr const char* kScenario = "scenarios/paper/scaling-ep16.json";
+
+std::string text_of(const fs::path& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+struct Answer {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+Answer foretoken_cli(const std::vector<std::string>& arguments) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = cli::run(arguments, out, err);
+  return {code, out.str(), err.str()};
+}
+
+class ExplainCommand : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder = fs::temp_directory_path() / ("foretoken_explain_" + std::to_string(::getpid()) + "_" +
+                                          ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(folder);
+    fs::create_directories(folder);
+  }
+  void TearDown() override { fs::remove_all(folder); }
+
+  [[nodiscard]] std::string file(const std::string& name) const { return (folder / name).string(); }
+
+  fs::path folder;
+};
+
+std::int64_t sum_of(const Json& shares) {
+  std::int64_t sum = 0;
+  for (const Json& share : shares) sum += share["ps"].get<std::int64_t>();
+  return sum;
+}
+
+TEST_F(ExplainCommand, TextSaysWhy) {
+  const Answer answer = foretoken_cli({"simulate", kScenario, "--explain"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.out, AllOf(HasSubstr("Critical path: what the last token of rank "), HasSubstr("changes of rank"),
+                                HasSubstr("Bound by: memory bandwidth"), HasSubstr("Waiting for the last to arrive"),
+                                HasSubstr("busiest link"), Not(HasSubstr("What to buy next"))));
+  EXPECT_THAT(answer.err, IsEmpty());
+}
+
+TEST_F(ExplainCommand, WithoutItNothingChanges) {
+  const Answer plain = foretoken_cli({"simulate", kScenario});
+  EXPECT_THAT(plain.out, Not(HasSubstr("Critical path")));
+  EXPECT_FALSE(Json::parse(foretoken_cli({"simulate", kScenario, "--json"}).out).contains("explanation"));
+  // What is asked for stands behind what is printed anyway.
+  EXPECT_EQ(foretoken_cli({"simulate", kScenario, "--explain"}).out.substr(0, plain.out.size()), plain.out);
+}
+
+TEST_F(ExplainCommand, JsonFollowsItsSchemaAndAddsUp) {
+  const Answer answer = foretoken_cli({"simulate", kScenario, "--explain", "--sensitivity", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.err, HasSubstr("simulating with better nvlink"));
+  const Json json = Json::parse(answer.out);
+  const plan::test::JsonSchema schema(Json::parse(foretoken_cli({"schema", "result"}).out));
+  EXPECT_THAT(schema.check(json), IsEmpty());
+  const Json& path = json["explanation"]["critical_path"];
+  const auto window = path["end_ps"].get<std::int64_t>() - path["begin_ps"].get<std::int64_t>();
+  for (const char* by : {"by_kind", "by_layer", "by_rank", "by_cause"}) EXPECT_EQ(sum_of(path[by]), window) << by;
+  EXPECT_EQ(sum_of(json["explanation"]["bounds"]), window);
+  EXPECT_EQ(json["explanation"]["bounds"][0]["of"], "memory bandwidth");  // decoding reads weights
+  EXPECT_EQ(path["rank"], json["breakdown"]["rank"]);
+  EXPECT_NEAR(static_cast<double>(window) * 1e-9 / path["steps"].get<double>(),
+              json["breakdown"]["step_ms"].get<double>(), 1e-9);
+  EXPECT_EQ(json["explanation"]["sensitivity"]["resources"].size(), 8U);
+  for (const Json& link : json["explanation"]["links"]["busiest"]) {
+    EXPECT_GE(link["peak"].get<double>(), link["utilisation"].get<double>() * (1 - 1e-9));
+    EXPECT_LE(link["peak"].get<double>(), 1 + 1e-6);
+  }
+}
+
+TEST_F(ExplainCommand, WritesATimeline) {
+  const Answer answer = foretoken_cli({"simulate", kScenario, "--trace", file("timeline.json")});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  const Json timeline = Json::parse(text_of(file("timeline.json")));
+  EXPECT_GT(timeline["traceEvents"].size(), 1000U);
+  // The same scenario gives the same bytes.
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--trace", file("again.json")}).code, 0);
+  EXPECT_EQ(text_of(file("timeline.json")), text_of(file("again.json")));
+}
+
+TEST_F(ExplainCommand, RefusesTimelinesThatItCannotWrite) {
+  const auto refused = [&](const std::vector<std::string>& arguments, const std::string& because) {
+    const Answer answer = foretoken_cli(arguments);
+    EXPECT_EQ(answer.code, 2);
+    EXPECT_THAT(answer.err, HasSubstr(because));
+    EXPECT_THAT(answer.out, IsEmpty());
+  };
+  refused({"simulate", kScenario, "--trace", file("timeline.pb")}, "is not named *.json");
+  refused({"simulate", kScenario, "--trace", file("timeline.json.gz")}, "is not named *.json");
+  refused({"simulate", kScenario, kScenario, "--trace", file("a.json")}, "2 scenarios are given");
+  refused({"simulate", kScenario, "--trace", file("a.json"), "--out", file("a.json")}, "is also named by --out");
+  refused({"simulate", kScenario, "--trace", file("no/folder/a.json")}, "cannot be created");
+  fs::copy_file(kScenario, folder / "own.json");
+  Json own = Json::parse(text_of(file("own.json")));
+  own["cluster"]["topology"] = fs::absolute("topologies/hgx-h100-2nodes-ndr400.json").string();
+  std::ofstream(file("own.json")) << own.dump();
+  refused({"simulate", file("own.json"), "--trace", file("own.json")}, "is a file that is read");
+}
+
+TEST_F(ExplainCommand, ComparesCriticalPaths) {
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--set", "measure.steps=4", "--out", file("b.json")}).code, 0);
+  const Answer text = foretoken_cli({"compare", file("a.json"), file("b.json"), "--critical-path"});
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out,
+              AllOf(HasSubstr("Critical path across ranks, per step"), HasSubstr("changes of rank per step")));
+  const Json json =
+      Json::parse(foretoken_cli({"compare", file("a.json"), file("b.json"), "--critical-path", "--json"}).out);
+  const plan::test::JsonSchema schema(Json::parse(foretoken_cli({"schema", "comparison"}).out));
+  EXPECT_THAT(schema.check(json), IsEmpty());
+  // What was stored gives the path that the simulation itself has.
+  const Json simulated = Json::parse(foretoken_cli({"simulate", kScenario, "--explain", "--json"}).out);
+  EXPECT_EQ(json["critical_path"]["a"], simulated["explanation"]["critical_path"]);
+  EXPECT_EQ(json["critical_path"]["b"]["steps"], 4);
+}
+
+TEST_F(ExplainCommand, OldResultsHaveNoCriticalPath) {
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  Json old = Json::parse(text_of(file("a.json")));
+  old["trace"]["op_columns"] = {"name", "kind", "stream", "layer", "micro_batch"};
+  for (Json& role : old["trace"]["roles"])
+    for (Json& op : role) op.erase(op.begin() + 5, op.end());
+  std::ofstream(file("old.json")) << old.dump();
+  EXPECT_EQ(foretoken_cli({"compare", file("a.json"), file("old.json")}).code, 0);
+  const Answer answer = foretoken_cli({"compare", file("a.json"), file("old.json"), "--critical-path"});
+  EXPECT_EQ(answer.code, 2);
+  EXPECT_THAT(answer.err, AllOf(HasSubstr("old.json#/trace/op_columns"), HasSubstr("store the result again")));
+  EXPECT_EQ(foretoken_cli({"compare", file("a.json"), "--critical-path"}).code, 2);
+}
+
+TEST_F(ExplainCommand, RefusesMalformedWaits) {
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  const Json good = Json::parse(text_of(file("a.json")));
+  const auto refused = [&](std::size_t op, std::size_t column, const Json& value, const std::string& because) {
+    Json bad = good;
+    bad["trace"]["roles"][0][op][column] = value;
+    std::ofstream(file("bad.json")) << bad.dump();
+    const Answer answer = foretoken_cli({"compare", file("a.json"), file("bad.json"), "--critical-path"});
+    EXPECT_EQ(answer.code, 2) << because;
+    EXPECT_THAT(answer.err, HasSubstr(because));
+  };
+  refused(1, 5, {0}, "/trace/roles/0/1/5");             // half a pair
+  refused(1, 5, {1'000'000, 0}, "/trace/roles/0/1/5");  // no such op
+  refused(1, 5, {-1, 0}, "/trace/roles/0/1/5");         // nor this one
+  refused(1, 6, {0, 1, 1, 0}, "/trace/roles/0/1/6");    // compute meets nobody
+  std::size_t communication = 0;
+  while (good["trace"]["roles"][0][communication][6].empty()) ++communication;
+  refused(communication, 6, Json::array(), "write communication, size, stride and peer_offset");
+  refused(communication, 6, {0, 0, 1, 0}, "/6/1");  // a group of nobody
+  refused(communication, 6, {0, 1, 1}, "write communication, size, stride and peer_offset");
+}
+
+}  // namespace
+}  // namespace foretoken::explain

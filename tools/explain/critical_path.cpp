@@ -1,0 +1,189 @@
+#include "tools/explain/critical_path.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <tuple>
+
+#include "core/breakdown.hpp"
+#include "core/error.hpp"
+#include "tools/explain/event_index.hpp"
+#include "tools/explain/waits.hpp"
+
+namespace foretoken::explain {
+namespace {
+
+class Walk {
+ public:
+  explicit Walk(const Trace& trace) : trace_(trace), index_(trace), waits_(trace) {}
+
+  CriticalPath run() {
+    const Breakdown breakdown = break_down(trace_);
+    path_.rank = breakdown.rank;
+    path_.steps = breakdown.steps;
+    path_.begin = breakdown.begin;
+    path_.end = now_ = breakdown.end;
+    std::size_t event = last_step_end();
+    for (std::size_t moves = 0; now_ > path_.begin; ++moves) {
+      // A path that comes to an event twice has gone around in a circle.
+      if (moves > trace_.size())
+        throw Error(ErrorCode::invalid_input,
+                    fmt::format("the ops of the trace wait for one another in a circle, at {} ps, {} on rank {}",
+                                now_.value(), trace_.op_of(event).name, trace_.rank[event]));
+      event = pass(event);
+      const std::optional<std::size_t> before = go_back(event);
+      if (!before) break;
+      event = *before;
+    }
+    std::reverse(path_.segments.begin(), path_.segments.end());
+    for (std::size_t s = 1; s < path_.segments.size(); ++s)
+      if (rank_of(path_.segments[s]) != rank_of(path_.segments[s - 1])) ++path_.rank_changes;
+    return std::move(path_);
+  }
+
+ private:
+  [[nodiscard]] std::int32_t rank_of(const PathSegment& segment) const { return trace_.rank[segment.event]; }
+
+  [[nodiscard]] std::size_t last_step_end() const {
+    std::optional<std::size_t> last;
+    for (std::size_t e = 0; e < trace_.size(); ++e) {
+      if (trace_.rank[e] != path_.rank || trace_.ended[e] != path_.end || trace_.op_of(e).kind != "step_end") continue;
+      if (!last || std::pair(trace_.step[e], trace_.op[e]) > std::pair(trace_.step[*last], trace_.op[*last])) last = e;
+    }
+    FORETOKEN_CHECK(last.has_value(), "the window of a trace ends with a step_end");
+    return *last;
+  }
+
+  // The path from `since` to now belongs to the event.
+  void add(SimTime since, std::size_t event, PathWork work, PathCause cause) {
+    const SimTime begin = std::max(since, path_.begin);
+    if (begin < now_) {
+      path_.segments.push_back({begin, now_, event, work, cause});
+      now_ = begin;
+    }
+  }
+
+  // From the end of an event to the posting that it waited for, which may be another rank's: returns that event.
+  std::size_t pass(std::size_t event) {
+    if (!trace_.op_of(event).communication) {
+      first_of_op_ = path_.segments.size();
+      add(trace_.begun[event], event, PathWork::compute, PathCause::start);
+      add(trace_.posted[event], event, PathWork::gap, PathCause::start);
+      return event;
+    }
+    const std::size_t last = last_poster(event);
+    first_of_op_ = path_.segments.size();
+    add(trace_.posted[last], event, PathWork::communication, last == event ? PathCause::start : PathCause::peer);
+    // What the peer had waited for is the cause of what comes before its posting alone.
+    if (last != event) first_of_op_ = path_.segments.size();
+    return last;
+  }
+
+  [[nodiscard]] std::size_t last_poster(std::size_t event) const {
+    const std::int32_t rank = trace_.rank[event];
+    std::size_t last = event;
+    const auto consider = [&](std::int32_t peer, std::int32_t op) {
+      const auto other = index_.find(peer, trace_.step[event], op);
+      if (!other || trace_.posted[*other] > now_) return;  // after it ended: it did not need this one
+      if (trace_.posted[*other] > trace_.posted[last]) last = *other;
+    };
+    const std::int32_t known = trace_.last_peer.empty() ? -1 : trace_.last_peer[event];
+    waits_.for_each_peer(rank, trace_.op[event], [&](std::int32_t peer, std::int32_t op) {
+      if (known < 0 || peer == known) consider(peer, op);
+    });
+    return last;
+  }
+
+  // From the posting of an event to the end of what it had waited for.
+  std::optional<std::size_t> go_back(std::size_t event) {
+    const std::int32_t rank = trace_.rank[event];
+    const std::int32_t step = trace_.step[event];
+    const std::int32_t role = trace_.role_of_rank[static_cast<std::size_t>(rank)];
+    // Ended, whether it is a dependency, op: the greatest is what the event waited for.
+    using Candidate = std::tuple<SimTime, bool, std::int32_t, std::size_t>;
+    std::optional<Candidate> latest;
+    const auto consider = [&](std::size_t other, bool dependency) {
+      if (trace_.ended[other] > trace_.posted[event]) return;
+      const Candidate candidate{trace_.ended[other], dependency, trace_.op[other], other};
+      if (!latest || candidate > *latest) latest = candidate;
+    };
+    for (const TraceDependency& dependency : trace_.op_of(event).after)
+      if (const auto other = index_.find(rank, step - dependency.distance, dependency.op)) consider(*other, true);
+    for (const StreamPredecessor& before : waits_.before_on_stream(role, trace_.op[event])) {
+      const auto other = index_.find(rank, step - before.distance, before.op);
+      if (other && ran_before(before, *other, event)) consider(*other, false);
+    }
+    if (!latest) {
+      add(path_.begin, event, PathWork::gap, PathCause::start);
+      return std::nullopt;
+    }
+    const auto& [ended, dependency, op, other] = *latest;
+    const PathCause cause = dependency ? PathCause::dependency : PathCause::stream;
+    for (std::size_t s = first_of_op_; s < path_.segments.size(); ++s) path_.segments[s].cause = cause;
+    add(ended, event, PathWork::gap, cause);
+    return other;
+  }
+
+  // Blocks of an arrival set run one after the other: by their begin, and of two that begin at once one takes no time.
+  [[nodiscard]] bool ran_before(const StreamPredecessor& before, std::size_t other, std::size_t event) const {
+    if (before.block_begin < 0) return true;
+    const std::int32_t rank = trace_.rank[event];
+    const auto begin = index_.find(rank, trace_.step[event], before.block_begin);
+    const auto own_end = index_.find(rank, trace_.step[event], before.own_block_end);
+    if (!begin || !own_end) return false;
+    return std::tuple(trace_.posted[*begin], trace_.ended[other], before.op) <
+           std::tuple(trace_.posted[event], trace_.ended[*own_end], before.own_block_end);
+  }
+
+  const Trace& trace_;
+  EventIndex index_;
+  Waits waits_;
+  CriticalPath path_;  // segments from the last to the first
+  SimTime now_;
+  std::size_t first_of_op_ = 0;  // segments from here on wait for the same thing
+};
+
+std::string name_by(const PathSegment& segment, const Trace& trace, PathBy by) {
+  const TraceOp& op = trace.op_of(segment.event);
+  switch (by) {
+    case PathBy::kind: return fmt::format("{} {}", name_of(segment.work), op.kind);
+    case PathBy::layer: return op.layer < 0 ? "no layer" : fmt::format("layer {}", op.layer);
+    case PathBy::rank: return fmt::format("rank {}", trace.rank[segment.event]);
+    case PathBy::cause: return std::string(name_of(segment.cause));
+  }
+  return "";
+}
+
+}  // namespace
+
+CriticalPath find_critical_path(const Trace& trace) {
+  FORETOKEN_CHECK(says_who_waits(trace), "a critical path needs a trace that says who waits for whom");
+  return Walk(trace).run();
+}
+
+bool says_who_waits(const Trace& trace) {
+  return std::all_of(trace.roles.begin(), trace.roles.end(), [](const std::vector<TraceOp>& ops) {
+    return std::all_of(ops.begin(), ops.end(),
+                       [](const TraceOp& op) { return op.communication == op.meets.has_value(); });
+  });
+}
+
+std::vector<PathShare> shares_of(const CriticalPath& path, const Trace& trace, PathBy by) {
+  std::map<std::string, PathShare> shares;
+  for (const PathSegment& segment : path.segments) {
+    PathShare& share = shares[name_by(segment, trace, by)];
+    share.time += segment.time();
+    ++share.segments;
+  }
+  std::vector<PathShare> list;
+  for (auto& [name, share] : shares) {
+    share.name = name;
+    list.push_back(std::move(share));
+  }
+  std::stable_sort(list.begin(), list.end(), [](const PathShare& a, const PathShare& b) { return a.time > b.time; });
+  return list;
+}
+
+}  // namespace foretoken::explain
