@@ -23,6 +23,8 @@ CollectiveAlgorithm choose_algorithm(CollectiveChoice choice, OpKind kind, std::
     case CollectiveChoice::ring: return CollectiveAlgorithm::ring;
     case CollectiveChoice::direct: return CollectiveAlgorithm::direct;
     case CollectiveChoice::nvls: return CollectiveAlgorithm::nvls;
+    case CollectiveChoice::tree: return CollectiveAlgorithm::tree;
+    case CollectiveChoice::nvls_tree: return CollectiveAlgorithm::nvls_tree;
     case CollectiveChoice::automatic: break;
   }
   if (kind != OpKind::all_reduce) return CollectiveAlgorithm::ring;

@@ -269,6 +269,10 @@ std::int64_t nodes_of_tp_groups(const DeploymentSpec& deployment, const Machine&
 // Every pair of a direct collective is a route of its own.
 constexpr std::int64_t kDirectRanksMax = 1'024;
 
+std::string_view name_of_choice(CollectiveChoice choice) {
+  return kCollectiveChoiceNames[static_cast<std::size_t>(choice)].second;
+}
+
 void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machine& machine) {
   const DeploymentSpec& deployment = scenario.deployment;
   const bool direct = deployment.all_reduce == CollectiveChoice::direct ||
@@ -279,13 +283,20 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
                 fmt::format("deployment.collectives: \"direct\" joins every pair of {} ranks; use \"ring\" above {}",
                             deployment.tp, kDirectRanksMax));
   const auto check = [&](CollectiveChoice choice, const char* key) {
-    if (choice != CollectiveChoice::nvls || deployment.tp == 1) return;
-    if (machine.nvls() && nodes == 1) return;
-    const std::string found = machine.nvls()
-                                  ? fmt::format("a tensor-parallel group of {} spans {} nodes", deployment.tp, nodes)
-                                  : fmt::format("the NVSwitch of {} cannot add up", machine.name());
+    const bool in_switch = choice == CollectiveChoice::nvls || choice == CollectiveChoice::nvls_tree;
+    if ((!in_switch && choice != CollectiveChoice::tree) || deployment.tp == 1) return;
+    std::string found;
+    if (choice == CollectiveChoice::tree && machine.is_host())
+      found = "the ranks of a host have \"ring\" and \"direct\"";
+    if (choice == CollectiveChoice::nvls && nodes > 1)
+      found = fmt::format("a tensor-parallel group of {} spans {} nodes", deployment.tp, nodes);
+    if (in_switch && !machine.nvls()) found = fmt::format("the NVSwitch of {} cannot add up", machine.name());
+    if (choice == CollectiveChoice::nvls_tree && nodes == 1)
+      found = fmt::format("a tensor-parallel group of {} is within one node", deployment.tp);
+    if (found.empty()) return;
     throw input_error(scenario.file, fmt::format("/deployment/collectives/{}", key),
-                      fmt::format("\"nvls\" is chosen, but {}", found), "write \"ring\", \"direct\" or \"auto\"");
+                      fmt::format("\"{}\" is chosen, but {}", name_of_choice(choice), found),
+                      "write \"ring\", \"direct\" or \"auto\"");
   };
   check(deployment.all_reduce, "all_reduce");
   check(deployment.all_gather, "all_gather");

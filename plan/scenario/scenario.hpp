@@ -61,7 +61,7 @@ enum class PipelineTransfer : std::uint8_t { replicated, scatter_gather };
 enum class ExpertPlacement : std::uint8_t { colocated, round_robin, sharded };
 enum class ExpertExchange : std::uint8_t { all_reduce, dispatch };
 enum class Overlap : std::uint8_t { none, two_batch, micro_stages };
-enum class CollectiveChoice : std::uint8_t { automatic, ring, direct, nvls };
+enum class CollectiveChoice : std::uint8_t { automatic, ring, direct, nvls, tree, nvls_tree };
 
 /// How the model is spread over ranks.
 ///

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "sim/cost/node_trees.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -58,8 +59,9 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
   FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes, "a collective needs a rank on each of its nodes");
   FORETOKEN_CHECK(bytes >= Bytes(0) && bytes <= kBytesMax, "bytes of a collective out of range");
   if (algorithm == CollectiveAlgorithm::nvls) {
-    FORETOKEN_CHECK(op == CollectiveOp::all_reduce && nodes == 1, "nvls reduces within one node");
+    FORETOKEN_CHECK(nodes == 1, "nvls stays within one node");
   }
+  FORETOKEN_CHECK(carries_out(algorithm, op), "trees carry out all_reduce alone");
   if (ranks == 1 || bytes == Bytes(0)) return {};
 
   const auto size = static_cast<double>(bytes.value());
@@ -70,7 +72,7 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
       result.provenance = provenance_of(calibration_.ring.fitted, op, ranks, nodes, bytes);
       break;
     case CollectiveAlgorithm::nvls:
-      result = nvls(ranks, size);
+      result = nvls(op, ranks, size);
       result.provenance = provenance_of(calibration_.nvls.fitted, op, ranks, nodes, bytes);
       break;
     case CollectiveAlgorithm::direct:
@@ -78,6 +80,17 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
       result.provenance = provenance_of(calibration_.direct.fitted, op, ranks, nodes, bytes);
       // Nobody measured it between nodes: its latency there is the ring's, by assumption.
       if (nodes > 1) result.provenance = worst(result.provenance, Provenance::assumed);
+      break;
+    case CollectiveAlgorithm::tree:
+      result = tree(ranks, nodes, size);
+      result.provenance =
+          calibration_.tree ? provenance_of(calibration_.tree->fitted, op, ranks, nodes, bytes) : Provenance::assumed;
+      break;
+    case CollectiveAlgorithm::nvls_tree:
+      result = nvls_tree(ranks, nodes, size);
+      result.provenance = calibration_.nvls_tree
+                              ? provenance_of(calibration_.nvls_tree->fitted, op, ranks, nodes, bytes)
+                              : Provenance::assumed;
       break;
   }
   return result;
@@ -109,10 +122,51 @@ CollectiveEstimate NetworkCost::ring(CollectiveOp op, int ranks, int nodes, doub
   return faster(faster(ll, ll128), simple);
 }
 
-CollectiveEstimate NetworkCost::nvls(int ranks, double bytes) const {
+CollectiveEstimate NetworkCost::nvls(CollectiveOp op, int ranks, double bytes) const {
   Route route;
-  route.in_node = bytes * (1.0 + 1.0 / ranks);
+  route.in_node = op == CollectiveOp::all_reduce ? bytes * (1.0 + 1.0 / ranks) : bytes;
   return estimate(calibration_.nvls.latency, time_of(route.in_node, calibration_.nvls.wire_rate), route, nic_rate());
+}
+
+TreeCalibration NetworkCost::tree_calibration() const {
+  if (calibration_.tree) return *calibration_.tree;
+  return {calibration_.ring.network_step_latency, calibration_.ring.ll_rate, {}, ""};
+}
+
+CollectiveEstimate NetworkCost::tree(int ranks, int nodes, double bytes) const {
+  const RingCalibration& ring = calibration_.ring;
+  const TreeCalibration tree = tree_calibration();
+  const double on_node = std::max(1, ranks / nodes);
+  const double crossings = node_tree_depth(nodes);
+  Route route;
+  route.across_nodes = node_tree_share(nodes) * bytes / on_node;
+  route.in_node = 2.0 * bytes * (on_node - 1.0) / on_node;
+  const Seconds chains = ring.base_latency + ring.step_latency * (2.0 * (on_node - 1.0));
+  const CollectiveEstimate ll = estimate(chains + tree.network_step_latency * (2.0 * crossings),
+                                         time_of(2.0 * bytes, tree.ll_rate), route, nic_rate());
+  const CollectiveEstimate simple =
+      estimate(chains + ring.simple_latency + ring.network_step_latency * (2.0 * crossings),
+               time_of(route.in_node, ring.simple_wire_rate), route, nic_rate());
+  return faster(ll, simple);
+}
+
+CollectiveEstimate NetworkCost::nvls_tree(int ranks, int nodes, double bytes) const {
+  const double on_node = std::max(1, ranks / nodes);
+  const double crossings = std::max(1, node_tree_depth(nodes));
+  NvlsTreeCalibration tree;
+  if (calibration_.nvls_tree) {
+    tree = *calibration_.nvls_tree;
+  } else {
+    tree.latency = calibration_.nvls.latency + calibration_.ring.network_step_latency * 2.0;
+    tree.wire_rate = calibration_.nvls.wire_rate;
+  }
+  Route route;
+  route.across_nodes = node_tree_share(nodes) * bytes / on_node;
+  route.in_node = bytes * (1.0 + 1.0 / on_node);
+  const Seconds wire = time_of(route.in_node, tree.wire_rate);
+  const Seconds fill(2.0 * std::sqrt(tree.fill_latency.value() * crossings * wire.value()));
+  return estimate(tree.latency + tree_calibration().network_step_latency * (2.0 * (crossings - 1.0)) + fill, wire,
+                  route, nic_rate());
 }
 
 CollectiveEstimate NetworkCost::direct(CollectiveOp op, int ranks, int nodes, double bytes) const {
@@ -166,6 +220,28 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   const bool seen = queues >= exchange.queues_min && queues <= exchange.queues_max;
   const bool inside = seen && std::any_of(exchange.fitted.begin(), exchange.fitted.end(),
                                           [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
+  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  return result;
+}
+
+ExchangeEstimate NetworkCost::hierarchical_exchange(ExchangeOp op, int ranks, int nodes, int sms, Bytes bytes) const {
+  FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes && sms >= 1, "an exchange needs a rank on each of its nodes, and an SM");
+  const bool dispatch = op == ExchangeOp::dispatch;
+  const auto& fitted = dispatch ? calibration_.hierarchical_dispatch : calibration_.hierarchical_combine;
+  if (!fitted) {  // as the other kernels, which is a guess
+    ExchangeEstimate result = exchange(op, ranks, nodes, 0, bytes);
+    result.provenance = Provenance::assumed;
+    return result;
+  }
+  ExchangeEstimate result;
+  const auto given = static_cast<double>(sms);
+  result.rate_in_node = std::min(fitted->rate_in_node_per_sm * given, fitted->rate_in_node);
+  result.rate_across_nodes = std::min(fitted->rate_across_nodes_per_sm * given, nic_rate());
+  if (ranks == 1) return result;
+  result.latency = nodes == 1 ? fitted->latency_one_node : fitted->latency_across_nodes;
+  const bool inside = sms >= fitted->sms_min && sms <= fitted->sms_max &&
+                      std::any_of(fitted->fitted.begin(), fitted->fitted.end(),
+                                  [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
   result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
   return result;
 }
