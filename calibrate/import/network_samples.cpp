@@ -11,6 +11,7 @@
 #include "calibrate/import/csv_table.hpp"
 #include "core/error.hpp"
 #include "core/json_reader.hpp"
+#include "sim/cost/token_exchange.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -231,12 +232,11 @@ double read_point(const std::filesystem::path& path, std::string_view metric, st
 }
 
 Bytes dispatch_row_bytes(int hidden) {
-  constexpr int values_per_scale = 128;
-  constexpr int scale_bytes = 4;
-  constexpr int header_bytes = 16;
-  return Bytes(std::int64_t{hidden} + scale_bytes * (hidden / values_per_scale) + header_bytes);
+  return sim::token_row_bytes(sim::ExchangeOp::dispatch, ExchangeAlgorithm::low_latency, hidden, DType::fp8);
 }
 
-Bytes combine_row_bytes(int hidden) { return Bytes(std::int64_t{2} * hidden); }
+Bytes combine_row_bytes(int hidden) {
+  return sim::token_row_bytes(sim::ExchangeOp::combine, ExchangeAlgorithm::low_latency, hidden, DType::bf16);
+}
 
 }  // namespace foretoken::calibrate

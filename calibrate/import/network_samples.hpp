@@ -74,9 +74,7 @@ std::vector<CollectiveSample> read_vidur_all_reduce(const std::filesystem::path&
 /// @throws Error{invalid_input} if no row or several match, or the value is no positive number
 double read_point(const std::filesystem::path& path, std::string_view metric, std::string_view gpu);
 
-/// Bytes of one row that a token sends to one expert.
-///   dispatch: FP8 payload, a 4-byte scale per 128 values and a 16-byte header; combine: BF16
-/// Source: DeepEP's tests, which count the same bytes.
+/// Bytes of one row that a token sends to one expert: sim::token_row_bytes of the low-latency kernels, FP8 and BF16.
 Bytes dispatch_row_bytes(int hidden);
 Bytes combine_row_bytes(int hidden);
 
