@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "core/error.hpp"
@@ -11,6 +12,7 @@
 #include "plan/program/resolve.hpp"
 #include "sim/communication/fabric.hpp"
 #include "sim/communication/host_transport.hpp"
+#include "sim/communication/node_rows.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/host_cost.hpp"
 #include "sim/cost/network_cost.hpp"
@@ -109,12 +111,15 @@ std::vector<TokenOutput> outputs_of(const plan::Plan& plan, const Trace& trace) 
   return outputs;
 }
 
-Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration) {
+// @param node_rows  where exchanges send a token once per node; null elsewhere
+Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const DurationOf& duration,
+          NodeRows* node_rows) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine({plan.program, transport,
                      [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
                      [&](const plan::Communication& communication, std::int64_t instance,
                          std::int64_t routed_step) -> const plan::RoutedRows& {
+                       if (node_rows != nullptr) return node_rows->rows(communication, instance, routed_step);
                        return rows.rows(routed_step, communication.layer, communication.micro_batch,
                                         communication.chunk, instance);
                      },
@@ -127,11 +132,18 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     throw input_error("--communicator " + options.communicator, "", "is of hosts, and the topology has GPUs",
                       "leave it out");
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
-  const NetworkCost network(calibration.network);
+  const bool once_per_node = plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch &&
+                             plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical;
+  const NetworkCost network(once_per_node ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
+                                          : calibration.network);
+  std::optional<NodeRows> node_rows;
+  if (once_per_node) node_rows.emplace(plan, machine, rows);
   const Fabric fabric(machine, network, plan.program.ranks);
   OpDurations durations(plan.program, compute, rows);
-  return run(plan, fabric, rows,
-             [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
+  return run(
+      plan, fabric, rows,
+      [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); },
+      node_rows ? &*node_rows : nullptr);
 }
 
 Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
@@ -147,8 +159,9 @@ Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const 
   const HostCost cost(*calibration.host, options.communicator, plan.program.ranks);
   const HostTransport transport(machine, cost, plan.program.ranks);
   HostDurations durations(plan, cost, rows);
-  return run(plan, transport, rows,
-             [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
+  return run(
+      plan, transport, rows,
+      [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); }, nullptr);
 }
 
 // A machine and a calibration of one kind. Their names are compared too, but what a file lacks must not be used.

@@ -269,10 +269,6 @@ std::int64_t nodes_of_tp_groups(const DeploymentSpec& deployment, const Machine&
 // Every pair of a direct collective is a route of its own.
 constexpr std::int64_t kDirectRanksMax = 1'024;
 
-std::string_view name_of_choice(CollectiveChoice choice) {
-  return kCollectiveChoiceNames[static_cast<std::size_t>(choice)].second;
-}
-
 void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machine& machine) {
   const DeploymentSpec& deployment = scenario.deployment;
   const bool direct = deployment.all_reduce == CollectiveChoice::direct ||
@@ -282,6 +278,10 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
     throw Error(ErrorCode::invalid_input,
                 fmt::format("deployment.collectives: \"direct\" joins every pair of {} ranks; use \"ring\" above {}",
                             deployment.tp, kDirectRanksMax));
+  if (deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical && machine.is_host())
+    throw input_error(scenario.file, "/deployment/collectives/exchange",
+                      "\"hierarchical\" is chosen, but the ranks of a host send to each other directly",
+                      "write \"low_latency\"");
   const auto check = [&](CollectiveChoice choice, const char* key) {
     const bool in_switch = choice == CollectiveChoice::nvls || choice == CollectiveChoice::nvls_tree;
     if ((!in_switch && choice != CollectiveChoice::tree) || deployment.tp == 1) return;
@@ -295,7 +295,7 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
       found = fmt::format("a tensor-parallel group of {} is within one node", deployment.tp);
     if (found.empty()) return;
     throw input_error(scenario.file, fmt::format("/deployment/collectives/{}", key),
-                      fmt::format("\"{}\" is chosen, but {}", name_of_choice(choice), found),
+                      fmt::format("\"{}\" is chosen, but {}", name_of(choice, kCollectiveChoiceNames), found),
                       "write \"ring\", \"direct\" or \"auto\"");
   };
   check(deployment.all_reduce, "all_reduce");

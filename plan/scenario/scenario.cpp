@@ -168,6 +168,11 @@ void read_collectives(const JsonReader& place, DeploymentSpec& deployment) {
   read("all_reduce", deployment.all_reduce, kCollectiveChoiceNames);
   read("all_gather", deployment.all_gather, kGatherChoiceNames);
   read("reduce_scatter", deployment.reduce_scatter, kGatherChoiceNames);
+  if (const auto exchange = object.optional("exchange")) {
+    deployment.exchange_algorithm = exchange->as_enum(kExchangeAlgorithmNames);
+    if (deployment.exchange != ExpertExchange::dispatch)
+      exchange->fail("no tokens are exchanged", "remove it, or write experts.exchange \"dispatch\"");
+  }
   object.finish();
 }
 

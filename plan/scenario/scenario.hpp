@@ -81,6 +81,7 @@ struct DeploymentSpec {
   CollectiveChoice all_reduce = CollectiveChoice::automatic;
   CollectiveChoice all_gather = CollectiveChoice::automatic;
   CollectiveChoice reduce_scatter = CollectiveChoice::automatic;
+  ExchangeAlgorithm exchange_algorithm = ExchangeAlgorithm::low_latency;
 
   [[nodiscard]] std::int64_t ranks_per_stage() const { return dp * tp; }
   [[nodiscard]] std::int64_t ranks() const { return stages * dp * tp; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "core/error.hpp"
@@ -249,6 +250,28 @@ ExchangeEstimate NetworkCost::hierarchical_exchange(ExchangeOp op, int ranks, in
 LinkRate NetworkCost::link(LinkClass which) const {
   const LinkCalibration& link = calibration_.link(which);
   return {link.payload_efficiency, link.provenance};
+}
+
+NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sms) {
+  const NetworkCost cost(network);
+  for (const ExchangeOp op : {ExchangeOp::dispatch, ExchangeOp::combine}) {
+    const bool dispatch = op == ExchangeOp::dispatch;
+    const auto& fitted = dispatch ? network.hierarchical_dispatch : network.hierarchical_combine;
+    ExchangeCalibration& exchange = dispatch ? network.dispatch : network.combine;
+    exchange.fitted.clear();
+    if (!fitted) continue;
+    const ExchangeEstimate estimate = cost.hierarchical_exchange(op, 2, 2, sms, Bytes(0));
+    exchange.latency_one_node = fitted->latency_one_node;
+    exchange.latency_across_nodes = fitted->latency_across_nodes;
+    exchange.queue_latency = Seconds(0.0);
+    exchange.rate_in_node = estimate.rate_in_node;
+    exchange.rate_across_nodes = estimate.rate_across_nodes;
+    exchange.queues_min = 1;
+    exchange.queues_max = std::numeric_limits<int>::max();
+    if (sms >= fitted->sms_min && sms <= fitted->sms_max) exchange.fitted = fitted->fitted;
+    exchange.source = fitted->source;
+  }
+  return network;
 }
 
 Seconds exchange_alone(const ExchangeEstimate& estimate, Bytes bytes_in_node, Bytes bytes_across_nodes) {

@@ -131,6 +131,13 @@ class NetworkCost {
   NetworkCalibration calibration_;
 };
 
+/// SMs of the kernels that send a token once per node, where nobody says otherwise. Source: DeepEP's own default.
+inline constexpr int kHierarchicalSms = 20;
+
+/// The same machine with other exchange kernels: dispatch and combine are what NetworkCost::hierarchical_exchange makes
+/// of them. A calibration without them stays as it is, and what it predicts counts as extrapolated.
+NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sms);
+
 /// Time of an exchange that is alone: its fixed part, then NVLink and NIC at once, each at its ceiling.
 ///
 ///   latency + max(bytes_in_node / rate_in_node, bytes_across_nodes / rate_across_nodes)

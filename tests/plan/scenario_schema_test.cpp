@@ -284,6 +284,7 @@ TEST(Schemas, ListTheNamesOfTheReader) {
   const auto names_at = [&](const char* pointer) { return definitions.at(Json::json_pointer(pointer)); };
   EXPECT_EQ(names_at("/float_type/enum"), json_of(kFloatTypeNames));
   EXPECT_EQ(names_at("/all_reduce/enum"), json_of(kCollectiveChoiceNames));
+  EXPECT_EQ(names_at("/deployment/properties/collectives/properties/exchange/enum"), json_of(kExchangeAlgorithmNames));
   EXPECT_EQ(names_at("/collective/enum"), json_of(kGatherChoiceNames));
   EXPECT_EQ(names_at("/routing/properties/kind/enum"), json_of(kRoutingKindNames));
   const std::string deployment = "/deployment/properties/";

@@ -249,6 +249,13 @@ TEST(RunFailure, ASwitchThatAddsIsNotHere) {
   EXPECT_THAT(message, HasSubstr("--set deployment.collectives.all_reduce=ring"));
 }
 
+TEST(RunFailure, TreesAreNotHere) {
+  const plan::Plan plan = small_plan(with(attention(2, 1), {R"(deployment.collectives={"all_reduce":"tree"})"}), true);
+  const std::string message = failure_of(plan, {}, ErrorCode::invalid_input);
+  EXPECT_THAT(message, HasSubstr("along trees of nodes (tree)"));
+  EXPECT_THAT(message, HasSubstr("--set deployment.collectives.all_reduce=ring"));
+}
+
 // 64 sequences x 16 M positions x 2 x 32 columns x 4 bytes = 275 GB per layer, on every machine that runs tests too
 // much.
 TEST(RunFailure, MoreMemoryThanThereIsIsRefusedBeforehand) {

@@ -145,7 +145,7 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
   shape("--hidden", options.hidden, "dispatch, combine: values of a token (default 7168)", std::int64_t{1} << 20);
   shape("--top-k", options.top_k, "dispatch, combine: experts of a token (default 8)", 4096);
   shape("--experts", options.experts, "dispatch, combine: experts over all ranks (default 256)", std::int64_t{1} << 20);
-  shape("--sms", options.sms, "dispatch, combine: SMs of the hierarchical kernels (default 24)", 1024);
+  shape("--sms", options.sms, "dispatch, combine: SMs of the hierarchical kernels (default 20)", 1024);
   collective->add_flag("--ideal", options.ideal,
                        "No protocol efficiency and no cost per message: bytes over links, and the hops' latencies");
   collective->add_flag("--zero-latency", options.zero_latency, "Transfers begin at once");

@@ -13,6 +13,7 @@
 #include "core/dtype.hpp"
 #include "core/units.hpp"
 #include "sim/collective/traffic_matrix.hpp"
+#include "sim/cost/network_cost.hpp"
 
 namespace foretoken::collective {
 
@@ -45,7 +46,7 @@ struct ExchangeShape {
   int hidden = 7168;
   int top_k = 8;
   int experts = 256;
-  int sms = 24;  // of the hierarchical kernels; NCCL-like ones take what they need
+  int sms = sim::kHierarchicalSms;  // of the hierarchical kernels; low-latency ones take what they need
 };
 
 struct Query {

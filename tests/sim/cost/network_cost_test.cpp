@@ -263,6 +263,27 @@ TEST(NetworkCost, ExchangePaysForEveryQueueAndWaitsForTheSlowerRoad) {
   EXPECT_EQ(cost().exchange(ExchangeOp::dispatch, 64, 8, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
 }
 
+TEST(NetworkCost, OtherExchangeKernelsTakeTheirOwnRates) {
+  NetworkCalibration network = testing::invented_network();
+  HierarchicalCalibration fitted;
+  fitted.latency_one_node = Seconds(20e-6);
+  fitted.latency_across_nodes = Seconds(60e-6);
+  fitted.rate_in_node_per_sm = BytesPerSecond(10e9);
+  fitted.rate_in_node = BytesPerSecond(150e9);
+  fitted.rate_across_nodes_per_sm = BytesPerSecond(2e9);
+  fitted.sms_max = 24;
+  fitted.fitted = {{16, 16, 2, 2, Bytes(1), Bytes(kMB)}};
+  network.hierarchical_dispatch = fitted;
+  const NetworkCost cost(with_hierarchical_exchange(network, 12));
+  const ExchangeEstimate e = cost.exchange(ExchangeOp::dispatch, 16, 2, 256, Bytes(kMB));
+  EXPECT_NEAR(us(e.latency), 60.0, 1e-9);  // no destination has its own message
+  EXPECT_DOUBLE_EQ(e.rate_in_node.value(), 120e9);
+  EXPECT_DOUBLE_EQ(e.rate_across_nodes.value(), 24e9);
+  EXPECT_EQ(e.provenance, Provenance::interpolated);
+  // Nobody fitted its combine: that of the other kernels stands, and says that it is a guess.
+  EXPECT_EQ(cost.exchange(ExchangeOp::combine, 16, 2, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
+}
+
 TEST(NetworkCost, RejectsWhatNoPlanMayAsk) {
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::tree, 16, 2, Bytes(kMB)));
