@@ -3,9 +3,11 @@
 #include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -161,6 +163,40 @@ TEST_F(CollectiveCommand, RunsLive) {
   EXPECT_FALSE(table["rows"][0].contains("provenance"));
 }
 
+// Every process is a rank, and rank 0 alone prints.
+TEST_F(CollectiveCommand, RunsUnderMpirun) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the MPI library keeps what it allocates";
+#endif
+  if (std::system("command -v mpirun >/dev/null 2>&1") != 0)  // NOLINT(concurrency-mt-unsafe)
+    GTEST_SKIP() << "mpirun is not installed";
+  const auto launch = [&](const std::string& more) {
+    const fs::path file = folder / "mpi.json";
+    const std::string command =
+        fmt::format("'{}/tools/mpirun' -n 2 '{}' collective {} --live --iterations 3 --json > '{}' 2> '{}.err'",
+                    FORETOKEN_SOURCE_DIR, FORETOKEN_BINARY, more, file.string(), file.string());
+    const int status = std::system(command.c_str());  // NOLINT(concurrency-mt-unsafe)
+    const auto read = [](std::ostringstream& stream, const fs::path& from) {
+      const std::ifstream text(from);
+      stream.clear();  // an empty file is a failure to an output stream
+      stream.str("");
+      stream << text.rdbuf();
+    };
+    read(out, file);
+    read(err, file.string() + ".err");
+    return WEXITSTATUS(status);
+  };
+  for (const char* operation : {"all_reduce", "all_to_all_v --pattern skewed"}) {
+    ASSERT_EQ(launch(std::string(operation) + " --sizes 1K,64K"), 0) << err.str();
+    const json table = checked();
+    EXPECT_EQ(table["communicator"], "mpi");
+    EXPECT_EQ(table["ranks"], 2);
+    EXPECT_EQ(table["rows"].size(), 2U);
+  }
+  EXPECT_EQ(launch("all_reduce --sizes 1K --ranks 3"), 2);
+  EXPECT_THAT(err.str(), HasSubstr("3 ranks, and 2 processes were started"));
+}
+
 TEST_F(CollectiveCommand, IsStored) {
   const fs::path file = folder / "table.json";
   ASSERT_EQ(say({"all_reduce", "--topology", kTwoNodes, "--sizes", "1K", "--out", file.string()}), 0);
@@ -199,7 +235,11 @@ TEST_F(CollectiveCommand, WhatMeansNothingIsRefused) {
       {{"--flows", "x", "--topology", kTwoNodes, "--sizes", "8"}, "beside --flows"},
       {{"--flows", "x"}, "no machine is given"},
       {{"--flows", "no/such.csv", "--topology", kTwoNodes}, "no/such.csv"},
-      {{"all_reduce", "--topology", std::string(FORETOKEN_SOURCE_DIR) + "/topologies/host.json"}, "is a host"},
+      {{"all_reduce", "--topology", std::string(FORETOKEN_SOURCE_DIR) + "/topologies/host.json"},
+       "names no calibration"},
+      {{"all_reduce", "--ideal", "--topology", std::string(FORETOKEN_SOURCE_DIR) + "/topologies/host.json"},
+       "is a host"},
+      {{"all_reduce", "--topology", kTwoNodes, "--communicator", "mpi"}, "is of hosts"},
   };
   for (const auto& [arguments, expected] : cases)
     EXPECT_THAT(refusal(arguments), HasSubstr(expected)) << fmt::format("{}", fmt::join(arguments, " "));

@@ -56,7 +56,7 @@ TEST(CollectiveLive, AlgorithmsAreTheHosts) {
     }
     return std::string("accepted");
   };
-  EXPECT_THAT(message(query_of(Operation::all_reduce, 2, "tree")), HasSubstr("the host has none"));
+  EXPECT_THAT(message(query_of(Operation::all_reduce, 2, "tree")), HasSubstr("a host has none"));
   EXPECT_THAT(message(query_of(Operation::all_reduce, 2, "nvls")), HasSubstr("cannot add up"));
   EXPECT_THAT(message(query_of(Operation::send_recv, 2, "ring")), HasSubstr("no such algorithm"));
   EXPECT_THAT(message(query_of(Operation::dispatch, 2)), HasSubstr("not run by itself"));

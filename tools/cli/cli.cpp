@@ -146,6 +146,11 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
   shape("--top-k", options.top_k, "dispatch, combine: experts of a token (default 8)", 4096);
   shape("--experts", options.experts, "dispatch, combine: experts over all ranks (default 256)", std::int64_t{1} << 20);
   shape("--sms", options.sms, "dispatch, combine: SMs of the hierarchical kernels (default 20)", 1024);
+  collective
+      ->add_option("--communicator", options.communicator,
+                   "On a topology that is a host: who carries messages, among those that its calibration has")
+      ->type_name("NAME")
+      ->check(kNotEmpty);
   collective->add_flag("--ideal", options.ideal,
                        "No protocol efficiency and no cost per message: bytes over links, and the hops' latencies");
   collective->add_flag("--zero-latency", options.zero_latency, "Transfers begin at once");

@@ -13,6 +13,7 @@
 #include "plan/machine/topology.hpp"
 #include "runtime/run.hpp"
 #include "sim/communication/fabric.hpp"
+#include "sim/cost/host_cost.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/version.hpp"
@@ -76,6 +77,7 @@ void check_mix(const CollectiveOptions& o) {
     const std::string because = "is about simulation, and --live measures this computer";
     refuse(!o.topology.empty(), "--topology", because);
     refuse(!o.calibration.empty(), "--calibration", because);
+    refuse(!o.communicator.empty(), "--communicator", because);
     refuse(o.ideal, "--ideal", because);
     refuse(o.zero_latency, "--zero-latency", because);
     refuse(o.accuracy > 0, "--accuracy", because);
@@ -152,7 +154,8 @@ Cluster cluster_of(const CollectiveOptions& options) {
   const plan::Topology topology = plan::read_topology(options.topology);
   if (topology.cores_per_node > 0)
     throw input_error(options.topology.string(), "", "is a host, whose ranks reach one another through memory",
-                      "name a cluster of GPUs, or measure this computer with --live");
+                      "leave --ideal and --flows out, or name a cluster of GPUs");
+  refuse(!options.communicator.empty(), "--communicator", "is of hosts, and the topology has GPUs");
   refuse_to_replace(options.out, options.topology);
   plan::Machine machine = plan::build_machine(topology);
   if (options.ideal) {
@@ -198,6 +201,33 @@ void run_flow_file(const CollectiveOptions& options, std::ostream& out) {
   flows.flows = collective::read_flows(options.flows, ranks);
   flows.times = sim::Alone(fabric, ranks, {options.zero_latency, options.accuracy}).flows(flows.flows);
   report(options, collective::flows_text(flows), collective::flows_json(flows), out);
+}
+
+// Ranks as threads of a computer: what a live run there would measure.
+void run_host(const CollectiveOptions& options, const plan::Topology& topology, std::ostream& out, Progress& progress) {
+  refuse_to_replace(options.out, options.topology);
+  const std::filesystem::path file = options.calibration.empty() ? topology.calibration : options.calibration;
+  if (file.empty())
+    throw input_error(options.topology.string(), "", "names no calibration",
+                      "measure this computer with `foretoken calibrate host --out DIR`, then give --topology "
+                      "DIR/topology.json");
+  refuse_to_replace(options.out, file);
+  const Calibration calibration = read_calibration(file);
+  require_calibration_for(calibration, topology.device);
+  if (!calibration.host)
+    throw input_error(file.string(), "", "is a calibration of GPUs, and the topology is a host",
+                      "choose a calibration of the topology's own kind");
+  const plan::Machine machine = plan::build_machine(topology);
+  if (options.ranks == 0)
+    throw input_error("--ranks", "", "is not given, and a host takes any number", "write for example --ranks 2");
+  const std::int32_t ranks = ranks_of(options, machine.gpus(), machine.name());
+  const sim::HostCost cost(*calibration.host, options.communicator, ranks);
+  const sim::HostTransport transport(machine, cost, ranks);
+  collective::Table table =
+      collective::simulate(query_of(options, ranks), machine, transport, {options.zero_latency, options.accuracy},
+                           [&](std::size_t done, std::size_t all) { progress(done, all); });
+  table.calibration = calibration.name;
+  report(options, table, out);
 }
 
 void run_live(const CollectiveOptions& options, std::ostream& out, std::ostream& err) {
@@ -252,10 +282,17 @@ void run_collective(const CollectiveOptions& options, std::ostream& out, std::os
     run_flow_file(options, out);
     return;
   }
+  Progress progress(err);
+  if (!options.ideal) {
+    const plan::Topology topology = plan::read_topology(options.topology);
+    if (topology.cores_per_node > 0) {
+      run_host(options, topology, out, progress);
+      return;
+    }
+  }
   const Cluster cluster = cluster_of(options);
   const std::int32_t ranks = ranks_of(options, cluster.machine.gpus(), cluster.machine.name());
   const sim::Fabric fabric(cluster.machine, cluster.cost, ranks);
-  Progress progress(err);
   collective::Table table =
       collective::simulate(query_of(options, ranks), fabric, {options.zero_latency, options.accuracy},
                            [&](std::size_t done, std::size_t all) { progress(done, all); });

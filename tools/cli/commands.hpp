@@ -75,6 +75,7 @@ struct CollectiveOptions {
   std::int64_t top_k = 0;
   std::int64_t experts = 0;
   std::int64_t sms = 0;
+  std::string communicator;  // on a host: whose messages; empty for the calibration's first
   bool ideal = false;
   bool zero_latency = false;
   double accuracy = 0;

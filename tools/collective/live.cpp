@@ -16,22 +16,6 @@ using plan::OpKind;
 constexpr std::int64_t kWarmupSteps = 2;
 constexpr std::int64_t kElementBytes = 4;
 
-void require_host_has(const Query& query) {
-  if (query.dtype != DType::fp32)
-    throw input_error("--dtype " + std::string(foretoken::name_of(query.dtype)), "", "the host moves fp32 alone",
-                      "write --dtype fp32, or leave --live out");
-  if (is_exchange(query.op))
-    throw input_error(std::string(name_of(query.op)), "", "is not run by itself on the host",
-                      "leave --live out, or run a scenario with `foretoken run`");
-}
-
-CollectiveAlgorithm host_algorithm(const Query& query) {
-  const CollectiveAlgorithm algorithm = collective_algorithm(query, 1, Bytes(0), false);
-  if (algorithm != CollectiveAlgorithm::ring && algorithm != CollectiveAlgorithm::direct)
-    throw input_error("--algorithm " + query.algorithm, "", "the host has none", "write ring or direct");
-  return algorithm;
-}
-
 // One role of the program being made. Matrices have one column, so that any number of elements will do.
 class RoleMaker {
  public:
@@ -90,7 +74,7 @@ void add_collective(plan::Program& program, const Query& query, std::int64_t ele
   communication.name = name_of(query.op);
   communication.kind = kind;
   communication.group = GroupId(std::size_t{0});
-  communication.algorithm = host_algorithm(query);
+  communication.algorithm = collective_algorithm(query, 1, Bytes(0), false);
   communication.dtype = DType::fp32;
   program.communications = {communication};
 
@@ -222,7 +206,7 @@ std::optional<Table> measure(const Query& query, std::int64_t iterations, const 
     row.bus_bytes = bus_bytes(query.op, query.ranks, bytes);
     row.time = result->metrics.step.mean;
     if (is_collective(query.op)) {
-      row.algorithm = name_of(host_algorithm(query));
+      row.algorithm = name_of(collective_algorithm(query, 1, bytes, false));
     } else if (query.op == Operation::send_recv) {
       row.algorithm = "direct";
     } else {

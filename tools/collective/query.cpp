@@ -162,6 +162,19 @@ CollectiveAlgorithm collective_algorithm(const Query& query, int nodes, Bytes by
   return algorithm;
 }
 
+void require_host_has(const Query& query) {
+  if (query.dtype != DType::fp32)
+    throw input_error("--dtype " + std::string(foretoken::name_of(query.dtype)), "", "a host moves fp32 alone",
+                      "write --dtype fp32, or name a cluster of GPUs");
+  if (is_exchange(query.op))
+    throw input_error(std::string(name_of(query.op)), "", "is not run by itself on a host",
+                      "name a cluster of GPUs, or take a scenario with `foretoken run` or `simulate`");
+  if (!is_collective(query.op)) return;
+  const CollectiveAlgorithm algorithm = collective_algorithm(query, 1, Bytes(0), false);
+  if (algorithm != CollectiveAlgorithm::ring && algorithm != CollectiveAlgorithm::direct)
+    throw input_error("--algorithm " + query.algorithm, "", "a host has none", "write ring or direct");
+}
+
 AllToAllAlgorithm all_to_all_algorithm(const Query& query) {
   if (query.algorithm == "auto") return AllToAllAlgorithm::direct;
   return algorithm_named(query, kAllToAllAlgorithmNames);

@@ -33,29 +33,16 @@ sim::TokenExchange exchange_of(const Query& query, int nodes, ExchangeAlgorithm 
           shape.top_k, shape.experts, sim::token_row_bytes(op, algorithm, shape.hidden, query.dtype)};
 }
 
-Row exchange_row(const Query& query, const sim::Alone& alone, std::int64_t tokens, sim::AloneResult& result) {
-  const ExchangeAlgorithm algorithm = exchange_algorithm(query, tokens);
-  const sim::TokenExchange exchange = exchange_of(query, alone.nodes(), algorithm, tokens);
-  const auto op = query.op == Operation::dispatch ? sim::ExchangeOp::dispatch : sim::ExchangeOp::combine;
-  result = alone.exchange(op, algorithm, exchange, query.exchange.sms);
-  const sim::TokenExchangeBytes bytes = sim::token_exchange_bytes(algorithm, exchange);
-  Row row;
-  row.size = exchange.row * (tokens * exchange.top_k);
-  row.count = tokens;
-  row.algorithm = name_of(algorithm);
-  row.bus_bytes = bytes.in_node_sent + bytes.across_sent;
-  return row;
-}
-
-Row row_of(const Query& query, const sim::Alone& alone, const sim::Fabric& fabric, std::int64_t asked,
-           sim::AloneResult& result) {
-  if (is_exchange(query.op)) return exchange_row(query, alone, asked, result);
+// All but exchanges, of GPUs or of a host.
+template <class Communications>
+Row plain_row(const Query& query, const Communications& alone, int nodes, bool nvls, std::int64_t asked,
+              sim::AloneResult& result) {
   Row row;
   row.size = whole_size(query, Bytes(asked));
   row.count = count_of(query, row.size);
   row.bus_bytes = bus_bytes(query.op, query.ranks, row.size);
   if (is_collective(query.op)) {
-    const auto algorithm = collective_algorithm(query, alone.nodes(), row.size, fabric.machine().nvls());
+    const auto algorithm = collective_algorithm(query, nodes, row.size, nvls);
     row.algorithm = name_of(algorithm);
     result = alone.collective(collective_of(query.op), algorithm, row.size);
   } else if (query.op == Operation::send_recv) {
@@ -76,23 +63,33 @@ Row row_of(const Query& query, const sim::Alone& alone, const sim::Fabric& fabri
   return row;
 }
 
-}  // namespace
+Row exchange_row(const Query& query, const sim::Alone& alone, std::int64_t tokens, sim::AloneResult& result) {
+  const ExchangeAlgorithm algorithm = exchange_algorithm(query, tokens);
+  const sim::TokenExchange exchange = exchange_of(query, alone.nodes(), algorithm, tokens);
+  const auto op = query.op == Operation::dispatch ? sim::ExchangeOp::dispatch : sim::ExchangeOp::combine;
+  result = alone.exchange(op, algorithm, exchange, query.exchange.sms);
+  const sim::TokenExchangeBytes bytes = sim::token_exchange_bytes(algorithm, exchange);
+  Row row;
+  row.size = exchange.row * (tokens * exchange.top_k);
+  row.count = tokens;
+  row.algorithm = name_of(algorithm);
+  row.bus_bytes = bytes.in_node_sent + bytes.across_sent;
+  return row;
+}
 
-Table simulate(const Query& query, const sim::Fabric& fabric, const sim::AloneOptions& options,
-               const std::function<void(std::size_t, std::size_t)>& progress) {
-  check_flows(query);
-  const sim::Alone alone(fabric, query.ranks, options);
-  Table table;
-  table.query = query;
-  table.machine = fabric.machine().name();
-  table.clock = "simulated";
-  table.nodes = alone.nodes();
-  table.zero_latency = options.zero_latency;
-  table.accuracy = options.accuracy;
-  for (std::size_t i = 0; i < query.sizes.size(); ++i) {
-    if (progress) progress(i, query.sizes.size());
+Row row_of(const Query& query, const sim::Alone& alone, const sim::Fabric& fabric, std::int64_t asked,
+           sim::AloneResult& result) {
+  if (is_exchange(query.op)) return exchange_row(query, alone, asked, result);
+  return plain_row(query, alone, alone.nodes(), fabric.machine().nvls(), asked, result);
+}
+
+template <class RowOf>
+void add_rows(Table& table, const RowOf& row_of_size, const std::function<void(std::size_t, std::size_t)>& progress) {
+  const std::vector<std::int64_t>& sizes = table.query.sizes;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (progress) progress(i, sizes.size());
     sim::AloneResult result;
-    Row row = row_of(query, alone, fabric, query.sizes[i], result);
+    Row row = row_of_size(sizes[i], result);
     // Sizes below one element each are the same size.
     if (!table.rows.empty() && table.rows.back().size == row.size && table.rows.back().count == row.count) continue;
     row.time = result.time;
@@ -100,6 +97,41 @@ Table simulate(const Query& query, const sim::Fabric& fabric, const sim::AloneOp
     table.error = std::max(table.error, result.error);
     table.rows.push_back(std::move(row));
   }
+}
+
+Table empty_table(const Query& query, const plan::Machine& machine, int nodes, const sim::AloneOptions& options) {
+  Table table;
+  table.query = query;
+  table.machine = machine.name();
+  table.clock = "simulated";
+  table.nodes = nodes;
+  table.zero_latency = options.zero_latency;
+  table.accuracy = options.accuracy;
+  return table;
+}
+
+}  // namespace
+
+Table simulate(const Query& query, const sim::Fabric& fabric, const sim::AloneOptions& options,
+               const std::function<void(std::size_t, std::size_t)>& progress) {
+  check_flows(query);
+  const sim::Alone alone(fabric, query.ranks, options);
+  Table table = empty_table(query, fabric.machine(), alone.nodes(), options);
+  add_rows(
+      table, [&](std::int64_t size, sim::AloneResult& result) { return row_of(query, alone, fabric, size, result); },
+      progress);
+  return table;
+}
+
+Table simulate(const Query& query, const plan::Machine& machine, const sim::HostTransport& transport,
+               const sim::AloneOptions& options, const std::function<void(std::size_t, std::size_t)>& progress) {
+  require_host_has(query);
+  const sim::HostAlone alone(transport, query.ranks, options);
+  Table table = empty_table(query, machine, 1, options);
+  add_rows(
+      table,
+      [&](std::int64_t size, sim::AloneResult& result) { return plain_row(query, alone, 1, false, size, result); },
+      progress);
   return table;
 }
 

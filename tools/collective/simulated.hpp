@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "sim/collective/alone.hpp"
+#include "sim/collective/host_alone.hpp"
 #include "tools/collective/table.hpp"
 
 namespace foretoken::collective {
@@ -16,5 +17,10 @@ inline constexpr std::int64_t kFlowsMax = std::int64_t{1} << 23;
 ///         do not divide evenly, or more flows than kFlowsMax
 Table simulate(const Query& query, const sim::Fabric& fabric, const sim::AloneOptions& options,
                const std::function<void(std::size_t, std::size_t)>& progress = {});
+
+/// The same among the threads of a computer: what `measure` finds there. Exchanges are not among it.
+/// @param machine  of the transport
+Table simulate(const Query& query, const plan::Machine& machine, const sim::HostTransport& transport,
+               const sim::AloneOptions& options, const std::function<void(std::size_t, std::size_t)>& progress = {});
 
 }  // namespace foretoken::collective
