@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "runtime/machine_identity.hpp"
 #include "tests/runtime/agreement.hpp"
 #include "tests/runtime/small_plan.hpp"
 
@@ -200,6 +201,18 @@ TEST(Run, TellsWhatItRanOn) {
   RunOptions headline_only;
   headline_only.instrumented = false;
   EXPECT_FALSE(run_threads(plan, headline_only).trace);
+}
+
+// Asked for by many ranks at once, over and over: OpenBLAS' own text is put together in a buffer that threads share.
+TEST(Run, RanksOfOneProcessAgreeOnTheirMachine) {
+  for (int round = 0; round < 20; ++round) {
+    std::vector<runtime::MachineIdentity> found(8);
+    {
+      std::vector<std::jthread> threads;
+      for (runtime::MachineIdentity& one : found) threads.emplace_back([&one] { one = runtime::this_machine(); });
+    }
+    for (const runtime::MachineIdentity& one : found) EXPECT_EQ(one, found.front());
+  }
 }
 
 // ---- failures ------------------------------------------------------------------------------------------------------
