@@ -30,6 +30,12 @@ json json_of(const FittedRange& range) {
           {"bytes", {text_of(range.bytes_min), text_of(range.bytes_max)}}};
 }
 
+json json_of(const std::vector<FittedRange>& fitted) {
+  json list = json::array();
+  for (const FittedRange& range : fitted) list.push_back(json_of(range));
+  return list;
+}
+
 json json_of(const std::vector<FittedCollective>& fitted) {
   json list = json::array();
   for (const FittedCollective& entry : fitted) {
@@ -55,15 +61,39 @@ json json_of(const MessageCalibration& message) {
 }
 
 json json_of(const ExchangeCalibration& exchange) {
-  json fitted = json::array();
-  for (const FittedRange& range : exchange.fitted) fitted.push_back(json_of(range));
   return {{"latency_one_node", text_of(exchange.latency_one_node)},
           {"latency_across_nodes", text_of(exchange.latency_across_nodes)},
           {"queue_latency", text_of(exchange.queue_latency)},
           {"rate_in_node", text_of(exchange.rate_in_node)},
           {"rate_across_nodes", text_of(exchange.rate_across_nodes)},
           {"queues", {exchange.queues_min, exchange.queues_max}},
-          {"fitted", std::move(fitted)},
+          {"fitted", json_of(exchange.fitted)},
+          {"source", exchange.source}};
+}
+
+json json_of(const TreeCalibration& tree) {
+  return {{"network_step_latency", text_of(tree.network_step_latency)},
+          {"ll_rate", text_of(tree.ll_rate)},
+          {"fitted", json_of(tree.fitted)},
+          {"source", tree.source}};
+}
+
+json json_of(const NvlsTreeCalibration& tree) {
+  return {{"latency", text_of(tree.latency)},
+          {"wire_rate", text_of(tree.wire_rate)},
+          {"fill_latency", text_of(tree.fill_latency)},
+          {"fitted", json_of(tree.fitted)},
+          {"source", tree.source}};
+}
+
+json json_of(const HierarchicalCalibration& exchange) {
+  return {{"latency_one_node", text_of(exchange.latency_one_node)},
+          {"latency_across_nodes", text_of(exchange.latency_across_nodes)},
+          {"rate_in_node_per_sm", text_of(exchange.rate_in_node_per_sm)},
+          {"rate_in_node", text_of(exchange.rate_in_node)},
+          {"rate_across_nodes_per_sm", text_of(exchange.rate_across_nodes_per_sm)},
+          {"sms", {exchange.sms_min, exchange.sms_max}},
+          {"fitted", json_of(exchange.fitted)},
           {"source", exchange.source}};
 }
 
@@ -105,6 +135,16 @@ std::vector<FittedCollective> read_fitted_collectives(JsonObject& object) {
     entry.range = read_range(item);
     item.finish();
     fitted.push_back(entry);
+  }
+  return fitted;
+}
+
+std::vector<FittedRange> read_fitted_ranges(JsonObject& object) {
+  std::vector<FittedRange> fitted;
+  for (const JsonReader& place : object.require("fitted").as_array(0, kRangesMax)) {
+    JsonObject item(place);
+    fitted.push_back(read_range(item));
+    item.finish();
   }
   return fitted;
 }
@@ -186,11 +226,45 @@ ExchangeCalibration read_exchange(const JsonReader& place) {
   exchange.rate_in_node = rate(object, "rate_in_node");
   exchange.rate_across_nodes = rate(object, "rate_across_nodes");
   std::tie(exchange.queues_min, exchange.queues_max) = integer_range(object, "queues");
-  for (const JsonReader& entry : object.require("fitted").as_array(0, kRangesMax)) {
-    JsonObject item(entry);
-    exchange.fitted.push_back(read_range(item));
-    item.finish();
-  }
+  exchange.fitted = read_fitted_ranges(object);
+  exchange.source = object.require("source").as_string();
+  object.finish();
+  return exchange;
+}
+
+TreeCalibration read_tree(const JsonReader& place) {
+  JsonObject object(place);
+  TreeCalibration tree;
+  tree.network_step_latency = latency(object, "network_step_latency");
+  tree.ll_rate = rate(object, "ll_rate");
+  tree.fitted = read_fitted_collectives(object);
+  tree.source = object.require("source").as_string();
+  object.finish();
+  return tree;
+}
+
+NvlsTreeCalibration read_nvls_tree(const JsonReader& place) {
+  JsonObject object(place);
+  NvlsTreeCalibration tree;
+  tree.latency = latency(object, "latency");
+  tree.wire_rate = rate(object, "wire_rate");
+  tree.fill_latency = latency(object, "fill_latency");
+  tree.fitted = read_fitted_collectives(object);
+  tree.source = object.require("source").as_string();
+  object.finish();
+  return tree;
+}
+
+HierarchicalCalibration read_hierarchical(const JsonReader& place) {
+  JsonObject object(place);
+  HierarchicalCalibration exchange;
+  exchange.latency_one_node = latency(object, "latency_one_node");
+  exchange.latency_across_nodes = latency(object, "latency_across_nodes");
+  exchange.rate_in_node_per_sm = rate(object, "rate_in_node_per_sm");
+  exchange.rate_in_node = rate(object, "rate_in_node");
+  exchange.rate_across_nodes_per_sm = rate(object, "rate_across_nodes_per_sm");
+  std::tie(exchange.sms_min, exchange.sms_max) = integer_range(object, "sms");
+  exchange.fitted = read_fitted_ranges(object);
   exchange.source = object.require("source").as_string();
   object.finish();
   return exchange;
@@ -225,6 +299,12 @@ NetworkCalibration read_network_calibration(const JsonReader& place) {
   message.finish();
   network.dispatch = read_exchange(object.require("dispatch"));
   network.combine = read_exchange(object.require("combine"));
+  if (const auto tree = object.optional("tree")) network.tree = read_tree(*tree);
+  if (const auto tree = object.optional("nvls_tree")) network.nvls_tree = read_nvls_tree(*tree);
+  if (const auto exchange = object.optional("hierarchical_dispatch"))
+    network.hierarchical_dispatch = read_hierarchical(*exchange);
+  if (const auto exchange = object.optional("hierarchical_combine"))
+    network.hierarchical_combine = read_hierarchical(*exchange);
   object.finish();
   return network;
 }
@@ -232,39 +312,45 @@ NetworkCalibration read_network_calibration(const JsonReader& place) {
 json to_json(const NetworkCalibration& network) {
   const RingCalibration& ring = network.ring;
   const DirectCalibration& direct = network.direct;
-  return {{"links",
-           {{"nvlink", json_of(network.nvlink)},
-            {"pcie", json_of(network.pcie)},
-            {"infiniband", json_of(network.infiniband)}}},
-          {"ring",
-           {{"base_latency", text_of(ring.base_latency)},
-            {"step_latency", text_of(ring.step_latency)},
-            {"network_step_latency", text_of(ring.network_step_latency)},
-            {"ll_rate", text_of(ring.ll_rate)},
-            {"ll128_latency", text_of(ring.ll128_latency)},
-            {"ll128_rate", text_of(ring.ll128_rate)},
-            {"simple_latency", text_of(ring.simple_latency)},
-            {"simple_wire_rate", text_of(ring.simple_wire_rate)},
-            {"simple_local_rate", text_of(ring.simple_local_rate)},
-            {"fitted", json_of(ring.fitted)},
-            {"source", ring.source}}},
-          {"nvls",
-           {{"latency", text_of(network.nvls.latency)},
-            {"wire_rate", text_of(network.nvls.wire_rate)},
-            {"fitted", json_of(network.nvls.fitted)},
-            {"source", network.nvls.source}}},
-          {"direct",
-           {{"base_latency", text_of(direct.base_latency)},
-            {"peer_latency", text_of(direct.peer_latency)},
-            {"one_shot_rate", text_of(direct.one_shot_rate)},
-            {"second_shot_latency", text_of(direct.second_shot_latency)},
-            {"two_shot_rate", text_of(direct.two_shot_rate)},
-            {"fitted", json_of(direct.fitted)},
-            {"source", direct.source}}},
-          {"message",
-           {{"in_node", json_of(network.message_in_node)}, {"across_nodes", json_of(network.message_across_nodes)}}},
-          {"dispatch", json_of(network.dispatch)},
-          {"combine", json_of(network.combine)}};
+  json out = {
+      {"links",
+       {{"nvlink", json_of(network.nvlink)},
+        {"pcie", json_of(network.pcie)},
+        {"infiniband", json_of(network.infiniband)}}},
+      {"ring",
+       {{"base_latency", text_of(ring.base_latency)},
+        {"step_latency", text_of(ring.step_latency)},
+        {"network_step_latency", text_of(ring.network_step_latency)},
+        {"ll_rate", text_of(ring.ll_rate)},
+        {"ll128_latency", text_of(ring.ll128_latency)},
+        {"ll128_rate", text_of(ring.ll128_rate)},
+        {"simple_latency", text_of(ring.simple_latency)},
+        {"simple_wire_rate", text_of(ring.simple_wire_rate)},
+        {"simple_local_rate", text_of(ring.simple_local_rate)},
+        {"fitted", json_of(ring.fitted)},
+        {"source", ring.source}}},
+      {"nvls",
+       {{"latency", text_of(network.nvls.latency)},
+        {"wire_rate", text_of(network.nvls.wire_rate)},
+        {"fitted", json_of(network.nvls.fitted)},
+        {"source", network.nvls.source}}},
+      {"direct",
+       {{"base_latency", text_of(direct.base_latency)},
+        {"peer_latency", text_of(direct.peer_latency)},
+        {"one_shot_rate", text_of(direct.one_shot_rate)},
+        {"second_shot_latency", text_of(direct.second_shot_latency)},
+        {"two_shot_rate", text_of(direct.two_shot_rate)},
+        {"fitted", json_of(direct.fitted)},
+        {"source", direct.source}}},
+      {"message",
+       {{"in_node", json_of(network.message_in_node)}, {"across_nodes", json_of(network.message_across_nodes)}}},
+      {"dispatch", json_of(network.dispatch)},
+      {"combine", json_of(network.combine)}};
+  if (network.tree) out["tree"] = json_of(*network.tree);
+  if (network.nvls_tree) out["nvls_tree"] = json_of(*network.nvls_tree);
+  if (network.hierarchical_dispatch) out["hierarchical_dispatch"] = json_of(*network.hierarchical_dispatch);
+  if (network.hierarchical_combine) out["hierarchical_combine"] = json_of(*network.hierarchical_combine);
+  return out;
 }
 
 }  // namespace foretoken

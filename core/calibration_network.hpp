@@ -6,6 +6,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,10 +61,27 @@ struct RingCalibration {
   std::string source;
 };
 
-/// All-reduce inside the NVSwitch (NVLink SHARP).
+/// Collectives inside the NVSwitch (NVLink SHARP).
 struct NvlsCalibration {
   Seconds latency;
   BytesPerSecond wire_rate;  // bytes per direction on one GPU's NVLink
+  std::vector<FittedCollective> fitted;
+  std::string source;
+};
+
+/// All-reduce over trees between nodes, by the protocol of short messages (LL). Everything else of it is the ring's.
+struct TreeCalibration {
+  Seconds network_step_latency;  // one step between nodes
+  BytesPerSecond ll_rate;        // bytes that one rank passes on, up and down together
+  std::vector<FittedCollective> fitted;
+  std::string source;
+};
+
+/// All-reduce over trees between nodes whose NVSwitches reduce and multicast.
+struct NvlsTreeCalibration {
+  Seconds latency;
+  BytesPerSecond wire_rate;  // bytes per direction on one GPU's NVLink
+  Seconds fill_latency;      // what one more chunk costs, times the stages that it passes
   std::vector<FittedCollective> fitted;
   std::string source;
 };
@@ -100,6 +118,20 @@ struct ExchangeCalibration {
   std::string source;
 };
 
+/// Expert dispatch or combine with one message per token and node, passed on over NVLink; its kernel moves as much as
+/// the SMs it is given.
+struct HierarchicalCalibration {
+  Seconds latency_one_node;
+  Seconds latency_across_nodes;
+  BytesPerSecond rate_in_node_per_sm;  // of what one rank sends over NVLink
+  BytesPerSecond rate_in_node;         // ceiling, however many SMs
+  BytesPerSecond rate_across_nodes_per_sm;
+  int sms_min = 1;  // SMs that the fit saw
+  int sms_max = 1;
+  std::vector<FittedRange> fitted;  // bytes: what one rank sends over NVLink
+  std::string source;
+};
+
 struct NetworkCalibration {
   LinkCalibration nvlink;
   LinkCalibration pcie;
@@ -111,11 +143,17 @@ struct NetworkCalibration {
   MessageCalibration message_across_nodes;
   ExchangeCalibration dispatch;
   ExchangeCalibration combine;
+  // Not measured on every machine: without them the network estimate makes do with the others, and says so.
+  std::optional<TreeCalibration> tree;
+  std::optional<NvlsTreeCalibration> nvls_tree;
+  std::optional<HierarchicalCalibration> hierarchical_dispatch;
+  std::optional<HierarchicalCalibration> hierarchical_combine;
 
   [[nodiscard]] const LinkCalibration& link(LinkClass which) const;
 };
 
-/// Reads the object at `place`, which to_json wrote or a person did; every member is required.
+/// Reads the object at `place`, which to_json wrote or a person did; every member is required but for
+/// the optional sections, of which every member is if they are there.
 /// @throws Error{invalid_input} on a missing or unknown key, a missing unit, a latency outside [0, 1 s], a rate outside
 ///         [1 kB/s, 1 PB/s], an efficiency outside (0, 1], or a range whose end lies before its start.
 NetworkCalibration read_network_calibration(const JsonReader& place);

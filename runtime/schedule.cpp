@@ -74,11 +74,14 @@ ScheduleBuilder::Group ScheduleBuilder::group_of(const plan::Communication& comm
 Schedule ScheduleBuilder::collective(const plan::Op& op, const CommunicationBuffers& buffers) {
   const auto& detail = std::get<plan::CollectiveOpDetail>(op.detail);
   const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
-  if (communication.algorithm == CollectiveAlgorithm::nvls)
+  if (communication.algorithm != CollectiveAlgorithm::ring && communication.algorithm != CollectiveAlgorithm::direct)
     throw Error(ErrorCode::invalid_input,
-                fmt::format("{}: this plan reduces in an NVSwitch (nvls), and the host has none; run it with --set "
-                            "deployment.collectives.all_reduce=ring, or direct",
-                            op.name));
+                fmt::format("{}: this plan {} ({}), and the host has none; run it with --set "
+                            "deployment.collectives.{}=ring, or direct",
+                            op.name,
+                            communication.algorithm == CollectiveAlgorithm::tree ? "sums up along trees of nodes"
+                                                                                 : "works in an NVSwitch",
+                            name_of(communication.algorithm), name_of(op.kind)));
   const Group group = group_of(communication);
   if (op.kind == plan::OpKind::all_reduce) return all_reduce(group, detail, communication.algorithm, buffers);
 
@@ -208,7 +211,13 @@ void ScheduleBuilder::direct_all_gather(Schedule& schedule, const Group& group, 
 // segments back. Rows for experts of one's own are copied.
 Schedule ScheduleBuilder::exchange(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step) {
   const auto& detail = std::get<plan::ExchangeOp>(op.detail);
-  const Group group = group_of(plan_.program.communications[detail.communication.index()]);
+  const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
+  if (communication.exchange == ExchangeAlgorithm::hierarchical)
+    throw Error(ErrorCode::invalid_input,
+                fmt::format("{}: this plan sends a token once per node (hierarchical), which the host does not do; run "
+                            "it with --set deployment.collectives.exchange=low_latency",
+                            op.name));
+  const Group group = group_of(communication);
   const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
   const HostedRows& hosted = tables_.hosted(routed_step, op.layer, op.micro_batch, op.chunk);
   const bool dispatch = op.kind == plan::OpKind::dispatch;

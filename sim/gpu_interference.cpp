@@ -4,15 +4,18 @@
 
 #include "core/error.hpp"
 #include "sim/communication/meetings.hpp"
+#include "sim/cost/network_cost.hpp"
 
 namespace foretoken::sim {
 namespace {
 
 std::int64_t collective_sms(const InterferenceCalibration& sms, CollectiveAlgorithm algorithm, bool across_nodes) {
   switch (algorithm) {
-    case CollectiveAlgorithm::nvls: return sms.nvls;
+    case CollectiveAlgorithm::nvls:
+    case CollectiveAlgorithm::nvls_tree: return sms.nvls;
     case CollectiveAlgorithm::direct: return sms.direct;
-    case CollectiveAlgorithm::ring: break;
+    case CollectiveAlgorithm::ring:
+    case CollectiveAlgorithm::tree: break;
   }
   return across_nodes ? sms.collective_across_nodes : sms.collective_in_node;
 }
@@ -47,6 +50,9 @@ std::int64_t GpuInterference::sms_of(RankId rank, OpId id) const {
   const plan::Communication& communication = program.communications[communication_of(op).index()];
   const plan::GroupFamily& group = program.groups[communication.group.index()];
   if (group.size == 1) return 0;
+  const bool exchanges = communication.kind == plan::OpKind::dispatch || communication.kind == plan::OpKind::combine;
+  if (exchanges && plan_.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
+    return kHierarchicalSms;
   if (communication.kind == plan::OpKind::dispatch) return sms.dispatch;
   if (communication.kind == plan::OpKind::combine) return sms.combine;
   bool across = false;

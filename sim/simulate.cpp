@@ -15,6 +15,7 @@
 #include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/host_transport.hpp"
 #include "sim/communication/memory_fabric.hpp"
+#include "sim/communication/node_rows.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/host_cost.hpp"
 #include "sim/cost/network_cost.hpp"
@@ -119,20 +120,22 @@ struct GpuRun {
   const KernelInterference* interference = nullptr;
   std::optional<LaunchModel> launches;
   FaultTimeline* faults = nullptr;
+  NodeRows* node_rows = nullptr;  // where exchanges send a token once per node
 };
 
 Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, std::size_t link_samples,
           const DurationOf& duration, const GpuRun& gpu = {}) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
-  return run_engine(
-      {plan.program, transport,
-       [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
-       [&](const plan::Communication& communication, std::int64_t instance,
-           std::int64_t routed_step) -> const plan::RoutedRows& {
-         return rows.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
-       },
-       plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference, gpu.launches,
-       gpu.faults, link_samples});
+  return run_engine({plan.program, transport,
+                     [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
+                     [&](const plan::Communication& communication, std::int64_t instance,
+                         std::int64_t routed_step) -> const plan::RoutedRows& {
+                       if (gpu.node_rows != nullptr) return gpu.node_rows->rows(communication, instance, routed_step);
+                       return rows.rows(routed_step, communication.layer, communication.micro_batch,
+                                        communication.chunk, instance);
+                     },
+                     plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference,
+                     gpu.launches, gpu.faults, link_samples});
 }
 
 std::optional<LaunchModel> launches_of(const plan::Scenario& scenario, const LaunchCalibration& calibration) {
@@ -162,7 +165,12 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     throw input_error("--communicator " + options.communicator, "", "is of hosts, and the topology has GPUs",
                       "leave it out");
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
-  const NetworkCost network(calibration.network);
+  const bool once_per_node = plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch &&
+                             plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical;
+  const NetworkCost network(once_per_node ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
+                                          : calibration.network);
+  std::optional<NodeRows> node_rows;
+  if (once_per_node) node_rows.emplace(plan, machine, rows);
   Fabric fabric(machine, network, plan.program.ranks);
   FaultTimeline faults(plan.faults, fabric);
   OpDurations durations(plan.program, compute, rows);
@@ -171,7 +179,7 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     estimate.time = estimate.time / faults.speed(rank);
     return estimate;
   };
-  GpuRun gpu{nullptr, launches_of(plan.scenario, calibration.launch), &faults};
+  GpuRun gpu{nullptr, launches_of(plan.scenario, calibration.launch), &faults, node_rows ? &*node_rows : nullptr};
   const bool overlap = options.interference && overlaps(plan.program);
   Trace trace;
   if (overlap) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "calibrate/fit/log_least_squares.hpp"
+#include "sim/cost/token_exchange.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -66,7 +67,18 @@ Seconds time_of(sim::ExchangeOp op, const ExchangeSample& sample) {
   return op == sim::ExchangeOp::dispatch ? sample.dispatch : sample.combine;
 }
 
+// Dispatch was measured in FP8 and combine in BF16, everywhere.
+sim::TokenExchange exchange_of(sim::ExchangeOp op, const ExchangeSample& sample) {
+  const DType dtype = op == sim::ExchangeOp::dispatch ? DType::fp8 : DType::bf16;
+  return {sample.ranks, sample.nodes,   sample.tokens,
+          sample.top_k, sample.experts, token_row_bytes(op, ExchangeAlgorithm::hierarchical, sample.hidden, dtype)};
+}
+
 Bytes sent_by_rank(sim::ExchangeOp op, const ExchangeSample& sample) {
+  if (sample.sms > 0) {
+    const auto bytes = sim::token_exchange_bytes(ExchangeAlgorithm::hierarchical, exchange_of(op, sample));
+    return Bytes(static_cast<std::int64_t>(bytes.in_node_sent));
+  }
   const Bytes row =
       op == sim::ExchangeOp::dispatch ? dispatch_row_bytes(sample.hidden) : combine_row_bytes(sample.hidden);
   return row * (std::int64_t{sample.tokens} * sample.top_k);
@@ -105,6 +117,34 @@ void fit_exchange(NetworkCalibration& network, std::span<const ExchangeSample> s
         [op](const ExchangeSample& sample) { return time_of(op, sample); });
     append_ranges(exchange_of(network, op).fitted, op, of_op);
   }
+}
+
+std::optional<HierarchicalCalibration>& hierarchical_of(NetworkCalibration& network, sim::ExchangeOp op) {
+  return op == sim::ExchangeOp::dispatch ? network.hierarchical_dispatch : network.hierarchical_combine;
+}
+
+template <class Apply>
+void fit_hierarchical(NetworkCalibration& network, std::span<const ExchangeSample> samples,
+                      const std::vector<double>& start, const Apply& apply) {
+  for (const sim::ExchangeOp op : {sim::ExchangeOp::dispatch, sim::ExchangeOp::combine}) {
+    const std::vector<ExchangeSample> of_op = timed(op, samples);
+    fit_family(
+        network, std::span<const ExchangeSample>(of_op), start,
+        [&](NetworkCalibration& trial, std::span<const double> p) { apply(*hierarchical_of(trial, op), p); },
+        [op](const sim::NetworkCost& cost, const ExchangeSample& sample) { return predicted(cost, op, sample); },
+        [op](const ExchangeSample& sample) { return time_of(op, sample); });
+    append_ranges(hierarchical_of(network, op)->fitted, op, of_op);
+  }
+}
+
+HierarchicalCalibration hierarchical_first_guess() {
+  HierarchicalCalibration guess;
+  guess.latency_one_node = us(30);
+  guess.latency_across_nodes = us(60);
+  guess.rate_in_node_per_sm = gbps(15);
+  guess.rate_in_node = gbps(300);
+  guess.rate_across_nodes_per_sm = gbps(2);
+  return guess;
 }
 
 }  // namespace
@@ -191,6 +231,38 @@ void fit_nvls(NetworkCalibration& network, std::span<const CollectiveSample> sam
   append_ranges(network.nvls.fitted, samples);
 }
 
+void fit_tree(NetworkCalibration& network, std::span<const CollectiveSample> samples) {
+  network.tree = TreeCalibration{us(5), gbps(20), {}, ""};
+  fit_family(
+      network, samples, {network.tree->network_step_latency.value(), network.tree->ll_rate.value()},
+      [](NetworkCalibration& trial, std::span<const double> p) {
+        trial.tree->network_step_latency = Seconds(p[0]);
+        trial.tree->ll_rate = BytesPerSecond(p[1]);
+      },
+      [](const sim::NetworkCost& cost, const CollectiveSample& sample) {
+        return predicted(cost, CollectiveAlgorithm::tree, sample);
+      },
+      collective_time);
+  append_ranges(network.tree->fitted, samples);
+}
+
+void fit_nvls_tree(NetworkCalibration& network, std::span<const CollectiveSample> samples) {
+  network.nvls_tree = NvlsTreeCalibration{us(50), gbps(300), us(20), {}, ""};
+  const NvlsTreeCalibration& guess = *network.nvls_tree;
+  fit_family(
+      network, samples, {guess.latency.value(), guess.wire_rate.value(), guess.fill_latency.value()},
+      [](NetworkCalibration& trial, std::span<const double> p) {
+        trial.nvls_tree->latency = Seconds(p[0]);
+        trial.nvls_tree->wire_rate = BytesPerSecond(p[1]);
+        trial.nvls_tree->fill_latency = Seconds(p[2]);
+      },
+      [](const sim::NetworkCost& cost, const CollectiveSample& sample) {
+        return predicted(cost, CollectiveAlgorithm::nvls_tree, sample);
+      },
+      collective_time);
+  append_ranges(network.nvls_tree->fitted, samples);
+}
+
 void fit_direct(NetworkCalibration& network, std::span<const CollectiveSample> samples) {
   const DirectCalibration& guess = network.direct;
   fit_family(
@@ -231,6 +303,34 @@ void fit_exchange_across_nodes(NetworkCalibration& network, std::span<const Exch
                });
 }
 
+void fit_hierarchical_in_node(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
+  const HierarchicalCalibration guess = hierarchical_first_guess();
+  const auto [fewest, most] = std::minmax_element(
+      samples.begin(), samples.end(), [](const ExchangeSample& a, const ExchangeSample& b) { return a.sms < b.sms; });
+  for (const sim::ExchangeOp op : {sim::ExchangeOp::dispatch, sim::ExchangeOp::combine}) {
+    hierarchical_of(network, op) = guess;
+    if (samples.empty()) continue;
+    hierarchical_of(network, op)->sms_min = fewest->sms;
+    hierarchical_of(network, op)->sms_max = most->sms;
+  }
+  fit_hierarchical(network, samples,
+                   {guess.latency_one_node.value(), guess.rate_in_node_per_sm.value(), guess.rate_in_node.value()},
+                   [](HierarchicalCalibration& exchange, std::span<const double> p) {
+                     exchange.latency_one_node = Seconds(p[0]);
+                     exchange.rate_in_node_per_sm = BytesPerSecond(p[1]);
+                     exchange.rate_in_node = BytesPerSecond(p[2]);
+                   });
+}
+
+void fit_hierarchical_across_nodes(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
+  const HierarchicalCalibration guess = hierarchical_first_guess();
+  fit_hierarchical(network, samples, {guess.latency_across_nodes.value(), guess.rate_across_nodes_per_sm.value()},
+                   [](HierarchicalCalibration& exchange, std::span<const double> p) {
+                     exchange.latency_across_nodes = Seconds(p[0]);
+                     exchange.rate_across_nodes_per_sm = BytesPerSecond(p[1]);
+                   });
+}
+
 void fit_messages(NetworkCalibration& network, std::span<const MessageSample> samples) {
   for (const bool across : {false, true}) {
     std::vector<MessageSample> of_span;
@@ -261,6 +361,11 @@ Seconds predicted(const sim::NetworkCost& cost, CollectiveAlgorithm algorithm, c
 
 Seconds predicted(const sim::NetworkCost& cost, sim::ExchangeOp op, const ExchangeSample& sample) {
   const Bytes sent = sent_by_rank(op, sample);
+  if (sample.sms > 0) {
+    const auto bytes = sim::token_exchange_bytes(ExchangeAlgorithm::hierarchical, exchange_of(op, sample));
+    return sim::exchange_alone(cost.hierarchical_exchange(op, sample.ranks, sample.nodes, sample.sms, sent), sent,
+                               Bytes(static_cast<std::int64_t>(bytes.across_sent)));
+  }
   // Experts are drawn uniformly, so every rank gets the same share of what a rank sends; its own stays where it is.
   const int on_node = sample.ranks / sample.nodes;
   const Bytes in_node = sent * (on_node - 1) / sample.ranks;

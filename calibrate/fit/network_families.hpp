@@ -22,6 +22,10 @@ void fit_ring(NetworkCalibration& network, std::span<const CollectiveSample> sam
 void fit_ring_across_nodes(NetworkCalibration& network, std::span<const CollectiveSample> samples);
 
 void fit_nvls(NetworkCalibration& network, std::span<const CollectiveSample> samples);
+/// network.tree and network.nvls_tree. Need fit_ring. Samples: all_reduce on several nodes, by that algorithm.
+void fit_tree(NetworkCalibration& network, std::span<const CollectiveSample> samples);
+void fit_nvls_tree(NetworkCalibration& network, std::span<const CollectiveSample> samples);
+
 void fit_direct(NetworkCalibration& network, std::span<const CollectiveSample> samples);
 
 /// latency_one_node, queue_latency and rate_in_node of dispatch and combine. Samples: one node.
@@ -29,6 +33,13 @@ void fit_exchange_in_node(NetworkCalibration& network, std::span<const ExchangeS
 
 /// latency_across_nodes and rate_across_nodes. Needs fit_exchange_in_node. Samples: several nodes.
 void fit_exchange_across_nodes(NetworkCalibration& network, std::span<const ExchangeSample> samples);
+
+/// hierarchical_dispatch and hierarchical_combine: all but what goes across nodes. Samples: one node, with their SMs.
+void fit_hierarchical_in_node(NetworkCalibration& network, std::span<const ExchangeSample> samples);
+
+/// latency_across_nodes and rate_across_nodes_per_sm of them. Needs fit_hierarchical_in_node and the NIC's payload
+/// rate.
+void fit_hierarchical_across_nodes(NetworkCalibration& network, std::span<const ExchangeSample> samples);
 
 /// Both spans. Samples: at least two of each.
 void fit_messages(NetworkCalibration& network, std::span<const MessageSample> samples);

@@ -6,6 +6,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <set>
 #include <span>
 #include <string_view>
 #include <tuple>
@@ -13,7 +14,7 @@
 
 #include "calibrate/fit/held_out.hpp"
 #include "calibrate/fit/network_families.hpp"
-#include "calibrate/import/network_samples.hpp"
+#include "calibrate/fit/network_measurements.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -25,15 +26,6 @@ using sim::NetworkCost;
 constexpr Bytes kSmall{std::int64_t{1} << 20};
 // Above this the frameworks' own all-reduce kernels hand over to NCCL.
 constexpr Bytes kDirectBytesMax{std::int64_t{4} << 20};
-// DeepEP starts thread blocks in proportion to the experts: below this it is short of blocks, not of bandwidth.
-constexpr int kExpertsMin = 128;
-
-template <class Sample, class Keep>
-std::vector<Sample> keep(const std::vector<Sample>& samples, const Keep& condition) {
-  std::vector<Sample> out;
-  std::copy_if(samples.begin(), samples.end(), std::back_inserter(out), condition);
-  return out;
-}
 
 using Errors = std::vector<double>;
 
@@ -81,13 +73,6 @@ class Report {
  private:
   std::vector<NetworkResidual> residuals_;
 };
-
-/// Every other power of two, so that a fit has to bridge a factor of two or four.
-bool odd_size(Bytes bytes) {
-  int log2 = 0;
-  for (std::int64_t rest = bytes.value(); rest > 1; rest /= 2) ++log2;
-  return log2 % 2 == 1;
-}
 
 using FitCollectives = std::function<void(NetworkCalibration&, std::span<const CollectiveSample>)>;
 
@@ -174,45 +159,56 @@ void set_links(NetworkCalibration& network, const std::filesystem::path& points)
   set(network.pcie, read_point(points, "device->host SM copy", "H100"), "nvbandwidth-pcie");
 }
 
-std::vector<CollectiveSample> run(const std::vector<CollectiveSample>& samples, std::string_view name) {
-  return keep(samples, [&](const CollectiveSample& sample) { return sample.group == name; });
+void report_hierarchical(Report& report, const NetworkCalibration& before, const std::vector<ExchangeSample>& in_node,
+                         const std::vector<ExchangeSample>& across) {
+  std::set<int> sizes;
+  for (const ExchangeSample& sample : across) sizes.insert(sample.sms);
+  for (const int sms : sizes) {
+    const auto held_out = [sms](const ExchangeSample& s) { return s.sms == sms; };
+    NetworkCalibration trial = before;
+    fit_hierarchical_in_node(trial, keep(in_node, std::not_fn(held_out)));
+    fit_hierarchical_across_nodes(trial, keep(across, std::not_fn(held_out)));
+    report.add(fmt::format("normal, 1 node, {} SMs", sms), true, NetworkCost(trial), keep(in_node, held_out));
+    report.add(fmt::format("normal, 2 nodes, {} SMs", sms), true, NetworkCost(trial), keep(across, held_out));
+  }
 }
 
 }  // namespace
 
 NetworkFit fit_network(const std::filesystem::path& sources) {
-  const std::vector<CollectiveSample> table = read_nccl_table(sources / "aic_nccl_h100.csv");
-  const std::vector<CollectiveSample> runs = read_nccl_runs(sources / "01_nccl.json");
-  const std::vector<CollectiveSample> kernels = read_custom_all_reduce(sources / "aic_custom_allreduce_h100.csv");
-  const std::vector<ExchangeSample> one_node =
-      read_deepep_low_latency(sources / "aic_deepep_ll_h100_1node_0.5.12.csv", "sglang 0.5.12");
-  const std::vector<ExchangeSample> legacy =
-      read_deepep_low_latency(sources / "aic_deepep_ll_legacy_1-2node.csv", "sglang 0.5.6");
-  const std::vector<ExchangeSample> readme = read_deepep_rows(sources / "02_ep_alltoall.json");
-  const std::vector<MessageSample> messages = read_vidur_send_recv(sources / "vidur_h100_dgx_send_recv.csv");
-  const std::vector<CollectiveSample> vidur = read_vidur_all_reduce(sources / "vidur_h100_dgx_all_reduce.csv");
-
+  const NetworkMeasurements all = read_network_measurements(sources);
   Report report;
   NetworkCalibration network = network_first_guess();
   set_links(network, sources / "04_compute_memory_network.json");
+  std::vector<NetworkScore> scores = score_network(all, network);
 
-  const auto by_nvls = [](const CollectiveSample& s) {
-    return s.op == CollectiveOp::all_reduce &&
-           choose_all_reduce(s.ranks, s.nodes, s.bytes, s.group != "int8") == Algorithm::nvls;
-  };
-  const std::vector<CollectiveSample> ring = keep(table, std::not_fn(by_nvls));
-  const std::vector<CollectiveSample> nvls = keep(table, by_nvls);
+  const auto by_nvls = [](const CollectiveSample& s) { return algorithm_of(s) == Algorithm::nvls; };
+  const std::vector<CollectiveSample> ring = keep(all.table, std::not_fn(by_nvls));
+  const std::vector<CollectiveSample> nvls = keep(all.table, by_nvls);
   report_ring(report, network, ring);
   fit_ring(network, ring);
   report.add("ring", "all rows, one node", false, NetworkCost(network), Algorithm::ring, ring);
   network.ring.source = "aic-nccl";
 
-  const std::vector<CollectiveSample> two_nodes = run(runs, "n309_gjaion_2node_ring");
+  const std::vector<CollectiveSample> two_nodes = rows_of_run(all.runs, "n309_gjaion_2node_ring");
   report_sizes(report, "ring 2 nodes", Algorithm::ring, network, fit_ring_across_nodes, two_nodes);
   fit_ring_across_nodes(network, two_nodes);
   report.add("ring 2 nodes", "all rows", false, NetworkCost(network), Algorithm::ring, two_nodes);
-  report.add("ring 2 nodes", "measured with NCCL's default, a tree", true, NetworkCost(network), Algorithm::ring,
-             run(runs, "n309_qoofyk_2node"));
+
+  const std::vector<CollectiveSample> by_choice = two_nodes_by_choice(all);
+  const auto by_tree = [](const CollectiveSample& s) { return algorithm_of(s) == Algorithm::tree; };
+  const std::vector<CollectiveSample> tree = keep(by_choice, by_tree);
+  const std::vector<CollectiveSample> nvls_tree = keep(by_choice, std::not_fn(by_tree));
+  report_sizes(report, "tree 2 nodes", Algorithm::tree, network, fit_tree, tree);
+  fit_tree(network, tree);
+  network.tree->source = "nccl-tests-309-default";
+  report.add("tree 2 nodes", "all rows", false, NetworkCost(network), Algorithm::tree, tree);
+  report_sizes(report, "nvls_tree 2 nodes", Algorithm::nvls_tree, network, fit_nvls_tree, nvls_tree);
+  fit_nvls_tree(network, nvls_tree);
+  network.nvls_tree->source = "nccl-tests-309-default";
+  report.add("nvls_tree 2 nodes", "all rows", false, NetworkCost(network), Algorithm::nvls_tree, nvls_tree);
+  report.add("nvls_tree 2 nodes", "another cluster", true, NetworkCost(network), Algorithm::nvls_tree,
+             rows_of_run(all.runs, "n309_gjaion_2of8node"));
 
   report_sizes(report, "nvls all_reduce", Algorithm::nvls, network, fit_nvls, nvls);
   fit_nvls(network, nvls);
@@ -220,7 +216,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   report.add("nvls all_reduce", "all rows", false, NetworkCost(network), Algorithm::nvls, nvls);
 
   const auto direct_rows = [&](std::string_view kernel) {
-    return keep(run(kernels, kernel), [](const CollectiveSample& s) { return s.bytes <= kDirectBytesMax; });
+    return keep(rows_of_run(all.kernels, kernel), [](const CollectiveSample& s) { return s.bytes <= kDirectBytesMax; });
   };
   const std::vector<CollectiveSample> direct = direct_rows("SGLang_CustomAllReduce_graph");
   report_sizes(report, "direct all_reduce", Algorithm::direct, network, fit_direct, direct);
@@ -231,21 +227,20 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
     report.add("direct all_reduce", other, true, NetworkCost(network), Algorithm::direct, direct_rows(other));
   }
 
-  const auto enough_experts = [](const ExchangeSample& s) { return s.experts >= kExpertsMin; };
-  const std::vector<ExchangeSample> many_experts = keep(one_node, enough_experts);
+  const std::vector<ExchangeSample> many_experts = keep(all.one_node, enough_experts);
   report_exchange(report, network, many_experts);
   fit_exchange_in_node(network, many_experts);
   report.add("1 node, all rows from 128 experts", false, NetworkCost(network), many_experts);
-  report.add("1 node, 8 or 16 experts", true, NetworkCost(network), keep(one_node, std::not_fn(enough_experts)));
+  report.add("1 node, 8 or 16 experts", true, NetworkCost(network), keep(all.one_node, std::not_fn(enough_experts)));
   const auto across = [](const ExchangeSample& s) { return s.nodes > 1; };
-  report.add("1 node, older library", true, NetworkCost(network), keep(legacy, std::not_fn(across)));
+  report.add("1 node, older library", true, NetworkCost(network), keep(all.legacy, std::not_fn(across)));
 
-  const std::vector<ExchangeSample> legacy_two_nodes = keep(legacy, across);
+  const std::vector<ExchangeSample> legacy_two_nodes = keep(all.legacy, across);
   report_exchange_across(report, network, legacy_two_nodes);
   fit_exchange_across_nodes(network, legacy_two_nodes);
   report.add("2 nodes, all rows", false, NetworkCost(network), legacy_two_nodes);
   report.add("4 nodes of H800, same NIC", true, NetworkCost(network),
-             keep(readme, [&](const ExchangeSample& s) { return across(s) && s.group == "DeepEP V1"; }));
+             keep(all.readme, [&](const ExchangeSample& s) { return across(s) && s.group == "DeepEP V1"; }));
   const auto [fewest, most] = std::minmax_element(many_experts.begin(), many_experts.end(),
                                                   [](const auto& a, const auto& b) { return a.experts < b.experts; });
   for (ExchangeCalibration* exchange : {&network.dispatch, &network.combine}) {
@@ -255,27 +250,41 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   network.dispatch.source = "deepep-one-node";
   network.combine.source = "deepep-one-node";
 
-  report_messages(report, network, messages);
-  fit_messages(network, messages);
+  const std::vector<ExchangeSample> normal_two_nodes = keep(all.normal_legacy, across);
+  report_hierarchical(report, network, all.normal, normal_two_nodes);
+  fit_hierarchical_in_node(network, all.normal);
+  fit_hierarchical_across_nodes(network, normal_two_nodes);
+  report.add("normal, 1 node, all rows", false, NetworkCost(network), all.normal);
+  report.add("normal, 1 node, older library", true, NetworkCost(network), keep(all.normal_legacy, std::not_fn(across)));
+  report.add("normal, 2 nodes, all rows", false, NetworkCost(network), normal_two_nodes);
+  network.hierarchical_dispatch->source = "deepep-normal";
+  network.hierarchical_combine->source = "deepep-normal";
+
+  report_messages(report, network, all.messages);
+  fit_messages(network, all.messages);
   network.message_in_node.source = "vidur-send-recv";
   network.message_across_nodes.source = "vidur-send-recv";
 
   // Another machine and another way of timing (a framework's, medians of 3): kept out of the fit, shown beside it.
   report.add("ring all_reduce", "vidur's machine", true, NetworkCost(network), Algorithm::ring,
-             keep(vidur, std::not_fn(by_nvls)));
-  report.add("nvls all_reduce", "vidur's machine", true, NetworkCost(network), Algorithm::nvls, keep(vidur, by_nvls));
+             keep(all.vidur, std::not_fn(by_nvls)));
+  report.add("nvls all_reduce", "vidur's machine", true, NetworkCost(network), Algorithm::nvls,
+             keep(all.vidur, by_nvls));
 
   const std::string aiconfigurator = "github.com/ai-dynamo/aiconfigurator@095f58a51c, h100_sxm/comm/";
   const std::string deepep_note = "DeepEP V1 low-latency kernels, FP8 dispatch and BF16 combine; ";
   NetworkFit fit;
   fit.sources = {
-      {"aic-nccl", aiconfigurator + "nccl/2.27.3", "Apache-2.0", std::ssize(table),
+      {"aic-nccl", aiconfigurator + "nccl/2.27.3", "Apache-2.0", std::ssize(all.table),
        "nccl-tests, NCCL 2.27.3, one node of 8 H100 SXM: all_gather on 2, 4 and 8, all_reduce on 2 and 8. half on 8 "
        "ranks above 16 MiB speaks for NVLS, every other row for the ring"},
       {"nccl-tests-309", "github.com/NVIDIA/nccl-tests/issues/309, run with NCCL_ALGO=Ring", "public issue thread",
-       std::ssize(two_nodes),
-       "16 H100 SXM on 2 nodes, 8 x 400 Gb/s InfiniBand each; fixes ring.network_step_latency. The default run of the "
-       "same thread is a tree, which 2 nodes flatter; it is compared, not fitted"},
+       std::ssize(two_nodes), "16 H100 SXM on 2 nodes, 8 x 400 Gb/s InfiniBand each; fixes ring.network_step_latency"},
+      {"nccl-tests-309-default", "github.com/NVIDIA/nccl-tests/issues/309, NCCL 2.26.2 by its own choice",
+       "public issue thread", std::ssize(by_choice),
+       "16 H100 SXM on 2 nodes, 8 x 400 Gb/s InfiniBand each; up to 512 KiB taken for a tree, above for NVLS with "
+       "trees. "
+       "2 nodes flatter a tree: more of them load each NIC twice as much, which is derived, not measured"},
       {"aic-custom-all-reduce", aiconfigurator + "sglang/0.5.14", "Apache-2.0", std::ssize(direct),
        "SGLang's custom all-reduce inside a CUDA graph, 2 and 8 H100, up to 4 MiB"},
       {"deepep-one-node", aiconfigurator + "sglang/0.5.12", "Apache-2.0", std::ssize(many_experts),
@@ -283,8 +292,13 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
       {"deepep-two-nodes", aiconfigurator + "sglang/0.5.6.post2", "Apache-2.0", std::ssize(legacy_two_nodes),
        deepep_note + "16 GPUs on 2 nodes, H100 or H200 (the table does not say); fixes latency_across_nodes and "
                      "rate_across_nodes of dispatch and combine"},
+      {"deepep-normal", aiconfigurator + "sglang/0.5.12 and 0.5.6.post2", "Apache-2.0",
+       std::ssize(all.normal) + std::ssize(normal_two_nodes),
+       "DeepEP V1 normal kernels, FP8 dispatch and BF16 combine on 4 to 24 SMs, notifying included; 8 H100 in one "
+       "node, "
+       "and 16 GPUs on 2 nodes, H100 or H200, which fix what goes across"},
       {"vidur-send-recv", "github.com/microsoft/vidur@7d47513, data/profiling/network/h100_dgx", "MIT",
-       std::ssize(messages),
+       std::ssize(all.messages),
        "medians of 3 on another DGX H100; between nodes one message reaches 36 GB/s of the 49 that a NIC carries"},
       {"nvlink-p2p", "github.com/NVIDIA/nccl/issues/1264", "public issue thread", 1,
        "unidirectional NVLink P2P writes, H100 SXM: typically 376 GB/s of 450"},
@@ -295,6 +309,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   };
   fit.calibration = std::move(network);
   fit.residuals = report.take();
+  fit.scores = std::move(scores);
   return fit;
 }
 

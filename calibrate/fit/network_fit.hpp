@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "calibrate/fit/network_score.hpp"
 #include "core/calibration.hpp"
 #include "core/calibration_network.hpp"
 
@@ -28,12 +29,14 @@ struct NetworkResidual {
 struct NetworkFit {
   NetworkCalibration calibration;
   std::vector<NetworkResidual> residuals;
+  std::vector<NetworkScore> scores;
   std::vector<CalibrationSource> sources;
 };
 
 /// Fits every family from a folder with these files:
 ///   01_nccl.json, 02_ep_alltoall.json, 04_compute_memory_network.json, aic_nccl_h100.csv,
 ///   aic_custom_allreduce_h100.csv, aic_deepep_ll_h100_1node_0.5.12.csv, aic_deepep_ll_legacy_1-2node.csv,
+///   aic_deepep_normal_h100_1node_0.5.12.csv, aic_deepep_normal_legacy_1-2node.csv,
 ///   vidur_h100_dgx_all_reduce.csv, vidur_h100_dgx_send_recv.csv
 /// @throws Error{invalid_input} naming file and place for missing or damaged files
 NetworkFit fit_network(const std::filesystem::path& sources);

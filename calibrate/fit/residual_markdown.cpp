@@ -51,6 +51,21 @@ std::string residual_markdown(const ComputeFit& compute, const NetworkFit& netwo
                        percent(check.error.p90), signed_percent(check.error.signed_mean), check.error.rows);
 
   out +=
+      "\n## Network: score by family\n\n"
+      "Median of |predicted / measured - 1| on rows that the fit did not see. It saw, of nccl-tests, sizes that are "
+      "odd "
+      "powers\n"
+      "of two; of DeepEP, every other (hidden, top-k, experts) in one node, every other row on two nodes. Each "
+      "collective is\n"
+      "predicted by the algorithm that NCCL takes for it. An exchange's size is what one rank sends.\n\n"
+      "| family | scored on | < 1 MiB | rows | >= 1 MiB | rows |\n"
+      "|---|---|---|---|---|---|\n";
+  for (const NetworkScore& s : network.scores)
+    out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", s.family, s.scored_on,
+                       s.small_rows == 0 ? "" : percent(s.small_median), s.small_rows,
+                       s.large_rows == 0 ? "" : percent(s.large_median), s.large_rows);
+
+  out +=
       "\n## Network: residuals\n\n"
       "| family | rows | held out | median of abs. | p90 of abs. | signed mean | count |\n"
       "|---|---|---|---|---|---|---|\n";

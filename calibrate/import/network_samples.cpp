@@ -11,6 +11,7 @@
 #include "calibrate/import/csv_table.hpp"
 #include "core/error.hpp"
 #include "core/json_reader.hpp"
+#include "sim/cost/token_exchange.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -145,6 +146,31 @@ std::vector<ExchangeSample> read_deepep_low_latency(const std::filesystem::path&
   return samples;
 }
 
+std::vector<ExchangeSample> read_deepep_normal(const std::filesystem::path& path, const std::string& group) {
+  constexpr std::array<std::string_view, 11> columns{
+      "node_num",         "hidden_size",          "num_token",          "num_topk",    "num_experts",
+      "dispatch_sms",     "dispatch_transmit_us", "dispatch_notify_us", "combine_sms", "combine_transmit_us",
+      "combine_notify_us"};
+  const CsvTable table = CsvTable::from_file(path, columns);
+  std::vector<ExchangeSample> samples;
+  for (std::size_t row = 0; row < table.size(); ++row) {
+    ExchangeSample sample;
+    sample.group = group;
+    sample.nodes = small(table, row, 0, kRanksMax / kGpusPerNode);
+    sample.ranks = sample.nodes * kGpusPerNode;
+    sample.hidden = small(table, row, 1, kShapeMax);
+    sample.tokens = small(table, row, 2, kShapeMax);
+    sample.top_k = small(table, row, 3, kShapeMax);
+    sample.experts = small(table, row, 4, kShapeMax);
+    sample.sms = small(table, row, 5, kShapeMax);
+    if (small(table, row, 8, kShapeMax) != sample.sms) table.fail(row, 8, "write the same number as for dispatch");
+    sample.dispatch = time_of(table, row, 6, 1.0) + from_us(table.number(row, 7, 0.0, kMicrosecondsMax));
+    sample.combine = time_of(table, row, 9, 1.0) + from_us(table.number(row, 10, 0.0, kMicrosecondsMax));
+    samples.push_back(std::move(sample));
+  }
+  return samples;
+}
+
 std::vector<ExchangeSample> read_deepep_rows(const std::filesystem::path& path) {
   std::vector<ExchangeSample> samples;
   for (JsonObject& row : good_rows(path)) {
@@ -206,12 +232,11 @@ double read_point(const std::filesystem::path& path, std::string_view metric, st
 }
 
 Bytes dispatch_row_bytes(int hidden) {
-  constexpr int values_per_scale = 128;
-  constexpr int scale_bytes = 4;
-  constexpr int header_bytes = 16;
-  return Bytes(std::int64_t{hidden} + scale_bytes * (hidden / values_per_scale) + header_bytes);
+  return sim::token_row_bytes(sim::ExchangeOp::dispatch, ExchangeAlgorithm::low_latency, hidden, DType::fp8);
 }
 
-Bytes combine_row_bytes(int hidden) { return Bytes(std::int64_t{2} * hidden); }
+Bytes combine_row_bytes(int hidden) {
+  return sim::token_row_bytes(sim::ExchangeOp::combine, ExchangeAlgorithm::low_latency, hidden, DType::bf16);
+}
 
 }  // namespace foretoken::calibrate

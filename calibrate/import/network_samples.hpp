@@ -24,7 +24,7 @@ struct CollectiveSample {
   Seconds time;
 };
 
-/// DeepEP low-latency kernels: every rank sends its tokens to top_k experts each, drawn uniformly.
+/// DeepEP kernels: every rank sends its tokens to top_k experts each, drawn uniformly.
 struct ExchangeSample {
   std::string group;
   int ranks = 0;
@@ -35,6 +35,7 @@ struct ExchangeSample {
   int experts = 0;   // over all ranks
   Seconds dispatch;  // FP8; zero if not measured
   Seconds combine;   // BF16; zero if not measured
+  int sms = 0;       // that the kernels have; 0: low-latency kernels, which take what they need
 };
 
 struct MessageSample {
@@ -56,6 +57,10 @@ std::vector<CollectiveSample> read_custom_all_reduce(const std::filesystem::path
 /// DeepEP low-latency tables; 8 ranks per node. Group: `group`.
 std::vector<ExchangeSample> read_deepep_low_latency(const std::filesystem::path& path, const std::string& group);
 
+/// DeepEP tables of the kernels that send a token once per node; 8 ranks per node. Times are of notifying and of
+/// transmitting together. Group: `group`.
+std::vector<ExchangeSample> read_deepep_normal(const std::filesystem::path& path, const std::string& group);
+
 /// Low-latency rows of DeepEP's own README as JSON rows. Group: the row's library.
 std::vector<ExchangeSample> read_deepep_rows(const std::filesystem::path& path);
 
@@ -69,9 +74,7 @@ std::vector<CollectiveSample> read_vidur_all_reduce(const std::filesystem::path&
 /// @throws Error{invalid_input} if no row or several match, or the value is no positive number
 double read_point(const std::filesystem::path& path, std::string_view metric, std::string_view gpu);
 
-/// Bytes of one row that a token sends to one expert.
-///   dispatch: FP8 payload, a 4-byte scale per 128 values and a 16-byte header; combine: BF16
-/// Source: DeepEP's tests, which count the same bytes.
+/// Bytes of one row that a token sends to one expert: sim::token_row_bytes of the low-latency kernels, FP8 and BF16.
 Bytes dispatch_row_bytes(int hidden);
 Bytes combine_row_bytes(int hidden);
 

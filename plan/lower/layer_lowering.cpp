@@ -23,6 +23,8 @@ CollectiveAlgorithm choose_algorithm(CollectiveChoice choice, OpKind kind, std::
     case CollectiveChoice::ring: return CollectiveAlgorithm::ring;
     case CollectiveChoice::direct: return CollectiveAlgorithm::direct;
     case CollectiveChoice::nvls: return CollectiveAlgorithm::nvls;
+    case CollectiveChoice::tree: return CollectiveAlgorithm::tree;
+    case CollectiveChoice::nvls_tree: return CollectiveAlgorithm::nvls_tree;
     case CollectiveChoice::automatic: break;
   }
   if (kind != OpKind::all_reduce) return CollectiveAlgorithm::ring;
@@ -266,6 +268,7 @@ void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch, TensorI
     communication.kind = OpKind::dispatch;
     communication.group = context_.ep_group;
     communication.algorithm = CollectiveAlgorithm::direct;
+    communication.exchange = deployment_.exchange_algorithm;
     communication.dtype = model_.activation_dtype;
     communication.layer = static_cast<std::int16_t>(layer);
     communication.micro_batch = static_cast<std::int16_t>(batch.index);
@@ -360,6 +363,7 @@ void LayerLowering::combine_arrivals(std::int64_t layer, MicroBatchState& batch)
     communication.kind = OpKind::combine;
     communication.group = context_.ep_group;
     communication.algorithm = CollectiveAlgorithm::direct;
+    communication.exchange = deployment_.exchange_algorithm;
     communication.dtype = model_.activation_dtype;
     communication.layer = static_cast<std::int16_t>(layer);
     communication.micro_batch = static_cast<std::int16_t>(batch.index);

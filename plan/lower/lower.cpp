@@ -278,14 +278,25 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
     throw Error(ErrorCode::invalid_input,
                 fmt::format("deployment.collectives: \"direct\" joins every pair of {} ranks; use \"ring\" above {}",
                             deployment.tp, kDirectRanksMax));
+  if (deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical && machine.is_host())
+    throw input_error(scenario.file, "/deployment/collectives/exchange",
+                      "\"hierarchical\" is chosen, but the ranks of a host send to each other directly",
+                      "write \"low_latency\"");
   const auto check = [&](CollectiveChoice choice, const char* key) {
-    if (choice != CollectiveChoice::nvls || deployment.tp == 1) return;
-    if (machine.nvls() && nodes == 1) return;
-    const std::string found = machine.nvls()
-                                  ? fmt::format("a tensor-parallel group of {} spans {} nodes", deployment.tp, nodes)
-                                  : fmt::format("the NVSwitch of {} cannot add up", machine.name());
+    const bool in_switch = choice == CollectiveChoice::nvls || choice == CollectiveChoice::nvls_tree;
+    if ((!in_switch && choice != CollectiveChoice::tree) || deployment.tp == 1) return;
+    std::string found;
+    if (choice == CollectiveChoice::tree && machine.is_host())
+      found = "the ranks of a host have \"ring\" and \"direct\"";
+    if (choice == CollectiveChoice::nvls && nodes > 1)
+      found = fmt::format("a tensor-parallel group of {} spans {} nodes", deployment.tp, nodes);
+    if (in_switch && !machine.nvls()) found = fmt::format("the NVSwitch of {} cannot add up", machine.name());
+    if (choice == CollectiveChoice::nvls_tree && nodes == 1)
+      found = fmt::format("a tensor-parallel group of {} is within one node", deployment.tp);
+    if (found.empty()) return;
     throw input_error(scenario.file, fmt::format("/deployment/collectives/{}", key),
-                      fmt::format("\"nvls\" is chosen, but {}", found), "write \"ring\", \"direct\" or \"auto\"");
+                      fmt::format("\"{}\" is chosen, but {}", name_of(choice, kCollectiveChoiceNames), found),
+                      "write \"ring\", \"direct\" or \"auto\"");
   };
   check(deployment.all_reduce, "all_reduce");
   check(deployment.all_gather, "all_gather");

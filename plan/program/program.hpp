@@ -295,10 +295,11 @@ struct GroupFamily {
 
 /// One communication, shared by all roles that take part in it: ops that meet name the same one.
 struct Communication {
-  std::string name;                                           // "l0.m1.attention_all_reduce"
-  OpKind kind = OpKind::all_reduce;                           // send and recv share a communication of kind send
-  GroupId group;                                              // transfers: invalid
-  CollectiveAlgorithm algorithm = CollectiveAlgorithm::ring;  // dispatch and combine: direct
+  std::string name;                                             // "l0.m1.attention_all_reduce"
+  OpKind kind = OpKind::all_reduce;                             // send and recv share a communication of kind send
+  GroupId group;                                                // transfers: invalid
+  CollectiveAlgorithm algorithm = CollectiveAlgorithm::ring;    // dispatch and combine: direct
+  ExchangeAlgorithm exchange = ExchangeAlgorithm::low_latency;  // of dispatch and combine
   DType dtype = DType::fp16;
   std::int16_t layer = -1;
   std::int16_t micro_batch = -1;

@@ -28,10 +28,17 @@ inline constexpr EnumNames<ExpertExchange, 2> kExpertExchangeNames{
     {{ExpertExchange::all_reduce, "all_reduce"}, {ExpertExchange::dispatch, "dispatch"}}};
 inline constexpr EnumNames<Overlap, 3> kOverlapNames{
     {{Overlap::none, "none"}, {Overlap::two_batch, "two_batch"}, {Overlap::micro_stages, "micro_stages"}}};
-inline constexpr EnumNames<CollectiveChoice, 4> kCollectiveChoiceNames{{{CollectiveChoice::automatic, "auto"},
+inline constexpr EnumNames<CollectiveChoice, 6> kCollectiveChoiceNames{{{CollectiveChoice::automatic, "auto"},
                                                                         {CollectiveChoice::ring, "ring"},
                                                                         {CollectiveChoice::direct, "direct"},
-                                                                        {CollectiveChoice::nvls, "nvls"}}};
+                                                                        {CollectiveChoice::nvls, "nvls"},
+                                                                        {CollectiveChoice::tree, "tree"},
+                                                                        {CollectiveChoice::nvls_tree, "nvls_tree"}}};
+/// Trees add up, so only an all_reduce has them.
+inline constexpr EnumNames<CollectiveChoice, 4> kGatherChoiceNames{{{CollectiveChoice::automatic, "auto"},
+                                                                    {CollectiveChoice::ring, "ring"},
+                                                                    {CollectiveChoice::direct, "direct"},
+                                                                    {CollectiveChoice::nvls, "nvls"}}};
 inline constexpr EnumNames<LaunchMode, 2> kLaunchModeNames{
     {{LaunchMode::graph, "graph"}, {LaunchMode::eager, "eager"}}};
 

@@ -164,16 +164,17 @@ void read_overlap(JsonObject& object, DeploymentSpec& deployment) {
 
 void read_collectives(const JsonReader& place, DeploymentSpec& deployment) {
   JsonObject object(place);
-  const auto read = [&](std::string_view key, CollectiveChoice& choice) {
-    const auto member = object.optional(key);
-    if (!member) return;
-    choice = member->as_enum(kCollectiveChoiceNames);
-    if (choice == CollectiveChoice::nvls && key != "all_reduce")
-      member->fail("\"nvls\" is an algorithm of all_reduce only", "write \"auto\", \"ring\" or \"direct\"");
+  const auto read = [&](std::string_view key, CollectiveChoice& choice, const auto& names) {
+    if (const auto member = object.optional(key)) choice = member->as_enum(names);
   };
-  read("all_reduce", deployment.all_reduce);
-  read("all_gather", deployment.all_gather);
-  read("reduce_scatter", deployment.reduce_scatter);
+  read("all_reduce", deployment.all_reduce, kCollectiveChoiceNames);
+  read("all_gather", deployment.all_gather, kGatherChoiceNames);
+  read("reduce_scatter", deployment.reduce_scatter, kGatherChoiceNames);
+  if (const auto exchange = object.optional("exchange")) {
+    deployment.exchange_algorithm = exchange->as_enum(kExchangeAlgorithmNames);
+    if (deployment.exchange != ExpertExchange::dispatch)
+      exchange->fail("no tokens are exchanged", "remove it, or write experts.exchange \"dispatch\"");
+  }
   object.finish();
 }
 

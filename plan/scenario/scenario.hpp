@@ -62,7 +62,7 @@ enum class PipelineTransfer : std::uint8_t { replicated, scatter_gather };
 enum class ExpertPlacement : std::uint8_t { colocated, round_robin, sharded };
 enum class ExpertExchange : std::uint8_t { all_reduce, dispatch };
 enum class Overlap : std::uint8_t { none, two_batch, micro_stages };
-enum class CollectiveChoice : std::uint8_t { automatic, ring, direct, nvls };
+enum class CollectiveChoice : std::uint8_t { automatic, ring, direct, nvls, tree, nvls_tree };
 
 /// How the model is spread over ranks.
 ///
@@ -82,6 +82,7 @@ struct DeploymentSpec {
   CollectiveChoice all_reduce = CollectiveChoice::automatic;
   CollectiveChoice all_gather = CollectiveChoice::automatic;
   CollectiveChoice reduce_scatter = CollectiveChoice::automatic;
+  ExchangeAlgorithm exchange_algorithm = ExchangeAlgorithm::low_latency;
 
   [[nodiscard]] std::int64_t ranks_per_stage() const { return dp * tp; }
   [[nodiscard]] std::int64_t ranks() const { return stages * dp * tp; }

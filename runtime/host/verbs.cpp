@@ -51,7 +51,11 @@ void softmax(std::int64_t count, float scale, float* x) {
 
 void use_one_blas_thread() { openblas_set_num_threads(1); }
 
-std::string blas_version() { return std::string(openblas_get_config()) + " " + openblas_get_corename(); }
+std::string blas_version() {
+  // OpenBLAS writes its answer into one buffer for all threads: ranks that ask at once would read each other's.
+  static const std::string version = std::string(openblas_get_config()) + " " + openblas_get_corename();
+  return version;
+}
 
 void norm(std::int64_t rows, std::int64_t cols, const float* x, const float* weight, float* out) {
   for (std::int64_t r = 0; r < rows; ++r, x += cols, out += cols) scale_row(cols, x, inverse_rms(cols, x), weight, out);

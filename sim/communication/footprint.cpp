@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <map>
 
+#include "sim/cost/node_trees.hpp"
+
 namespace foretoken::sim {
 namespace {
 
@@ -15,9 +17,18 @@ class Loads {
     if (bytes <= 0) return;
     fabric_.for_each_resource(from, to, [&](std::int32_t resource) { bytes_[resource] += bytes; });
   }
+  /// Between a member and the switch of its node; `toward` is any other member there.
+  void add_up(RankId from, RankId toward, double bytes) { add_one(from, toward, bytes, true); }
+  void add_down(RankId to, RankId from, double bytes) { add_one(from, to, bytes, false); }
   [[nodiscard]] const std::map<std::int32_t, double>& bytes() const { return bytes_; }
 
  private:
+  void add_one(RankId from, RankId to, double bytes, bool first) {
+    std::vector<std::int32_t> route;
+    fabric_.for_each_resource(from, to, [&](std::int32_t resource) { route.push_back(resource); });
+    if (!route.empty()) bytes_[first ? route.front() : route.back()] += bytes;
+  }
+
   const Fabric& fabric_;
   std::map<std::int32_t, double> bytes_;
 };
@@ -43,6 +54,29 @@ void load_ring(Loads& loads, const Nodes& nodes, double in_node, double across_n
   }
 }
 
+void load_nvls(Loads& loads, const std::vector<RankId>& here, double up, double down) {
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    const RankId other = here[(i + 1) % here.size()];
+    loads.add_up(here[i], other, up);
+    loads.add_down(here[i], other, down);
+  }
+}
+
+// Both trees, `half` a part each way over every edge.
+void load_trees(Loads& loads, const Nodes& nodes, double half) {
+  for (const bool second : {false, true}) {
+    const std::vector<std::int32_t> parents = node_tree(static_cast<std::int32_t>(nodes.size()), second);
+    for (std::size_t n = 0; n < nodes.size(); ++n) {
+      if (parents[n] < 0) continue;
+      const auto& above = nodes[static_cast<std::size_t>(parents[n])];
+      for (std::size_t i = 0; i < nodes[n].size(); ++i) {
+        loads.add_route(nodes[n][i], above[i % above.size()], half);
+        loads.add_route(above[i % above.size()], nodes[n][i], half);
+      }
+    }
+  }
+}
+
 void load_direct(Loads& loads, std::span<const RankId> members, double sent) {
   const double part = sent / static_cast<double>(members.size() - 1);
   for (const RankId from : members) {
@@ -53,20 +87,36 @@ void load_direct(Loads& loads, std::span<const RankId> members, double sent) {
 }
 
 // What the hops alone take: the calibrated latency was measured end to end and has them in it, so the larger counts.
-// Around a ring every chunk passes n-1 members (all_reduce: twice that); otherwise one way (all_reduce: two).
+// Around a ring every chunk passes n-1 members (all_reduce: twice that), over trees it goes up and down; otherwise one
+// way (all_reduce: two).
 Seconds hops_latency(const Fabric& fabric, CollectiveOp op, CollectiveAlgorithm algorithm,
-                     std::span<const RankId> members) {
+                     std::span<const RankId> members, const Nodes& nodes) {
   Seconds around(0);
   Seconds farthest(0);
+  Seconds farthest_in_node(0);
   for (std::size_t i = 0; i < members.size(); ++i) {
-    const Seconds hop = fabric.route_latency(members[i], members[(i + 1) % members.size()]);
+    const RankId next = members[(i + 1) % members.size()];
+    const Seconds hop = fabric.route_latency(members[i], next);
     around += hop;
     farthest = std::max(farthest, hop);
+    if (fabric.span(members[i], next) == Span::in_node) farthest_in_node = std::max(farthest_in_node, hop);
   }
   const double times = op == CollectiveOp::all_reduce ? 2 : 1;
-  if (algorithm != CollectiveAlgorithm::ring) return farthest * times;
   const auto n = static_cast<double>(members.size());
-  return around * (times * (n - 1) / n);
+  switch (algorithm) {
+    case CollectiveAlgorithm::ring: return around * (times * (n - 1) / n);
+    case CollectiveAlgorithm::direct:
+    case CollectiveAlgorithm::nvls: return farthest * times;
+    case CollectiveAlgorithm::tree:
+    case CollectiveAlgorithm::nvls_tree: break;
+  }
+  const auto crossings = static_cast<double>(node_tree_depth(static_cast<std::int32_t>(nodes.size())));
+  const auto on_node =
+      static_cast<double>(std::max_element(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) {
+                            return a.size() < b.size();
+                          })->size());
+  const double steps = algorithm == CollectiveAlgorithm::tree ? on_node - 1 : 1;
+  return (farthest * crossings + farthest_in_node * steps) * 2.0;
 }
 
 }  // namespace
@@ -82,14 +132,26 @@ Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, Collective
 
   Loads loads(fabric);
   switch (algorithm) {
-    // In the one node of nvls the way to the next member is this one's link up and that one's link down: all of them.
-    case CollectiveAlgorithm::nvls:
     case CollectiveAlgorithm::ring: load_ring(loads, nodes, in_node, across_nodes); break;
+    case CollectiveAlgorithm::nvls: {
+      const double share = in_node / static_cast<double>(members.size());
+      load_nvls(loads, nodes.front(), op == CollectiveOp::all_gather ? share : in_node,
+                op == CollectiveOp::reduce_scatter ? share : in_node);
+      break;
+    }
+    // Along a chain, and to a switch and back, every member's link carries the same each way.
+    case CollectiveAlgorithm::tree:
+    case CollectiveAlgorithm::nvls_tree: {
+      load_ring(loads, nodes, in_node, 0);
+      const double share = node_tree_share(static_cast<std::int32_t>(nodes.size()));
+      if (share > 0) load_trees(loads, nodes, across_nodes / share / 2);
+      break;
+    }
     case CollectiveAlgorithm::direct: load_direct(loads, members, in_node + across_nodes); break;
   }
 
   Footprint footprint;
-  footprint.latency = std::max(estimate.latency, hops_latency(fabric, op, algorithm, members));
+  footprint.latency = std::max(estimate.latency, hops_latency(fabric, op, algorithm, members, nodes));
   footprint.provenance =
       worst(estimate.provenance, fabric.span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node));
   for (const auto& [resource, load] : loads.bytes()) footprint.demand = std::max(footprint.demand, load);

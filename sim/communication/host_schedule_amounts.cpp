@@ -5,8 +5,8 @@
 namespace foretoken::sim {
 
 HostTerms host_collective_amounts(CollectiveOp op, CollectiveAlgorithm algorithm, std::int64_t members, Bytes bytes) {
-  FORETOKEN_CHECK(members >= 1 && algorithm != CollectiveAlgorithm::nvls,
-                  "a host's collective has members and no nvls");
+  FORETOKEN_CHECK(members >= 1 && (algorithm == CollectiveAlgorithm::ring || algorithm == CollectiveAlgorithm::direct),
+                  "a host's collective has members, and is a ring or direct");
   const bool ring = algorithm == CollectiveAlgorithm::ring;
   const auto others = static_cast<double>(members - 1);
   const double whole = static_cast<double>(bytes.value());

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "core/error.hpp"
+#include "sim/cost/node_trees.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -58,8 +60,9 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
   FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes, "a collective needs a rank on each of its nodes");
   FORETOKEN_CHECK(bytes >= Bytes(0) && bytes <= kBytesMax, "bytes of a collective out of range");
   if (algorithm == CollectiveAlgorithm::nvls) {
-    FORETOKEN_CHECK(op == CollectiveOp::all_reduce && nodes == 1, "nvls reduces within one node");
+    FORETOKEN_CHECK(nodes == 1, "nvls stays within one node");
   }
+  FORETOKEN_CHECK(carries_out(algorithm, op), "trees carry out all_reduce alone");
   if (ranks == 1 || bytes == Bytes(0)) return {};
 
   const auto size = static_cast<double>(bytes.value());
@@ -70,7 +73,7 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
       result.provenance = provenance_of(calibration_.ring.fitted, op, ranks, nodes, bytes);
       break;
     case CollectiveAlgorithm::nvls:
-      result = nvls(ranks, size);
+      result = nvls(op, ranks, size);
       result.provenance = provenance_of(calibration_.nvls.fitted, op, ranks, nodes, bytes);
       break;
     case CollectiveAlgorithm::direct:
@@ -78,6 +81,17 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
       result.provenance = provenance_of(calibration_.direct.fitted, op, ranks, nodes, bytes);
       // Nobody measured it between nodes: its latency there is the ring's, by assumption.
       if (nodes > 1) result.provenance = worst(result.provenance, Provenance::assumed);
+      break;
+    case CollectiveAlgorithm::tree:
+      result = tree(ranks, nodes, size);
+      result.provenance =
+          calibration_.tree ? provenance_of(calibration_.tree->fitted, op, ranks, nodes, bytes) : Provenance::assumed;
+      break;
+    case CollectiveAlgorithm::nvls_tree:
+      result = nvls_tree(ranks, nodes, size);
+      result.provenance = calibration_.nvls_tree
+                              ? provenance_of(calibration_.nvls_tree->fitted, op, ranks, nodes, bytes)
+                              : Provenance::assumed;
       break;
   }
   return result;
@@ -109,10 +123,51 @@ CollectiveEstimate NetworkCost::ring(CollectiveOp op, int ranks, int nodes, doub
   return faster(faster(ll, ll128), simple);
 }
 
-CollectiveEstimate NetworkCost::nvls(int ranks, double bytes) const {
+CollectiveEstimate NetworkCost::nvls(CollectiveOp op, int ranks, double bytes) const {
   Route route;
-  route.in_node = bytes * (1.0 + 1.0 / ranks);
+  route.in_node = op == CollectiveOp::all_reduce ? bytes * (1.0 + 1.0 / ranks) : bytes;
   return estimate(calibration_.nvls.latency, time_of(route.in_node, calibration_.nvls.wire_rate), route, nic_rate());
+}
+
+TreeCalibration NetworkCost::tree_calibration() const {
+  if (calibration_.tree) return *calibration_.tree;
+  return {calibration_.ring.network_step_latency, calibration_.ring.ll_rate, {}, ""};
+}
+
+CollectiveEstimate NetworkCost::tree(int ranks, int nodes, double bytes) const {
+  const RingCalibration& ring = calibration_.ring;
+  const TreeCalibration tree = tree_calibration();
+  const double on_node = std::max(1, ranks / nodes);
+  const double crossings = node_tree_depth(nodes);
+  Route route;
+  route.across_nodes = node_tree_share(nodes) * bytes / on_node;
+  route.in_node = 2.0 * bytes * (on_node - 1.0) / on_node;
+  const Seconds chains = ring.base_latency + ring.step_latency * (2.0 * (on_node - 1.0));
+  const CollectiveEstimate ll = estimate(chains + tree.network_step_latency * (2.0 * crossings),
+                                         time_of(2.0 * bytes, tree.ll_rate), route, nic_rate());
+  const CollectiveEstimate simple =
+      estimate(chains + ring.simple_latency + ring.network_step_latency * (2.0 * crossings),
+               time_of(route.in_node, ring.simple_wire_rate), route, nic_rate());
+  return faster(ll, simple);
+}
+
+CollectiveEstimate NetworkCost::nvls_tree(int ranks, int nodes, double bytes) const {
+  const double on_node = std::max(1, ranks / nodes);
+  const double crossings = std::max(1, node_tree_depth(nodes));
+  NvlsTreeCalibration tree;
+  if (calibration_.nvls_tree) {
+    tree = *calibration_.nvls_tree;
+  } else {
+    tree.latency = calibration_.nvls.latency + calibration_.ring.network_step_latency * 2.0;
+    tree.wire_rate = calibration_.nvls.wire_rate;
+  }
+  Route route;
+  route.across_nodes = node_tree_share(nodes) * bytes / on_node;
+  route.in_node = bytes * (1.0 + 1.0 / on_node);
+  const Seconds wire = time_of(route.in_node, tree.wire_rate);
+  const Seconds fill(2.0 * std::sqrt(tree.fill_latency.value() * crossings * wire.value()));
+  return estimate(tree.latency + tree_calibration().network_step_latency * (2.0 * (crossings - 1.0)) + fill, wire,
+                  route, nic_rate());
 }
 
 CollectiveEstimate NetworkCost::direct(CollectiveOp op, int ranks, int nodes, double bytes) const {
@@ -170,9 +225,53 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   return result;
 }
 
+ExchangeEstimate NetworkCost::hierarchical_exchange(ExchangeOp op, int ranks, int nodes, int sms, Bytes bytes) const {
+  FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes && sms >= 1, "an exchange needs a rank on each of its nodes, and an SM");
+  const bool dispatch = op == ExchangeOp::dispatch;
+  const auto& fitted = dispatch ? calibration_.hierarchical_dispatch : calibration_.hierarchical_combine;
+  if (!fitted) {  // as the other kernels, which is a guess
+    ExchangeEstimate result = exchange(op, ranks, nodes, 0, bytes);
+    result.provenance = Provenance::assumed;
+    return result;
+  }
+  ExchangeEstimate result;
+  const auto given = static_cast<double>(sms);
+  result.rate_in_node = std::min(fitted->rate_in_node_per_sm * given, fitted->rate_in_node);
+  result.rate_across_nodes = std::min(fitted->rate_across_nodes_per_sm * given, nic_rate());
+  if (ranks == 1) return result;
+  result.latency = nodes == 1 ? fitted->latency_one_node : fitted->latency_across_nodes;
+  const bool inside = sms >= fitted->sms_min && sms <= fitted->sms_max &&
+                      std::any_of(fitted->fitted.begin(), fitted->fitted.end(),
+                                  [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
+  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  return result;
+}
+
 LinkRate NetworkCost::link(LinkClass which) const {
   const LinkCalibration& link = calibration_.link(which);
   return {link.payload_efficiency, link.provenance};
+}
+
+NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sms) {
+  const NetworkCost cost(network);
+  for (const ExchangeOp op : {ExchangeOp::dispatch, ExchangeOp::combine}) {
+    const bool dispatch = op == ExchangeOp::dispatch;
+    const auto& fitted = dispatch ? network.hierarchical_dispatch : network.hierarchical_combine;
+    ExchangeCalibration& exchange = dispatch ? network.dispatch : network.combine;
+    exchange.fitted.clear();
+    if (!fitted) continue;
+    const ExchangeEstimate estimate = cost.hierarchical_exchange(op, 2, 2, sms, Bytes(0));
+    exchange.latency_one_node = fitted->latency_one_node;
+    exchange.latency_across_nodes = fitted->latency_across_nodes;
+    exchange.queue_latency = Seconds(0.0);
+    exchange.rate_in_node = estimate.rate_in_node;
+    exchange.rate_across_nodes = estimate.rate_across_nodes;
+    exchange.queues_min = 1;
+    exchange.queues_max = std::numeric_limits<int>::max();
+    if (sms >= fitted->sms_min && sms <= fitted->sms_max) exchange.fitted = fitted->fitted;
+    exchange.source = fitted->source;
+  }
+  return network;
 }
 
 Seconds exchange_alone(const ExchangeEstimate& estimate, Bytes bytes_in_node, Bytes bytes_across_nodes) {

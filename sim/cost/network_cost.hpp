@@ -60,8 +60,8 @@ class NetworkCost {
   /// A collective over `ranks` GPUs spread evenly over `nodes`.
   ///
   /// @param bytes  all_reduce: the buffer on each rank; all_gather: the gathered output; reduce_scatter: the full input
-  /// Preconditions (checked): 1 <= nodes <= ranks; 0 <= bytes <= 2^60; nvls only for all_reduce in one node.
-  /// One rank or no bytes takes no time. Never decreases as bytes grow.
+  /// Preconditions (checked): 1 <= nodes <= ranks; 0 <= bytes <= 2^60; nvls in one node only; trees for all_reduce
+  /// only. One rank or no bytes takes no time. Never decreases as bytes grow.
   ///
   /// With n ranks, s = n-1 steps (all_reduce: 2(n-1)), g = ranks on a node, B = bytes:
   ///
@@ -73,12 +73,22 @@ class NetworkCost {
   ///                        Simple      s B/n / wire + B/n / local
   ///                      with wire reduced to the (g-1)/g of it that stays on NVLink when there are several nodes;
   ///                      each rank's NIC carries the other s B/n / g, because g rings leave the node through g NICs
-  ///   nvls    latency + (1 + 1/n) B / wire: the switch reads a rank's whole buffer and its share of the sum
+  ///   nvls    latency + (1 + 1/n) B / wire: the switch reads a rank's whole buffer and its share of the sum;
+  ///           all_gather, reduce_scatter: latency + B / wire: it writes, or reads, the whole to every rank
+  ///   tree    with d = floor(log2(nodes)) steps between nodes and g-1 along the chain in one, up and down again:
+  ///             LL      base + 2 (g-1) step + 2 d tree.network_step + 2 B / tree.ll_rate
+  ///             Simple  base + simple + 2 (g-1) step + 2 d network_step + 2 (g-1)/g B / wire
+  ///           LL128 is left out: nobody measured it. Each NIC carries 1/g of what the busiest node sends, which is
+  ///           node_tree_share(nodes) buffers.
+  ///   nvls_tree  latency + 2 (d-1) tree.network_step + w + 2 sqrt(fill d w), w = (1 + 1/g) B / wire: cut in k chunks,
+  ///   a
+  ///           buffer passes the stages in k + (stages-1) steps of w/k + (what a chunk costs), least for the k that
+  ///           leaves the root. NICs as for the tree.
   ///   direct  base + (n-1) peer + (bytes sent) / one_shot, where a rank sends (n-1)/n B, or (n-1) B in a one-shot
   ///           all_reduce; or, if faster, two shots: second_shot + base + 2(n-1) peer + 2(n-1)/n B / two_shot.
   ///           Across nodes each shot adds network_step, and (n-g)/(n-1) of the bytes go over the NIC.
   ///
-  /// Source of the form: the published protocols of NCCL. Limits: evenly spread ranks; no trees; LL's and LL128's flags
+  /// Source of the form: the published protocols of NCCL. Limits: evenly spread ranks; LL's and LL128's flags
   /// are inside the fitted rates, so the bytes on the links are payload.
   /// Example: base 1 us, step 1 us, LL at 1 GB/s: 1 KB all_gathered over 4 ranks: 4 us + (3+1) 250 B / 1 GB/s = 5 us.
   [[nodiscard]] CollectiveEstimate collective(CollectiveOp op, CollectiveAlgorithm algorithm, int ranks, int nodes,
@@ -97,17 +107,36 @@ class NetworkCost {
   /// One rank takes no time: nothing leaves it.
   [[nodiscard]] ExchangeEstimate exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes) const;
 
+  /// The same for the kernels that send a token once per node (ExchangeAlgorithm::hierarchical).
+  ///
+  ///   latency = latency(nodes == 1 ? one node : across)
+  ///   rate_in_node = min(SMs x rate per SM, ceiling)     rate_across_nodes = min(SMs x rate per SM, NIC)
+  ///
+  /// @param sms    that the kernel is given, >= 1
+  /// @param bytes  what the busiest rank sends over NVLink; decides the provenance alone
+  [[nodiscard]] ExchangeEstimate hierarchical_exchange(ExchangeOp op, int ranks, int nodes, int sms, Bytes bytes) const;
+
   [[nodiscard]] LinkRate link(LinkClass which) const;
   [[nodiscard]] const NetworkCalibration& calibration() const { return calibration_; }
 
  private:
   [[nodiscard]] CollectiveEstimate ring(CollectiveOp op, int ranks, int nodes, double bytes) const;
-  [[nodiscard]] CollectiveEstimate nvls(int ranks, double bytes) const;
+  [[nodiscard]] CollectiveEstimate nvls(CollectiveOp op, int ranks, double bytes) const;
+  [[nodiscard]] CollectiveEstimate tree(int ranks, int nodes, double bytes) const;
+  [[nodiscard]] CollectiveEstimate nvls_tree(int ranks, int nodes, double bytes) const;
+  [[nodiscard]] TreeCalibration tree_calibration() const;
   [[nodiscard]] CollectiveEstimate direct(CollectiveOp op, int ranks, int nodes, double bytes) const;
   [[nodiscard]] BytesPerSecond nic_rate() const;
 
   NetworkCalibration calibration_;
 };
+
+/// SMs of the kernels that send a token once per node, where nobody says otherwise. Source: DeepEP's own default.
+inline constexpr int kHierarchicalSms = 20;
+
+/// The same machine with other exchange kernels: dispatch and combine are what NetworkCost::hierarchical_exchange makes
+/// of them. A calibration without them stays as it is, and what it predicts counts as extrapolated.
+NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sms);
 
 /// Time of an exchange that is alone: its fixed part, then NVLink and NIC at once, each at its ceiling.
 ///

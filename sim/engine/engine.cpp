@@ -240,9 +240,7 @@ void Engine::settle() {
           carry_out_effects();
           break;
         case EventKind::launched: post(event.execution); break;
-        case EventKind::fault:
-          communicator_.fault(*input_.faults, static_cast<std::size_t>(event.batch), now_);
-          break;
+        case EventKind::fault: communicator_.fault(*input_.faults, static_cast<std::size_t>(event.batch), now_); break;
       }
     }
     streams.swap(waked_);

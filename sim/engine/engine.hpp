@@ -42,7 +42,7 @@ struct EngineInput {
   // Of GPUs. Nothing: whatever is ready is launched, and at once.
   std::optional<LaunchModel> launches = std::nullopt;
   FaultTimeline* faults = nullptr;  // whose effects on durations are `duration`'s to know; null: none
-  std::size_t link_samples = 0;   // at how many instants, about, the trace says what links carried; 0: at none
+  std::size_t link_samples = 0;     // at how many instants, about, the trace says what links carried; 0: at none
 };
 
 /// Everything of the trace but its outputs. Events are ordered by (rank, step, op). Same input, same trace.

@@ -139,6 +139,62 @@ TEST(NetworkFamilies, ExchangeIsFoundAgainNodeByNode) {
   EXPECT_EQ(found.dispatch.fitted[0].bytes_min, Bytes(8 * 4240));
 }
 
+TEST(NetworkFamilies, TreesAreFoundAgain) {
+  NetworkCalibration made = truth();
+  made.tree = TreeCalibration{Seconds(7e-6), BytesPerSecond(30e9), {}, ""};
+  made.nvls_tree = NvlsTreeCalibration{Seconds(40e-6), BytesPerSecond(250e9), Seconds(30e-6), {}, ""};
+  NetworkCalibration found = truth();
+  const std::vector<Shape> two_nodes{{CollectiveOp::all_reduce, 16, 2}};
+  // LL is what is fitted: samples end before Simple is faster.
+  std::vector<CollectiveSample> small = sweep(made, Algorithm::tree, two_nodes, 10, 1);
+  small.resize(9);
+  fit_tree(found, small);
+  EXPECT_NEAR(found.tree->network_step_latency.value() / 7e-6, 1.0, 0.01);
+  EXPECT_NEAR(found.tree->ll_rate.value() / 30e9, 1.0, 0.01);
+  EXPECT_EQ(found.tree->fitted.front().range.bytes_max, Bytes(1 << 18));
+  fit_nvls_tree(found, sweep(made, Algorithm::nvls_tree, two_nodes, 20, 2));
+  // Other sizes, and more nodes.
+  expect_near(
+      found, Algorithm::nvls_tree,
+      sweep(made, Algorithm::nvls_tree, {{CollectiveOp::all_reduce, 16, 2}, {CollectiveOp::all_reduce, 64, 8}}, 21, 2),
+      0.02);
+}
+
+TEST(NetworkFamilies, HierarchicalExchangesAreFoundAgain) {
+  NetworkCalibration made = truth();
+  HierarchicalCalibration exchange;
+  exchange.latency_one_node = Seconds(25e-6);
+  exchange.latency_across_nodes = Seconds(70e-6);
+  exchange.rate_in_node_per_sm = BytesPerSecond(12e9);
+  exchange.rate_in_node = BytesPerSecond(200e9);
+  exchange.rate_across_nodes_per_sm = BytesPerSecond(1.5e9);
+  made.hierarchical_dispatch = made.hierarchical_combine = exchange;
+  const sim::NetworkCost cost(made);
+  const auto samples = [&](int nodes, int first_tokens) {
+    std::vector<ExchangeSample> all;
+    for (const int sms : {4, 8, 24}) {
+      for (int tokens = first_tokens; tokens <= 65536; tokens *= 4) {
+        ExchangeSample sample{"invented", 8 * nodes, nodes, 4096, tokens, 8, 256, {}, {}, sms};
+        sample.dispatch = predicted(cost, sim::ExchangeOp::dispatch, sample);
+        sample.combine = predicted(cost, sim::ExchangeOp::combine, sample);
+        all.push_back(sample);
+      }
+    }
+    return all;
+  };
+  NetworkCalibration found = truth();
+  fit_hierarchical_in_node(found, samples(1, 1));
+  fit_hierarchical_across_nodes(found, samples(2, 1));
+  EXPECT_EQ(found.hierarchical_dispatch->sms_min, 4);
+  EXPECT_EQ(found.hierarchical_dispatch->sms_max, 24);
+  const sim::NetworkCost again(found);
+  for (const int nodes : {1, 2, 4})
+    for (const ExchangeSample& sample : samples(nodes, 2)) {
+      EXPECT_NEAR(ratio(predicted(again, sim::ExchangeOp::dispatch, sample), sample.dispatch), 1.0, 0.02);
+      EXPECT_NEAR(ratio(predicted(again, sim::ExchangeOp::combine, sample), sample.combine), 1.0, 0.02);
+    }
+}
+
 TEST(NetworkFamilies, UntimedDirectionsAreLeftOut) {
   std::vector<ExchangeSample> samples = exchanges(1, {64, 256});
   samples[0].dispatch = Seconds(0.0);

@@ -116,6 +116,23 @@ TEST_F(NetworkSamples, DeepEp) {
   EXPECT_EQ(readme[0].combine, Seconds(0.0));
 }
 
+TEST_F(NetworkSamples, DeepEpNormalNotifiesAndTransmits) {
+  const std::string header =
+      "node_num,hidden_size,num_token,num_topk,num_experts,dispatch_sms,dispatch_transmit_us,dispatch_notify_us,"
+      "combine_sms,combine_transmit_us,combine_notify_us\n";
+  const auto samples = read_deepep_normal(file("n.csv", header + "2,7168,128,8,256,20,64.5,30.5,20,150,33\n"), "lib");
+  ASSERT_EQ(samples.size(), 1U);
+  EXPECT_EQ(samples[0].ranks, 16);
+  EXPECT_EQ(samples[0].sms, 20);
+  EXPECT_DOUBLE_EQ(samples[0].dispatch.value(), 95e-6);
+  EXPECT_DOUBLE_EQ(samples[0].combine.value(), 183e-6);
+  for (const char* bad : {"2,7168,128,8,256,20,64.5,30.5,24,150,33", "2,7168,128,8,256,20,0,30.5,20,150,33",
+                          "2,7168,128,8,256,20,64.5,-1,20,150,33"}) {
+    const auto path = file("bad.csv", header + bad + "\n");
+    EXPECT_THAT(message_of([&] { (void)read_deepep_normal(path, "lib"); }), HasSubstr("bad.csv:2")) << bad;
+  }
+}
+
 TEST_F(NetworkSamples, RowBytesCountScalesAndHeader) {
   // 7168 FP8 values + 7168/128 = 56 scales of 4 bytes + 16: 7,408. BF16: 2 x 7168 = 14,336.
   EXPECT_EQ(dispatch_row_bytes(7168), Bytes(7408));

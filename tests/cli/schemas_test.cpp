@@ -18,7 +18,8 @@ TEST(SchemaText, IsTheFileByteForByte) {
                                                  {"device", "topologies/devices/device.schema.json"},
                                                  {"calibration", "topologies/calibrations/calibration.schema.json"},
                                                  {"result", "tools/cli/result.schema.json"},
-                                                 {"comparison", "tools/cli/comparison.schema.json"}};
+                                                 {"comparison", "tools/cli/comparison.schema.json"},
+                                                 {"collective", "tools/cli/collective.schema.json"}};
   for (const auto& [name, path] : files) {
     std::ostringstream text;
     text << std::ifstream(std::string(FORETOKEN_SOURCE_DIR) + "/" + path, std::ios::binary).rdbuf();
@@ -28,8 +29,8 @@ TEST(SchemaText, IsTheFileByteForByte) {
 }
 
 TEST(SchemaText, EveryNameHasOne) {
-  EXPECT_THAT(schema_names(),
-              testing::IsSupersetOf({"scenario", "topology", "device", "calibration", "result", "comparison"}));
+  EXPECT_THAT(schema_names(), testing::IsSupersetOf({"scenario", "topology", "device", "calibration", "result",
+                                                     "comparison", "collective"}));
   for (const auto name : schema_names()) EXPECT_TRUE(nlohmann::json::accept(schema_text(name).value_or(""))) << name;
 }
 

@@ -44,6 +44,32 @@ TEST(NetworkCalibration, ComesBackFromItsJson) {
   EXPECT_EQ(back.ring.fitted[2].range.bytes_max, Bytes(std::int64_t{1} << 30));
 }
 
+TEST(NetworkCalibration, OptionalSectionsComeBackOrStayAway) {
+  NetworkCalibration network = testing::invented_network();
+  EXPECT_FALSE(read(to_json(network)).tree.has_value());
+  network.tree = TreeCalibration{Seconds(2e-6), BytesPerSecond(4e9), {}, "invented"};
+  network.nvls_tree = NvlsTreeCalibration{Seconds(3e-6), BytesPerSecond(3e9), Seconds(1e-6), {}, "invented"};
+  HierarchicalCalibration exchange;
+  exchange.rate_in_node_per_sm = exchange.rate_in_node = exchange.rate_across_nodes_per_sm = BytesPerSecond(1e9);
+  exchange.sms_max = 24;
+  exchange.source = "invented";
+  network.hierarchical_dispatch = exchange;
+  const json written = to_json(network);
+  const NetworkCalibration back = read(written);
+  EXPECT_EQ(to_json(back), written);
+  ASSERT_TRUE(back.nvls_tree && back.hierarchical_dispatch);
+  EXPECT_DOUBLE_EQ(back.nvls_tree->fill_latency.value(), 1e-6);
+  EXPECT_EQ(back.hierarchical_dispatch->sms_max, 24);
+  EXPECT_FALSE(back.hierarchical_combine.has_value());
+  // What is there has to be whole.
+  for (const char* section : {"tree", "nvls_tree", "hierarchical_dispatch"})
+    for (const auto& entry : written[section].items()) {
+      json poorer = written;
+      poorer[section].erase(entry.key());
+      EXPECT_THAT(message_of(poorer), HasSubstr(entry.key())) << section;
+    }
+}
+
 TEST(NetworkCalibration, NamesThePlaceOfBadInput) {
   struct Case {
     std::string pointer;

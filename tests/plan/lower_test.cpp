@@ -208,12 +208,16 @@ TEST(Lowering, OneRankCommunicatesWithNobody) {
 }
 
 TEST(Lowering, AutomaticAlgorithm) {
-  // NVLS above 16 MiB on more than two GPUs of one node; only an all-reduce has a choice.
+  // In a node, NVLS above 16 MiB on more than two GPUs; only an all-reduce has a choice.
   const std::int64_t large = (16 << 20) + 1;
   const auto automatic = CollectiveChoice::automatic;
   EXPECT_EQ(choose_algorithm(automatic, OpKind::all_reduce, 8, 1, large, true), CollectiveAlgorithm::nvls);
   EXPECT_EQ(choose_algorithm(automatic, OpKind::all_reduce, 8, 1, large - 1, true), CollectiveAlgorithm::ring);
-  EXPECT_EQ(choose_algorithm(automatic, OpKind::all_reduce, 8, 2, large, true), CollectiveAlgorithm::ring);
+  // Between nodes trees, with NVLS above 512 KiB.
+  EXPECT_EQ(choose_algorithm(automatic, OpKind::all_reduce, 8, 2, large, true), CollectiveAlgorithm::nvls_tree);
+  EXPECT_EQ(choose_algorithm(automatic, OpKind::all_reduce, 8, 2, 512 << 10, true), CollectiveAlgorithm::tree);
+  EXPECT_EQ(choose_algorithm(CollectiveChoice::nvls_tree, OpKind::all_reduce, 8, 2, 1, true),
+            CollectiveAlgorithm::nvls_tree);
   EXPECT_EQ(choose_algorithm(automatic, OpKind::all_gather, 8, 1, large, true), CollectiveAlgorithm::ring);
   EXPECT_EQ(choose_algorithm(CollectiveChoice::direct, OpKind::all_gather, 8, 1, large, true),
             CollectiveAlgorithm::direct);

@@ -309,7 +309,9 @@ TEST(Schemas, ListTheNamesOfTheReader) {
   const Json definitions = schema_of("scenario").root().at("definitions");
   const auto names_at = [&](const char* pointer) { return definitions.at(Json::json_pointer(pointer)); };
   EXPECT_EQ(names_at("/float_type/enum"), json_of(kFloatTypeNames));
-  EXPECT_EQ(names_at("/collective/enum"), json_of(kCollectiveChoiceNames));
+  EXPECT_EQ(names_at("/all_reduce/enum"), json_of(kCollectiveChoiceNames));
+  EXPECT_EQ(names_at("/deployment/properties/collectives/properties/exchange/enum"), json_of(kExchangeAlgorithmNames));
+  EXPECT_EQ(names_at("/collective/enum"), json_of(kGatherChoiceNames));
   EXPECT_EQ(names_at("/routing/properties/kind/enum"), json_of(kRoutingKindNames));
   const std::string deployment = "/deployment/properties/";
   EXPECT_EQ(names_at((deployment + "pipeline/properties/schedule/enum").c_str()), json_of(kPipelineScheduleNames));

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "runtime/machine_identity.hpp"
 #include "tests/runtime/agreement.hpp"
 #include "tests/runtime/small_plan.hpp"
 
@@ -221,6 +222,18 @@ TEST(Run, TellsWhatItRanOn) {
   EXPECT_FALSE(run_threads(plan, headline_only).trace);
 }
 
+// Asked for by many ranks at once, over and over: OpenBLAS' own text is put together in a buffer that threads share.
+TEST(Run, RanksOfOneProcessAgreeOnTheirMachine) {
+  for (int round = 0; round < 20; ++round) {
+    std::vector<runtime::MachineIdentity> found(8);
+    {
+      std::vector<std::jthread> threads;
+      for (runtime::MachineIdentity& one : found) threads.emplace_back([&one] { one = runtime::this_machine(); });
+    }
+    for (const runtime::MachineIdentity& one : found) EXPECT_EQ(one, found.front());
+  }
+}
+
 // ---- failures ------------------------------------------------------------------------------------------------------
 
 std::string failure_of(const plan::Plan& plan, const RunOptions& options, ErrorCode code) {
@@ -265,6 +278,13 @@ TEST(RunFailure, OtherDtypesAreRefusedWithTheSettingThatHelps) {
 TEST(RunFailure, ASwitchThatAddsIsNotHere) {
   const plan::Plan plan = small_plan(with(attention(2, 1), {R"(deployment.collectives={"all_reduce":"nvls"})"}), true);
   const std::string message = failure_of(plan, {}, ErrorCode::invalid_input);
+  EXPECT_THAT(message, HasSubstr("--set deployment.collectives.all_reduce=ring"));
+}
+
+TEST(RunFailure, TreesAreNotHere) {
+  const plan::Plan plan = small_plan(with(attention(2, 1), {R"(deployment.collectives={"all_reduce":"tree"})"}), true);
+  const std::string message = failure_of(plan, {}, ErrorCode::invalid_input);
+  EXPECT_THAT(message, HasSubstr("along trees of nodes (tree)"));
   EXPECT_THAT(message, HasSubstr("--set deployment.collectives.all_reduce=ring"));
 }
 

@@ -56,6 +56,29 @@ TEST_F(FootprintTest, DirectLoadsALinkWithItsPeers) {
   EXPECT_EQ(uses_of_amount(footprint, 2.0 / 3), 12);
 }
 
+// 6 ranks on 2 nodes, 18,000 bytes: along the chain of 3 go 2 x 2/3 of them, 24,000 bytes on every NVLink. Between two
+// nodes each tree carries half up and half down, so each NIC a third of 18,000.
+TEST_F(FootprintTest, TreesLoadChainsAndNics) {
+  const Footprint footprint = of(round_machine(2, 3), CollectiveOp::all_reduce, CollectiveAlgorithm::tree, 18000);
+  EXPECT_DOUBLE_EQ(footprint.demand, 24000);
+  EXPECT_THAT(footprint.uses, SizeIs(24));
+  EXPECT_EQ(uses_of_amount(footprint, 1.0), 12);
+  EXPECT_EQ(uses_of_amount(footprint, 0.25), 12);
+  // 4 nodes of 1: inner nodes of a tree send to two children and up, and up as a leaf of the other: 2 buffers.
+  const Footprint wide = of(round_machine(4, 1), CollectiveOp::all_reduce, CollectiveAlgorithm::tree, 18000);
+  EXPECT_DOUBLE_EQ(wide.demand, 36000);
+}
+
+// 4 ranks, 4,000 bytes gathered: 1,000 go up each link and 4,000 come down; scattered the other way round.
+TEST_F(FootprintTest, NvlsMulticastsOneWay) {
+  for (const CollectiveOp op : {CollectiveOp::all_gather, CollectiveOp::reduce_scatter}) {
+    const Footprint footprint = of(round_machine(1, 4), op, CollectiveAlgorithm::nvls, 4000);
+    EXPECT_DOUBLE_EQ(footprint.demand, 4000);
+    EXPECT_EQ(uses_of_amount(footprint, 1.0), 4);
+    EXPECT_EQ(uses_of_amount(footprint, 0.25), 4);
+  }
+}
+
 TEST_F(FootprintTest, AMessageUsesItsRouteOnce) {
   const plan::Machine machine = round_machine(2, 3);
   const Fabric fabric(machine, cost, 6);

@@ -173,8 +173,8 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
 }
 
 Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps, double crowding,
-                       const sim::KernelInterference* interference,
-                       const std::optional<sim::LaunchModel>& launches, sim::FaultTimeline* faults) const {
+                       const sim::KernelInterference* interference, const std::optional<sim::LaunchModel>& launches,
+                       sim::FaultTimeline* faults) const {
   plan::RoutedRows rows;
   rows.rows_of_expert.assign(1, 0);
   rows.pairs = pairs;
@@ -194,7 +194,7 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       1,
       interference,
       launches,
-      faults};
+      faults,
       link_samples};
   return sim::run_engine(input);
 }

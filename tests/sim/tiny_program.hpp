@@ -82,8 +82,7 @@ class TinyProgram {
 
   [[nodiscard]] Trace run(const sim::Transport& transport, std::int64_t warmup_steps, std::int64_t steps,
                           double crowding, const sim::KernelInterference* interference,
-                          const std::optional<sim::LaunchModel>& launches,
-                          sim::FaultTimeline* faults) const;
+                          const std::optional<sim::LaunchModel>& launches, sim::FaultTimeline* faults) const;
 
   plan::Program program_;
   std::map<std::string, double> durations_us_;  // by op name

@@ -94,6 +94,90 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
   return compare;
 }
 
+CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
+  CLI::App* collective = app.add_subcommand(
+      "collective",
+      "Predict what nccl-tests would print on a cluster: time, algbw and busbw of one operation by size\n"
+      "size: all_reduce the buffer on each rank; all_gather what is gathered; reduce_scatter the input; all_to_all(_v) "
+      "the\n"
+      "      (largest) send buffer, one's own part included; send_recv one message; dispatch, combine one rank's "
+      "tokens,\n"
+      "      each times top-k\n"
+      "algbw = size / time. busbw = algbw x 2 (n-1)/n for all_reduce, (n-1)/n for all_gather, reduce_scatter and\n"
+      "      all_to_all, 1 for send_recv; all_to_all_v: the most that a rank sends to others or receives / time;\n"
+      "      dispatch, combine: what a rank sends over NVLink and NIC / time. GB/s are 10^9 bytes per second");
+  collective->footer(
+      "Examples: foretoken collective all_reduce --topology topologies/hgx-h100-2nodes-ndr400.json --sizes 8:8G:2\n"
+      "          foretoken collective dispatch --topology topologies/hgx-h100-8nodes-ndr400.json --tokens 1:4K:2\n"
+      "          foretoken collective --flows flows.csv --topology topologies/hgx-h100-2nodes-ndr400.json --ideal\n"
+      "          mpirun -n 4 foretoken collective all_reduce --live --sizes 8:64M:8");
+  collective->add_option("operation", options.operation, "What the ranks do")
+      ->type_name("{all_reduce,all_gather,reduce_scatter,all_to_all,all_to_all_v,send_recv,dispatch,combine}")
+      ->check(kNotEmpty);
+  collective->add_option("--topology", options.topology, "The machine")->type_name("FILE")->check(kNotEmpty);
+  collective->add_option("--calibration", options.calibration, "Use this calibration instead of the topology's")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  collective
+      ->add_option(
+          "--sizes", options.sizes,
+          "begin:end:factor, or a list with commas; K, M, G are 2^10, 2^20, 2^30 (default 8:8G:2, live 8:64M:2)")
+      ->type_name("BYTES")
+      ->check(kNotEmpty);
+  collective->add_option("--ranks", options.ranks, "Ranks that take part, node by node (default: all)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 20));
+  collective->add_option("--dtype", options.dtype, "Of an element (default fp32; dispatch fp8, combine bf16)")
+      ->type_name("{fp32,fp16,bf16,fp8,int32}");
+  collective
+      ->add_option("--algorithm", options.algorithm, "How it is carried out (default auto: as NCCL or DeepEP would)")
+      ->type_name("{auto,ring,direct,nvls,tree,nvls_tree,pairwise,low_latency,hierarchical}");
+  collective
+      ->add_option("--pattern", options.pattern,
+                   "all_to_all_v: uniform, skewed (rank j is sent a share like 1/(j+1)), or a file of ranks x ranks "
+                   "weights, one line per sender")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  collective->add_option("--tokens", options.tokens, "dispatch, combine: tokens per rank, as --sizes (default 128)")
+      ->type_name("TOKENS")
+      ->check(kNotEmpty);
+  const auto shape = [&](const char* name, std::int64_t& value, const char* help, std::int64_t most) {
+    collective->add_option(name, value, help)->type_name("N")->check(CLI::Range(std::int64_t{1}, most));
+  };
+  shape("--hidden", options.hidden, "dispatch, combine: values of a token (default 7168)", std::int64_t{1} << 20);
+  shape("--top-k", options.top_k, "dispatch, combine: experts of a token (default 8)", 4096);
+  shape("--experts", options.experts, "dispatch, combine: experts over all ranks (default 256)", std::int64_t{1} << 20);
+  shape("--sms", options.sms, "dispatch, combine: SMs of the hierarchical kernels (default 20)", 1024);
+  collective
+      ->add_option("--communicator", options.communicator,
+                   "On a topology that is a host: who carries messages, among those that its calibration has")
+      ->type_name("NAME")
+      ->check(kNotEmpty);
+  collective->add_flag("--ideal", options.ideal,
+                       "No protocol efficiency and no cost per message: bytes over links, and the hops' latencies");
+  collective->add_flag("--zero-latency", options.zero_latency, "Transfers begin at once");
+  collective
+      ->add_option("--accuracy", options.accuracy,
+                   "Relative error of completion times that may be made for speed (default 0: exact)")
+      ->type_name("ERROR")
+      ->check(CLI::Range(0.0, 0.1));
+  collective
+      ->add_option("--flows", options.flows,
+                   "Instead of an operation: a table source,destination,bytes,start_us; gives each flow's completion")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  collective->add_flag("--live", options.live,
+                       "Measure it on this computer's CPUs: ranks are threads, or processes under mpirun");
+  collective->add_option("--iterations", options.iterations, "live: that a time is the mean of (default 20)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
+  collective->add_flag("--json", options.json, "Machine-readable output");
+  collective->add_option("--out", options.out, "Also store the JSON in FILE, whole or not at all")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  return collective;
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
@@ -158,6 +242,11 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   CompareOptions compare_options;
   add_compare(app, compare_options)->callback([&] { chosen = [&] { run_compare(compare_options, out); }; });
+
+  CollectiveOptions collective_options;
+  add_collective(app, collective_options)->callback([&] {
+    chosen = [&] { run_collective(collective_options, out, err); };
+  });
 
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");

@@ -65,6 +65,31 @@ struct CalibrateHostOptions {
   bool json = false;
 };
 
+struct CollectiveOptions {
+  std::string operation;
+  std::filesystem::path topology;
+  std::filesystem::path calibration;  // instead of the topology's
+  std::int64_t ranks = 0;             // 0: all that there are
+  std::string sizes;                  // --sizes
+  std::string dtype;
+  std::string algorithm;
+  std::string pattern;
+  std::string tokens;
+  std::int64_t hidden = 0;  // of exchanges; 0: not given
+  std::int64_t top_k = 0;
+  std::int64_t experts = 0;
+  std::int64_t sms = 0;
+  std::string communicator;  // on a host: whose messages; empty for the calibration's first
+  bool ideal = false;
+  bool zero_latency = false;
+  double accuracy = 0;
+  std::filesystem::path flows;
+  bool live = false;
+  std::int64_t iterations = 0;  // of a live run; 0: not given
+  bool json = false;
+  std::filesystem::path out;
+};
+
 /// What the simulator is told of it.
 sim::SimulateOptions simulation_options(const SimulateOptions& options);
 
@@ -72,6 +97,7 @@ void run_plan(const PlanOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
 void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out);
+void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
 void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err);

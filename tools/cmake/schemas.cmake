@@ -8,7 +8,8 @@ set(FORETOKEN_SCHEMAS
   device:topologies/devices/device.schema.json
   calibration:topologies/calibrations/calibration.schema.json
   result:tools/cli/result.schema.json
-  comparison:tools/cli/comparison.schema.json)
+  comparison:tools/cli/comparison.schema.json
+  collective:tools/cli/collective.schema.json)
 
 set(schema_entries)
 list(LENGTH FORETOKEN_SCHEMAS schema_count)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 
@@ -82,6 +83,84 @@ TEST(NetworkCost, NvlsReadsTheBufferOnceAndWritesItsShare) {
   EXPECT_EQ(e.provenance, Provenance::interpolated);
   EXPECT_EQ(cost().collective(Op::all_reduce, Algorithm::nvls, 4, 1, Bytes(80 * kMB)).provenance,
             Provenance::extrapolated);
+}
+
+TEST(NetworkCost, NvlsGathersByMulticast) {
+  // 8 ranks, 80 MB gathered: every rank receives all of it, 80 MB at 200 GB/s = 400 us, + 50 us. Scattering likewise.
+  for (const Op op : {Op::all_gather, Op::reduce_scatter}) {
+    const CollectiveEstimate e = cost().collective(op, Algorithm::nvls, 8, 1, Bytes(80 * kMB));
+    EXPECT_NEAR(us(e.total()), 450.0, 1e-9);
+    EXPECT_EQ(e.bytes_in_node, Bytes(80 * kMB));
+    EXPECT_EQ(e.provenance, Provenance::extrapolated);
+  }
+}
+
+// The invented machine with trees: 2 us a step between nodes and LL at 4 GB/s; NVLS trees 30 us, 300 GB/s, 9 us a fill.
+NetworkCost cost_with_trees() {
+  NetworkCalibration network = testing::invented_network();
+  network.tree = TreeCalibration{Seconds(2e-6), BytesPerSecond(4e9), {}, "invented"};
+  network.nvls_tree = NvlsTreeCalibration{Seconds(30e-6), BytesPerSecond(300e9), Seconds(9e-6), {}, "invented"};
+  return NetworkCost(network);
+}
+
+TEST(NetworkCost, ATreeGoesUpAndDown) {
+  // 16 ranks on 2 nodes, 8 KB by LL: 10 us + 2 x 7 along the chain + 2 x 1 x 2 between nodes = 28 us;
+  // 16 KB passed on at 4 GB/s = 4 us. Two nodes: each sends the buffer once, 1 KB per NIC.
+  const CollectiveEstimate small = cost_with_trees().collective(Op::all_reduce, Algorithm::tree, 16, 2, Bytes(8000));
+  EXPECT_NEAR(us(small.latency), 28.0, 1e-9);
+  EXPECT_NEAR(us(small.transfer), 4.0, 1e-9);
+  EXPECT_EQ(small.bytes_in_node, Bytes(14'000));
+  EXPECT_EQ(small.bytes_across_nodes, Bytes(1000));
+  // 64 ranks on 8 nodes, 800 MB by Simple: depth 3. 10 + 100 + 14 + 2 x 3 x 5 = 154 us. NVLink: 2 x 7/8 x 800 MB at
+  // 100 GB/s = 14 ms; NIC: inner nodes send 2 buffers, 200 MB at 50 GB/s = 4 ms beside it.
+  const CollectiveEstimate large =
+      cost_with_trees().collective(Op::all_reduce, Algorithm::tree, 64, 8, Bytes(800 * kMB));
+  EXPECT_NEAR(us(large.latency), 154.0, 1e-6);
+  EXPECT_NEAR(us(large.transfer), 14'000.0, 1e-3);
+  EXPECT_EQ(large.bytes_across_nodes, Bytes(200 * kMB));
+  // Nobody fitted it here.
+  EXPECT_EQ(large.provenance, Provenance::extrapolated);
+  EXPECT_EQ(cost().collective(Op::all_reduce, Algorithm::tree, 64, 8, Bytes(800 * kMB)).provenance,
+            Provenance::assumed);
+}
+
+TEST(NetworkCost, NvlsTreesFillTheirStagesWithTheBestChunk) {
+  // 16 ranks on 2 nodes, 800 MB: w = 900 MB at 300 GB/s = 3,000 us; fill 2 sqrt(9 x 3000) = 328.6 us, + 30 us.
+  // NIC: 100 MB at 50 GB/s = 2,000 us, less than w.
+  const CollectiveEstimate e =
+      cost_with_trees().collective(Op::all_reduce, Algorithm::nvls_tree, 16, 2, Bytes(800 * kMB));
+  EXPECT_NEAR(us(e.total()), 3030.0 + 2 * std::sqrt(27'000.0), 1e-6);
+  // 8 nodes: 2 buffers through 8 NICs, 200 MB = 4,000 us. Depth 3: 4 more steps of 2 us, fill 2 sqrt(27 x 3000).
+  const CollectiveEstimate wide =
+      cost_with_trees().collective(Op::all_reduce, Algorithm::nvls_tree, 64, 8, Bytes(800 * kMB));
+  EXPECT_NEAR(us(wide.total()), 30.0 + 8.0 + 4000.0 + 2 * std::sqrt(81'000.0), 1e-6);
+}
+
+TEST(NetworkCost, AHierarchicalExchangeMovesWhatItsSmsCan) {
+  NetworkCalibration network = testing::invented_network();
+  HierarchicalCalibration fitted;
+  fitted.latency_one_node = Seconds(20e-6);
+  fitted.latency_across_nodes = Seconds(60e-6);
+  fitted.rate_in_node_per_sm = BytesPerSecond(10e9);
+  fitted.rate_in_node = BytesPerSecond(150e9);
+  fitted.rate_across_nodes_per_sm = BytesPerSecond(2e9);
+  fitted.sms_min = 4;
+  fitted.sms_max = 24;
+  fitted.fitted = {{8, 8, 1, 1, Bytes(1), Bytes(kMB)}};
+  network.hierarchical_dispatch = fitted;
+  const NetworkCost cost(network);
+  // 10 SMs: 100 and 20 GB/s; 30 SMs: the ceiling 150, and the NIC's 50 GB/s.
+  const ExchangeEstimate few = cost.hierarchical_exchange(ExchangeOp::dispatch, 8, 1, 10, Bytes(kMB));
+  EXPECT_NEAR(us(few.latency), 20.0, 1e-9);
+  EXPECT_DOUBLE_EQ(few.rate_in_node.value(), 100e9);
+  EXPECT_DOUBLE_EQ(few.rate_across_nodes.value(), 20e9);
+  EXPECT_EQ(few.provenance, Provenance::interpolated);
+  const ExchangeEstimate many = cost.hierarchical_exchange(ExchangeOp::dispatch, 16, 2, 30, Bytes(kMB));
+  EXPECT_NEAR(us(many.latency), 60.0, 1e-9);
+  EXPECT_DOUBLE_EQ(many.rate_in_node.value(), 150e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes.value(), 50e9);
+  EXPECT_EQ(many.provenance, Provenance::extrapolated);
+  EXPECT_EQ(cost.hierarchical_exchange(ExchangeOp::combine, 16, 2, 30, Bytes(kMB)).provenance, Provenance::assumed);
 }
 
 TEST(NetworkCost, DirectAllReduceTakesOneShotWhileThatIsFaster) {
@@ -184,8 +263,30 @@ TEST(NetworkCost, ExchangePaysForEveryQueueAndWaitsForTheSlowerRoad) {
   EXPECT_EQ(cost().exchange(ExchangeOp::dispatch, 64, 8, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
 }
 
+TEST(NetworkCost, OtherExchangeKernelsTakeTheirOwnRates) {
+  NetworkCalibration network = testing::invented_network();
+  HierarchicalCalibration fitted;
+  fitted.latency_one_node = Seconds(20e-6);
+  fitted.latency_across_nodes = Seconds(60e-6);
+  fitted.rate_in_node_per_sm = BytesPerSecond(10e9);
+  fitted.rate_in_node = BytesPerSecond(150e9);
+  fitted.rate_across_nodes_per_sm = BytesPerSecond(2e9);
+  fitted.sms_max = 24;
+  fitted.fitted = {{16, 16, 2, 2, Bytes(1), Bytes(kMB)}};
+  network.hierarchical_dispatch = fitted;
+  const NetworkCost cost(with_hierarchical_exchange(network, 12));
+  const ExchangeEstimate e = cost.exchange(ExchangeOp::dispatch, 16, 2, 256, Bytes(kMB));
+  EXPECT_NEAR(us(e.latency), 60.0, 1e-9);  // no destination has its own message
+  EXPECT_DOUBLE_EQ(e.rate_in_node.value(), 120e9);
+  EXPECT_DOUBLE_EQ(e.rate_across_nodes.value(), 24e9);
+  EXPECT_EQ(e.provenance, Provenance::interpolated);
+  // Nobody fitted its combine: that of the other kernels stands, and says that it is a guess.
+  EXPECT_EQ(cost.exchange(ExchangeOp::combine, 16, 2, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
+}
+
 TEST(NetworkCost, RejectsWhatNoPlanMayAsk) {
-  EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 8, 1, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 16, 2, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::tree, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::nvls, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::ring, 2, 4, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::ring, 8, 1, Bytes(-1)));
@@ -197,7 +298,12 @@ TEST(ChooseAllReduce, PicksNvlsForLargeBuffersInOneNode) {
   EXPECT_EQ(choose_all_reduce(8, 1, 32_MiB, true), Algorithm::nvls);
   EXPECT_EQ(choose_all_reduce(8, 1, 32_MiB, false), Algorithm::ring);
   EXPECT_EQ(choose_all_reduce(2, 1, 1_GiB, true), Algorithm::ring);
-  EXPECT_EQ(choose_all_reduce(16, 2, 1_GiB, true), Algorithm::ring);
+  EXPECT_EQ(choose_all_reduce(16, 2, 1_GiB, true), Algorithm::nvls_tree);
+  EXPECT_EQ(choose_all_reduce(16, 2, 512_KiB, true), Algorithm::tree);
+  EXPECT_EQ(choose_all_reduce(16, 2, 1_GiB, false), Algorithm::tree);
+  EXPECT_EQ(choose_all_reduce(32, 4, 1_GiB, false), Algorithm::ring);
+  // One GPU per node: nothing for the switch to do.
+  EXPECT_EQ(choose_all_reduce(4, 4, 1_GiB, true), Algorithm::ring);
 }
 
 }  // namespace
