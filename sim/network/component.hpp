@@ -29,8 +29,9 @@ class Component {
   std::uint32_t version = 0;            // of `next`, for queues
   double next = 0;                      // when its next activity ends
   double origin = 0;                    // since when it has been busy
-  double window_end = 0;                // approximate sharing: until then nothing is found anew
+  double window_end = 0;                // approximate sharing: until then nothing need be found anew
   double error = 0;                     // that approximate sharing has made here
+  double accuracy = 0;                  // asked of it
 
   void reset(double now);
 
@@ -46,10 +47,11 @@ class Component {
 
   /// Finds the shares at `now` and, from them, `next`.
   void solve(SharingState& state, double now);
-  /// The same for a window of time: shares are not found again for what ends in it. Those that end in its first half
-  /// keep their rates, and the others share as if they were gone; what those of the second half leave is not shared
-  /// until the next window. What the first take too much and the last leave unused cancels but for the second order.
-  void solve_window(SharingState& state, double now, double window);
+  /// The same for a window of time: shares are not found again for what ends in it. Those that end in its first part
+  /// keep their rates, and the others share as if they were gone; what those of the second part leave is not shared
+  /// until the next window. What a resource does too much in the first and too little in the second cancels; a window
+  /// is as long as neither comes to more than `accuracy` of what the resource can do in the time since `origin`.
+  void solve_window(SharingState& state, double now, double accuracy);
 
   /// Activities that end at `time`, give or take rounding errors, in any order; they get marked as ended. Then `next`
   /// is that of the others.
@@ -90,7 +92,8 @@ class Component {
 
   std::int32_t resume(SharingState& state);
   std::int32_t start_over(SharingState& state);
-  void let_leave(SharingState& state, double now, double before);
+  double let_leave(SharingState& state, double now);
+  void postpone(SharingState& state, const Activity& activity, double time);
   void release(SharingState& state, double now);
   void fill(SharingState& state, double now, std::int32_t growing);
   void stop_users(SharingState& state, std::int32_t resource, double level, double now);

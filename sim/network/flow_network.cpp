@@ -10,12 +10,7 @@ namespace foretoken::sim {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kClock = 1e-15;  // of the time: components that end closer to one another end together
-// A window is so many times the accuracy, of the time for which the component has been busy. What a window does wrong
-// cancels but for the second order, so that it may be a good deal longer than the error that is allowed; it is made
-// shorter where the error found afterwards comes near that.
-constexpr double kWindow = 8;
-constexpr double kWindowMin = 0.25;
+constexpr double kClock = 1e-15;        // of the time: components that end closer to one another end together
 constexpr double kNothingLeft = 1e-12;  // of the demand: what is taken out as it ends still has something to do
 constexpr std::size_t kEndedMin = 32;
 
@@ -210,7 +205,7 @@ void FlowNetwork::empty(std::int32_t component) {
     r.slope = 0;
     r.live = 0;
     r.component = -1;
-    r.misplaced = r.unreleased = r.unreleased_time = 0;
+    r.misplaced = r.promised = r.unreleased = r.unreleased_time = 0;
   }
   free_slots_.insert(free_slots_.end(), c.slots.begin(), c.slots.end());
   error_ = std::max(error_, c.error);
@@ -245,12 +240,8 @@ void FlowNetwork::split(std::int32_t component) {
 void FlowNetwork::find_shares(std::int32_t component) {
   Component& c = components_[at(component)];
   ++solves_;
-  if (accuracy_ == 0) {
-    c.solve(state_, now_);
-  } else {
-    const double spare = c.error < accuracy_ / 2 ? kWindow : kWindowMin;
-    c.solve_window(state_, now_, spare * accuracy_ * (now_ - c.origin));
-  }
+  if (accuracy_ == 0) c.solve(state_, now_);
+  else c.solve_window(state_, now_, accuracy_);
   events_.push({c.next, component, c.version});
 }
 

@@ -34,12 +34,13 @@ struct ActivityStart {
 ///
 /// Activities that share nothing, directly or through others, are solved for apart (sim/network/component.hpp).
 ///
-/// With an accuracy above 0, shares are found anew only once per window of time, which is some part of the time for
-/// which the component has been busy, and adapts to the error that it makes: see error().
+/// With an accuracy above 0, shares are found anew only once per window of time, which ends before any resource has
+/// done more, or less, than that part of what it can do in the time for which its component has been busy: see error().
+/// Makespans of all-to-alls came out within 1.3 times the accuracy, single flows within 3.4 times.
 class FlowNetwork {
  public:
   /// @param capacity of each resource, per second, finite, >= 0
-  /// @param accuracy 0: exact; else the relative error of times since a component became busy that may be made, < 1
+  /// @param accuracy 0: exact; else what a resource may be ahead or behind, of what it can do since it became busy; < 1
   explicit FlowNetwork(const std::vector<double>& capacity, double accuracy = 0);
 
   [[nodiscard]] double now() const { return now_; }
@@ -51,9 +52,9 @@ class FlowNetwork {
   [[nodiscard]] std::vector<double> carried(double time);
   /// How often the shares of a component were found.
   [[nodiscard]] std::int64_t solves() const { return solves_; }
-  /// Of approximate sharing, as found afterwards: the largest difference, over resources and moments, between the work
-  /// that a resource did and what it could have done, in time of that resource, relative to the time for which its
-  /// component had been busy. A first-order estimate, because who is delayed here may start later elsewhere.
+  /// Of approximate sharing, as found afterwards: the most that a resource was ahead or behind, of what it can do in
+  /// the time for which its component had been busy. A first-order estimate for completions: who is late on one
+  /// resource starts late on others.
   [[nodiscard]] double error() const;
 
   /// Starts an activity now.

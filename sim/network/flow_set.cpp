@@ -7,10 +7,12 @@
 
 #include "core/error.hpp"
 #include "sim/network/flow_network.hpp"
+#include "sim/network/symmetry.hpp"
 
 namespace foretoken::sim {
+namespace {
 
-FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& /*options*/) {
+FlowTimes run_each(const FlowSet& set, double accuracy) {
   std::vector<std::int32_t> order(set.flows.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
@@ -20,7 +22,7 @@ FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& /*options*/) {
   FlowTimes times;
   times.completion.assign(set.flows.size(), 0.0);
   times.classes = static_cast<std::int64_t>(set.flows.size());
-  FlowNetwork network(set.capacity);
+  FlowNetwork network(set.capacity, accuracy);
   std::vector<std::int32_t> ended;
   std::size_t next = 0;
   while (next < order.size() || network.active() > 0) {
@@ -32,7 +34,6 @@ FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& /*options*/) {
       ended.clear();
       network.complete(ended);
       for (const std::int32_t flow : ended) times.completion[static_cast<std::size_t>(flow)] = network.now();
-      ++times.solves;
       continue;
     }
     network.advance(start);
@@ -43,7 +44,26 @@ FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& /*options*/) {
       network.start({flow.demand, flow.weight, flow.ceiling, uses, order[next]});
     }
   }
+  times.solves = network.solves();
+  times.error = network.error();
   return times;
+}
+
+}  // namespace
+
+FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& options) {
+  if (options.merge_symmetric) {
+    if (const auto classes = find_classes(set)) {
+      FlowTimes times = run_each(classes->quotient, options.accuracy);
+      std::vector<double> completion;
+      completion.reserve(set.flows.size());
+      for (const std::int32_t number : classes->of_flow)
+        completion.push_back(times.completion[static_cast<std::size_t>(number)]);
+      times.completion = std::move(completion);
+      return times;
+    }
+  }
+  return run_each(set, options.accuracy);
 }
 
 }  // namespace foretoken::sim

@@ -28,7 +28,7 @@ struct FlowSet {
 };
 
 struct FlowSetOptions {
-  double accuracy = 0;          // 0: exact; else the relative error of completion times that may be made, for speed
+  double accuracy = 0;          // 0: exact; else as FlowNetwork's
   bool merge_symmetric = true;  // solve for one flow of each class of symmetric ones
 };
 
@@ -36,7 +36,7 @@ struct FlowTimes {
   std::vector<double> completion;  // [flow], seconds
   std::int64_t classes = 0;        // flows that were solved for
   std::int64_t solves = 0;         // times that shares were found
-  double error = 0;                // relative error that was made, as found afterwards; 0 if exact
+  double error = 0;                // FlowNetwork::error(); 0 if exact
 };
 
 /// When each flow ends, all sharing by max-min fairness.

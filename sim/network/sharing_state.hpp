@@ -46,6 +46,7 @@ struct Resource {
   // Approximate sharing: what those that have ended took until others could have it, at the rate that they had; and, of
   // those for whom nobody has found new shares yet, their rates and rates x times of ending.
   double misplaced = 0;
+  double promised = 0;  // what those that leave will still take
   double unreleased = 0;
   double unreleased_time = 0;
   std::vector<std::int32_t> users;  // slots, in order of start; also of activities that have ended, for a while
