@@ -113,7 +113,8 @@ std::int32_t Component::resume(SharingState& state) {
     filling.slope = checkpoint.slope[i];
     filling.growing = checkpoint.growing[i];
   }
-  const std::int32_t begin = steps_[at(checkpoint.step)].begin;
+  // Nobody may have been left to fill on from the checkpoint.
+  const std::size_t begin = at(checkpoint.step) < steps_.size() ? at(steps_[at(checkpoint.step)].begin) : order_.size();
   for (auto i = at(checkpoint.step); i < steps_.size(); ++i) {
     for (std::int32_t o = steps_[i].begin; o < steps_[i].end; ++o) {
       Activity& activity = state.activities[at(order_[at(o)])];
@@ -122,7 +123,7 @@ std::int32_t Component::resume(SharingState& state) {
   }
   std::int32_t stopped = 0;
   for (std::int32_t i = 0; i < checkpoint.step; ++i) stopped += steps_[at(i)].end - steps_[at(i)].begin;
-  order_.resize(at(begin));
+  order_.resize(begin);
   steps_.resize(at(checkpoint.step));
   return live - stopped;
 }
