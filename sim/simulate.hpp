@@ -27,6 +27,8 @@ struct SimulateOptions {
   double draws_max = 5e8;
   /// Longest that sharing links among the messages of expert exchanges may take, by a rough estimate.
   double exchange_seconds_max = 600;
+  /// 0: what shares links is shared exactly; else as FlowNetwork's, for exchanges of many thousand messages.
+  double accuracy = 0;
   /// At how many instants, about, Trace::links says what links of GPUs have carried; 0: at none, and there is no
   /// `links`.
   std::size_t link_samples = 0;

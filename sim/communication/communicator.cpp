@@ -19,13 +19,13 @@ Bytes bytes_of(std::int64_t rows, std::int64_t cols, DType dtype) {
 }  // namespace
 
 Communicator::Communicator(const plan::Program& program, const ProgramIndex& index, const Transport& transport,
-                           RowsOf rows, std::int64_t routed_steps)
+                           RowsOf rows, std::int64_t routed_steps, double accuracy)
     : program_(program),
       transport_(transport),
       rows_(std::move(rows)),
       routed_steps_(routed_steps),
       meetings_(program, index),
-      network_(transport.capacities()),
+      network_(transport.capacities(), accuracy),
       state_(meetings_.size()) {}
 
 const plan::Op& Communicator::op_of(const Participant& participant) const {

@@ -62,9 +62,9 @@ struct CommunicationEffects {
 
 class Communicator {
  public:
-  /// All but `rows` are kept by reference. Step s uses routed step s mod routed_steps.
+  /// All but `rows` are kept by reference. Step s uses routed step s mod routed_steps. `accuracy` as FlowNetwork's.
   Communicator(const plan::Program& program, const ProgramIndex& index, const Transport& transport, RowsOf rows,
-               std::int64_t routed_steps);
+               std::int64_t routed_steps, double accuracy = 0);
 
   /// A rank's stream has reached a communication op and its dependencies have ended. Each execution is posted once.
   void post(const Execution& execution, SimTime now, CommunicationEffects& effects);

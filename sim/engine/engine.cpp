@@ -106,7 +106,7 @@ Engine::Engine(const EngineInput& input)
       program_(input.program),
       index_(input.program),
       steps_(input.warmup_steps + input.steps),
-      communicator_(program_, index_, input.transport, input.rows, input.routed_steps),
+      communicator_(program_, index_, input.transport, input.rows, input.routed_steps, input.accuracy),
       sharing_(program_, input.interference, communicator_) {
   if (input.launches) launches_.emplace(program_, *input.launches);
   for (const plan::Role& role : program_.roles) role_streams_.emplace_back(role);

@@ -42,6 +42,7 @@ struct EngineInput {
   // Of GPUs. Nothing: whatever is ready is launched, and at once.
   std::optional<LaunchModel> launches = std::nullopt;
   FaultTimeline* faults = nullptr;  // whose effects on durations are `duration`'s to know; null: none
+  double accuracy = 0;              // of sharing, as FlowNetwork's; 0: exact
   std::size_t link_samples = 0;     // at how many instants, about, the trace says what links carried; 0: at none
 };
 

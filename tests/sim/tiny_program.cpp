@@ -195,6 +195,7 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       interference,
       launches,
       faults,
+      0,
       link_samples};
   return sim::run_engine(input);
 }

@@ -158,7 +158,8 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
   collective->add_flag("--zero-latency", options.zero_latency, "Transfers begin at once");
   collective
       ->add_option("--accuracy", options.accuracy,
-                   "Relative error of completion times that may be made for speed (default 0: exact)")
+                   "Share links to this accuracy, for speed: makespans come out within about twice this (default 0: "
+                   "exact)")
       ->type_name("ERROR")
       ->check(CLI::Range(0.0, 0.1));
   collective
@@ -215,6 +216,12 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->add_option("--communicator", simulate_options.communicator,
                    "On a host: who carries messages, among those that the calibration has: threads, mpi")
       ->type_name("NAME");
+  simulate
+      ->add_option("--accuracy", simulate_options.accuracy,
+                   "Share links to this accuracy, for speed: an exchange comes out within about twice this (default 0: "
+                   "exact)")
+      ->type_name("ERROR")
+      ->check(CLI::Range(0.0, 0.1));
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate what the scenario declares as open choices, and compare with what was published");

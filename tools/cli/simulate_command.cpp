@@ -85,6 +85,7 @@ Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
 sim::SimulateOptions simulation_options(const SimulateOptions& options) {
   sim::SimulateOptions result;
   result.framework = options.framework;
+  result.accuracy = options.accuracy;
   result.communicator = options.communicator;
   return result;
 }
