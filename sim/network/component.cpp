@@ -374,12 +374,22 @@ void Component::stop_users(SharingState& state, std::int32_t resource, double le
   const auto begin = static_cast<std::int32_t>(order_.size());
   double least = kInfinity;
   auto& users = state.resources[at(resource)].users;
+  std::int32_t growing = state.filling[at(resource)].growing;
   std::size_t kept = 0;
-  for (const std::int32_t slot : users) {
+  for (std::size_t i = 0; i < users.size(); ++i) {
+    if (growing == 0) {  // all the others have stopped elsewhere, or ended
+      if (kept < i)
+        std::move(users.begin() + static_cast<std::ptrdiff_t>(i), users.end(),
+                  users.begin() + static_cast<std::ptrdiff_t>(kept));
+      kept += users.size() - i;
+      break;
+    }
+    const std::int32_t slot = users[i];
     Activity& activity = state.activities[at(slot)];
     if (activity.step == Activity::kEnded) continue;
     users[kept++] = slot;
     if (activity.step != Activity::kGrowing) continue;
+    --growing;
     activity.left = std::max(0.0, activity.left - activity.level * (now - activity.since));
     activity.since = now;
     activity.level = level;
