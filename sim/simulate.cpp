@@ -70,9 +70,10 @@ void check_routing_work(const plan::Plan& plan, const SimulateOptions& options) 
   const auto steps = static_cast<double>(scenario.measure.warmup_steps + scenario.measure.steps);
   const double exchanges = 2 * layers * parts * groups * steps;
   // Measured on one core: exactly, 16,000 messages of as many sizes take 0.8 s, each ending with a solve for all; with
-  // an accuracy of 0.001 a thousand messages take 10 ms, and the windows get shorter with its square root.
+  // an accuracy of 0.001, 65,000 whose ranks start one by one take 5 s, and the windows get shorter with its square
+  // root.
   const double each =
-      options.accuracy > 0 ? messages * 1e-5 * std::sqrt(1e-3 / options.accuracy) : messages * messages * 3.2e-9;
+      options.accuracy > 0 ? messages * 8e-5 * std::sqrt(1e-3 / options.accuracy) : messages * messages * 3.2e-9;
   const double seconds = exchanges * each;
   if (seconds > options.exchange_seconds_max)
     throw Error(
