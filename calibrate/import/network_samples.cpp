@@ -82,6 +82,19 @@ double point_value(const JsonReader& place) {
   place.fail(place.shown(), "write a positive number, or a range with \"(typ. <number>)\"");
 }
 
+// What all tables of DeepEP have in their first five columns: node_num, hidden_size, num_token, num_topk, num_experts.
+ExchangeSample exchange_of(const CsvTable& table, std::size_t row, const std::string& group) {
+  ExchangeSample sample;
+  sample.group = group;
+  sample.nodes = small(table, row, 0, kRanksMax / kGpusPerNode);
+  sample.ranks = sample.nodes * kGpusPerNode;
+  sample.hidden = small(table, row, 1, kShapeMax);
+  sample.tokens = small(table, row, 2, kShapeMax);
+  sample.top_k = small(table, row, 3, kShapeMax);
+  sample.experts = small(table, row, 4, kShapeMax);
+  return sample;
+}
+
 }  // namespace
 
 std::vector<CollectiveSample> read_nccl_table(const std::filesystem::path& path) {
@@ -131,14 +144,7 @@ std::vector<ExchangeSample> read_deepep_low_latency(const std::filesystem::path&
   const CsvTable table = CsvTable::from_file(path, columns);
   std::vector<ExchangeSample> samples;
   for (std::size_t row = 0; row < table.size(); ++row) {
-    ExchangeSample sample;
-    sample.group = group;
-    sample.nodes = small(table, row, 0, kRanksMax / kGpusPerNode);
-    sample.ranks = sample.nodes * kGpusPerNode;
-    sample.hidden = small(table, row, 1, kShapeMax);
-    sample.tokens = small(table, row, 2, kShapeMax);
-    sample.top_k = small(table, row, 3, kShapeMax);
-    sample.experts = small(table, row, 4, kShapeMax);
+    ExchangeSample sample = exchange_of(table, row, group);
     sample.dispatch = time_of(table, row, 5, 1.0);
     sample.combine = time_of(table, row, 6, 1.0);
     samples.push_back(std::move(sample));
@@ -154,14 +160,7 @@ std::vector<ExchangeSample> read_deepep_normal(const std::filesystem::path& path
   const CsvTable table = CsvTable::from_file(path, columns);
   std::vector<ExchangeSample> samples;
   for (std::size_t row = 0; row < table.size(); ++row) {
-    ExchangeSample sample;
-    sample.group = group;
-    sample.nodes = small(table, row, 0, kRanksMax / kGpusPerNode);
-    sample.ranks = sample.nodes * kGpusPerNode;
-    sample.hidden = small(table, row, 1, kShapeMax);
-    sample.tokens = small(table, row, 2, kShapeMax);
-    sample.top_k = small(table, row, 3, kShapeMax);
-    sample.experts = small(table, row, 4, kShapeMax);
+    ExchangeSample sample = exchange_of(table, row, group);
     sample.sms = small(table, row, 5, kShapeMax);
     if (small(table, row, 8, kShapeMax) != sample.sms) table.fail(row, 8, "write the same number as for dispatch");
     sample.dispatch = time_of(table, row, 6, 1.0) + from_us(table.number(row, 7, 0.0, kMicrosecondsMax));
