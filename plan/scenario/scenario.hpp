@@ -103,6 +103,7 @@ struct ExecutionSpec {
   std::optional<Seconds> launch;        // of the host, for each launch; else the calibration's
   std::optional<Seconds> gap;           // on the GPU, before each kernel; else the calibration's
   bool host_waits = false;              // for the end of a step, before it launches the next
+  bool operator==(const ExecutionSpec&) const = default;
 };
 
 struct MeasureSpec {

@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/metrics.hpp"
 
@@ -18,16 +20,32 @@ struct Loaded {
   Seconds tpot;
 };
 
-Loaded load(const std::string& file) {
-  const JsonDocument document = JsonDocument::from_file(file);
+Seconds tpot_of(const plan::Plan& plan, const plan::Topology& topology, const Calibration& calibration) {
+  return compute_metrics(sim::simulate(plan, plan::build_machine(topology), calibration)).tpot.mean;
+}
+
+Loaded load(
+    const std::string& file, const std::vector<std::string>& overrides = {},
+    const std::function<void(plan::Topology&)>& change = [](plan::Topology&) {}) {
+  JsonDocument document = JsonDocument::from_file(file);
+  for (const std::string& assignment : overrides) document.set(assignment);
   const plan::Scenario scenario = plan::parse_scenario(document);
   plan::Topology topology =
       plan::read_topology(scenario.cluster.topology, {scenario.cluster.nodes, scenario.cluster.nic});
-  const plan::Machine machine = plan::build_machine(topology);
-  plan::Plan plan = plan::make_plan(scenario, machine);
+  change(topology);
+  plan::Plan plan = plan::make_plan(scenario, plan::build_machine(topology));
   Calibration calibration = read_calibration(topology.calibration);
-  const Seconds tpot = compute_metrics(sim::simulate(plan, machine, calibration)).tpot.mean;
+  const Seconds tpot = tpot_of(plan, topology, calibration);
   return {std::move(topology), std::move(plan), std::move(calibration), tpot};
+}
+
+void improve_all(Loaded& loaded, double factor) {
+  MachineNumbers numbers{loaded.topology, loaded.calibration, loaded.plan.scenario.execution};
+  for (const auto& [resource, name] : kResourceNames)
+    if (resource != Resource::cores && resource != Resource::messages) improve(resource, factor, numbers);
+  loaded.topology = numbers.topology;
+  loaded.calibration = numbers.calibration;
+  loaded.plan.scenario.execution = numbers.execution;
 }
 
 std::map<std::string, double> elasticities(const Loaded& loaded, double factor) {
@@ -39,29 +57,66 @@ std::map<std::string, double> elasticities(const Loaded& loaded, double factor) 
   return result;
 }
 
+struct Case {
+  const char* file;
+  std::vector<std::string> overrides;
+  std::function<void(plan::Topology&)> change = [](plan::Topology&) {};
+};
+
+void to_leaf_spine(plan::Topology& topology) {
+  topology.fabric.kind = plan::FabricKind::leaf_spine;
+  topology.fabric.nodes_per_leaf = 1;
+  topology.fabric.spines = 2;
+  topology.fabric.cables_per_spine = 1;
+  topology.fabric.oversubscription = 4;
+  topology.fabric.uplink_latency = Seconds(1e-6);
+}
+
+void to_two_switches(plan::Topology& topology) {
+  plan::FabricSpec& fabric = topology.fabric;
+  fabric.kind = plan::FabricKind::explicit_list;
+  fabric.switches = {"left", "right"};
+  fabric.cables.push_back({"left", "right", BytesPerSecond(20e9), Seconds(1e-6), 2});
+  for (int node = 0; node < 2; ++node)
+    for (std::int64_t nic = 0; nic < plan::nics_of_a_node(topology); ++nic)
+      fabric.cables.push_back({"node" + std::to_string(node) + ".nic" + std::to_string(nic),
+                               fabric.switches[static_cast<std::size_t>(node)], BytesPerSecond(50e9), Seconds(1e-6),
+                               1});
+}
+
 // Every rate and every latency of the model belongs to a resource: with all of them better by a factor, time is divided
 // by it. Rounding to picoseconds is all that is left.
 TEST(Sensitivity, EverythingBetterDividesTpotByTheFactor) {
-  for (const char* file : {"scenarios/paper/baseline-tp8-pp2.json", "scenarios/paper/scaling-ep16.json"}) {
-    Loaded loaded = load(file);
-    for (const auto& [resource, name] : kResourceNames)
-      if (resource != Resource::cores && resource != Resource::messages)
-        improve(resource, 2.0, loaded.topology, loaded.calibration);
-    const Seconds tpot =
-        compute_metrics(sim::simulate(loaded.plan, plan::build_machine(loaded.topology), loaded.calibration)).tpot.mean;
-    EXPECT_NEAR(ratio(loaded.tpot, tpot), 2.0, 1e-4) << file;
+  const std::vector<Case> cases = {
+      {"scenarios/paper/baseline-tp8-pp2.json", {}},
+      {"scenarios/paper/scaling-ep16.json", {}},
+      {"scenarios/paper/baseline-tp8-pp2.json", {"collectives.all_reduce=nvls"}},
+      {"scenarios/paper/baseline-tp8-pp2.json", {"execution={\"mode\":\"eager\"}"}},
+      {"scenarios/paper/baseline-tp8-pp2.json",
+       {"execution={\"mode\":\"eager\",\"launch\":\"40 us\",\"gap\":\"2 us\"}"}},
+      {"scenarios/paper/scaling-ep16.json", {"collectives.exchange=hierarchical"}},
+      {"scenarios/paper/scaling-ep16.json", {}, to_leaf_spine},
+      {"scenarios/paper/scaling-ep16.json", {"collectives.exchange=hierarchical"}, to_two_switches}};
+  for (const Case& one : cases) {
+    Loaded loaded = load(one.file, one.overrides, one.change);
+    improve_all(loaded, 2.0);
+    const Seconds tpot = tpot_of(loaded.plan, loaded.topology, loaded.calibration);
+    EXPECT_NEAR(ratio(loaded.tpot, tpot), 2.0, 1e-4) << one.file << " " << ::testing::PrintToString(one.overrides);
   }
+}
+
+// What limits a narrow trunk is the fabric, and with faster NICs alone its cables stay as they are.
+TEST(Sensitivity, OfANarrowTrunkTheFabric) {
+  const auto all = elasticities(load("scenarios/paper/scaling-ep16.json", {}, to_leaf_spine), 1.1);
+  EXPECT_GT(all.at("fabric"), 0.1);
+  EXPECT_LT(all.at("nic"), 0.01);
 }
 
 // A factor of one changes nothing.
 TEST(Sensitivity, OneTimesAsGoodIsTheSame) {
-  Loaded loaded = load("scenarios/paper/scaling-ep16.json");
-  for (const auto& [resource, name] : kResourceNames)
-    if (resource != Resource::cores && resource != Resource::messages)
-      improve(resource, 1.0, loaded.topology, loaded.calibration);
-  const Seconds tpot =
-      compute_metrics(sim::simulate(loaded.plan, plan::build_machine(loaded.topology), loaded.calibration)).tpot.mean;
-  EXPECT_EQ(tpot, loaded.tpot);
+  Loaded loaded = load("scenarios/paper/scaling-ep16.json", {}, to_leaf_spine);
+  improve_all(loaded, 1.0);
+  EXPECT_EQ(tpot_of(loaded.plan, loaded.topology, loaded.calibration), loaded.tpot);
 }
 
 // Decoding reads weights: memory matters most. Its gain cannot exceed the factor, no resource makes it slower by more
@@ -82,17 +137,16 @@ TEST(Sensitivity, OfThePaperBaseline) {
 
 // Of a host: what cores compute, and messages apart from it.
 TEST(Sensitivity, OfAHostItsCoresAndItsMessages) {
-  Calibration calibration;
-  HostCalibration& host = calibration.host.emplace();
+  MachineNumbers numbers;
+  HostCalibration& host = numbers.calibration.host.emplace();
   for (HostTerms& costs : host.unit_costs) costs[HostTerm::norm_elements] = 8;
   HostCommunication& threads = host.communication.emplace_back();
   for (HostTerms& costs : threads.unit_costs) costs[HostTerm::communication_bytes] = 6;
   threads.wake = Seconds(4);
-  plan::Topology topology;
-  improve(Resource::cores, 2, topology, calibration);
+  improve(Resource::cores, 2, numbers);
   for (const HostTerms& costs : host.unit_costs) EXPECT_EQ(costs[HostTerm::norm_elements], 4);
   EXPECT_EQ(threads.unit_costs[0][HostTerm::communication_bytes], 6);
-  improve(Resource::messages, 2, topology, calibration);
+  improve(Resource::messages, 2, numbers);
   for (const HostTerms& costs : threads.unit_costs) EXPECT_EQ(costs[HostTerm::communication_bytes], 3);
   EXPECT_EQ(threads.wake, Seconds(2));
   EXPECT_EQ(host.unit_costs[1][HostTerm::norm_elements], 4);

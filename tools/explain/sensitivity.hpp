@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,21 +25,23 @@ enum class Resource : std::uint8_t {
   memory,   // HBM bandwidth
   l2,       // bandwidth of the L2 cache, where activations are
   flops,    // peak FLOP/s of every dtype
-  launch,   // the floor of every compute kernel
+  launch,   // the floor of every compute kernel, and what launching it takes
   nvlink,   // bandwidth of NVLink, and what kernels reach over it
-  nic,      // bandwidth of NICs, their PCIe links and the fabric between them
+  nic,      // bandwidth of NICs and their PCIe links
+  fabric,   // bandwidth of cables between switches, where the topology has any
   latency,  // of communication: launch, steps, hops
-  kernels,  // what communication kernels handle beside the links: flags of LL and LL128, local copies
+  kernels,  // what communication kernels handle beside the links: flags of LL and LL128, local copies, rates per SM
   cores,    // of a host: everything a core computes
   messages  // of a host: everything about messages
 };
 
-constexpr std::array<std::pair<Resource, std::string_view>, 10> kResourceNames{{{Resource::memory, "memory"},
+constexpr std::array<std::pair<Resource, std::string_view>, 11> kResourceNames{{{Resource::memory, "memory"},
                                                                                 {Resource::l2, "l2"},
                                                                                 {Resource::flops, "flops"},
                                                                                 {Resource::launch, "launch"},
                                                                                 {Resource::nvlink, "nvlink"},
                                                                                 {Resource::nic, "nic"},
+                                                                                {Resource::fabric, "fabric"},
                                                                                 {Resource::latency, "latency"},
                                                                                 {Resource::kernels, "kernels"},
                                                                                 {Resource::cores, "cores"},
@@ -47,9 +50,16 @@ constexpr std::string_view name_of(Resource resource) {
   return kResourceNames[static_cast<std::size_t>(resource)].second;
 }
 
+/// All numbers about a machine that a simulation reads: what improving a resource changes.
+struct MachineNumbers {
+  plan::Topology topology;
+  Calibration calibration;
+  std::optional<plan::ExecutionSpec> execution;  // of the scenario: may say what a launch takes
+};
+
 /// Makes one resource better: rates times `factor`, times divided by it. Values alone change: no model is asked.
 /// @param factor  > 0
-void improve(Resource resource, double factor, plan::Topology& topology, Calibration& calibration);
+void improve(Resource resource, double factor, MachineNumbers& numbers);
 
 /// TPOT of a machine with one better resource.
 struct Sensitivity {
@@ -67,7 +77,7 @@ struct Subject {
   Seconds tpot;  // mean, as it is
 };
 
-/// Simulates once per resource of the machine's kind. Where no choice between algorithms tips over, elasticities add up
+/// Simulates once per resource that the machine has. Where no choice between algorithms tips over, elasticities add up
 /// to 1, as TPOT would be divided by `factor` if everything were better by it.
 /// @param before  called with the resource before each simulation
 /// @throws as sim::simulate
