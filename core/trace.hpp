@@ -61,7 +61,7 @@ struct TokenOutput {
 struct TraceLinks {
   struct Link {
     std::string name;        // "node0.gpu1 > node0.nvswitch"
-    std::string link_class;  // "nvlink", "nic", "trunk"
+    std::string link_class;  // "nvlink", "nic", "pcie", "trunk"
     BytesPerSecond capacity;
   };
   std::vector<Link> links;

@@ -12,6 +12,7 @@
 
 #include "core/error.hpp"
 #include "core/quantity_text.hpp"
+#include "plan/machine/vertex_names.hpp"
 #include "sim/communication/footprint.hpp"
 
 namespace foretoken::sim {
@@ -137,33 +138,43 @@ std::vector<double> Fabric::capacities() const {
   return capacities;
 }
 
+std::string Fabric::class_of(std::span<const LinkId> chain) const {
+  bool pcie = false;
+  for (const LinkId id : chain) {
+    const plan::Link& link = machine_.links()[id.index()];
+    if (link.link_class == LinkClass::nvlink) return "nvlink";
+    for (const VertexId end : {link.from, link.to})
+      if (machine_.kind_of(end) == plan::VertexKind::nic) return "nic";
+    pcie = pcie || link.link_class == LinkClass::pcie;
+  }
+  return pcie ? "pcie" : "trunk";
+}
+
 std::vector<LinkResource> Fabric::link_resources() const {
   const auto links = machine_.links();
-  std::map<std::int32_t, std::vector<std::size_t>> chains;  // by resource: links in series
-  std::set<VertexId> at_nic;                                // ends of PCIe links: GPUs and NICs
-  for (std::size_t l = 0; l < links.size(); ++l) {
-    chains[resource_of_link_[l]].push_back(l);
-    if (links[l].link_class == LinkClass::pcie) at_nic.insert({links[l].from, links[l].to});
-  }
+  const std::int32_t nodes = ranks_ == 0 ? 0 : machine_.node_of(RankId(static_cast<std::int32_t>(ranks_ - 1))) + 1;
+  const auto is_idle = [&](const std::string& name) {
+    const auto part = plan::parse_node_part(name, "");
+    return part && part->node >= nodes;
+  };
+  std::map<std::int32_t, std::vector<LinkId>> chains;  // by resource: links in series
+  for (std::size_t l = 0; l < links.size(); ++l) chains[resource_of_link_[l]].emplace_back(l);
   std::vector<LinkResource> resources;
   for (const auto& [resource, chain] : chains) {
-    VertexId from = links[chain.front()].from;
-    VertexId to = links[chain.front()].to;
+    VertexId from = links[chain.front().index()].from;
+    VertexId to = links[chain.front().index()].to;
     for (bool grows = true; grows;) {
       grows = false;
-      for (const std::size_t l : chain) {
-        if (links[l].to == from) from = links[l].from, grows = true;
-        else if (links[l].from == to) to = links[l].to, grows = true;
+      for (const LinkId id : chain) {
+        const plan::Link& link = links[id.index()];
+        if (link.to == from) from = link.from, grows = true;
+        else if (link.from == to) to = link.to, grows = true;
       }
     }
-    const bool nvlink = links[chain.front()].link_class == LinkClass::nvlink;
-    const bool nic = std::any_of(chain.begin(), chain.end(), [&](std::size_t l) {
-      return at_nic.contains(links[l].from) || at_nic.contains(links[l].to);
-    });
-    resources.push_back({resource, machine_.vertex_name(from) + " > " + machine_.vertex_name(to),
-                         nvlink ? "nvlink"
-                         : nic  ? "nic"
-                                : "trunk"});
+    const std::string from_name = machine_.vertex_name(from);
+    const std::string to_name = machine_.vertex_name(to);
+    if (is_idle(from_name) || is_idle(to_name)) continue;
+    resources.push_back({resource, from_name + " > " + to_name, class_of(chain)});
   }
   return resources;
 }

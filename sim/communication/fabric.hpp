@@ -43,7 +43,8 @@ class Fabric final : public Transport {
 
   /// In bytes per second.
   [[nodiscard]] std::vector<double> capacities() const override;
-  /// Named by where links in series begin and end. Classes: nvlink, nic (to or from a NIC), trunk (between switches).
+  /// Of the nodes that have ranks, and between them. Named by where links in series begin and end. Classes: nvlink, nic
+  /// (to or from a NIC), pcie (between GPUs and PCIe switches), trunk (between switches of the fabric).
   [[nodiscard]] std::vector<LinkResource> link_resources() const override;
   /// See collective_footprint and transfer_footprint.
   [[nodiscard]] Footprint collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
@@ -97,6 +98,7 @@ class Fabric final : public Transport {
   void compare_with_calibrated_links();
   void merge_links_in_series();
   [[nodiscard]] double capacity_of(LinkId link) const;
+  [[nodiscard]] std::string class_of(std::span<const LinkId> chain) const;
   [[nodiscard]] std::span<const LinkId> route(RankId from, RankId to) const;
 
   plan::Machine machine_;

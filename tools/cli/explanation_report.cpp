@@ -138,7 +138,8 @@ std::string stragglers_text(const std::vector<StragglerWait>& stragglers) {
 
 std::string links_text(const LinksUse& use) {
   std::string text = fmt::format(
-      "\n  Links over the counted steps, of what they can carry of payload; peaks over intervals of {:.3g} us\n"
+      "\n  Links over the counted steps, of what they carry of payload while nothing ails them; peaks over intervals "
+      "of {:.3g} us\n"
       "    {:<10}{:>7}{:>12}{:>9}{:>10}{:>8}   {}\n",
       microseconds(to_seconds(use.interval)), "", "links", "GB", "mean", "busiest", "peak", "busiest link");
   for (const LinkClassUse& all : use.classes)
@@ -154,9 +155,10 @@ const char* meaning_of(explain::Resource resource) {
     case Resource::memory: return "HBM bandwidth";
     case Resource::l2: return "L2 bandwidth";
     case Resource::flops: return "peak FLOP/s";
-    case Resource::launch: return "shortest kernels";
+    case Resource::launch: return "launches and shortest kernels";
     case Resource::nvlink: return "NVLink bandwidth";
-    case Resource::nic: return "bandwidth of NICs and between them";
+    case Resource::nic: return "bandwidth of NICs";
+    case Resource::fabric: return "bandwidth between switches";
     case Resource::latency: return "latencies of communication";
     case Resource::kernels: return "communication kernels beside the links";
     case Resource::cores: return "speed of the cores";

@@ -11,7 +11,8 @@
 
 namespace foretoken::explain {
 
-/// utilisation = bytes / (capacity x time), where capacity is what the link carries of payload.
+/// utilisation = bytes / (capacity x time), where capacity is what the link carries of payload while no fault degrades
+/// it.
 struct LinkUse {
   std::string name;
   std::string link_class;
