@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 #include <utility>
 
 #include "sim/network/equitable.hpp"
@@ -42,11 +43,7 @@ class Numbers {
 
   std::int32_t of(Colour colour) {
     std::int32_t& number = place_of(colour);
-    if (number != kNone) return number;
-    number = count();
-    colours_.push_back(colour);
-    if (2 * colours_.size() > table_.size()) grow();
-    return count() - 1;
+    return number != kNone ? number : add(colour, number);
   }
   [[nodiscard]] std::int32_t count() const { return static_cast<std::int32_t>(colours_.size()); }
 
@@ -54,6 +51,12 @@ class Numbers {
   static constexpr std::size_t kFirstSize = 64;
   static constexpr std::int32_t kNone = -1;
 
+  std::int32_t add(Colour colour, std::int32_t& place) {
+    const std::int32_t number = place = count();
+    colours_.push_back(colour);
+    if (2 * colours_.size() > table_.size()) grow();
+    return number;
+  }
   std::int32_t& place_of(Colour colour) {
     const std::size_t mask = table_.size() - 1;
     std::size_t i = colour & mask;
@@ -84,15 +87,12 @@ class Refinement {
     for (std::size_t f = 0; f < set_.flows.size(); ++f) {
       const TimedFlow& flow = set_.flows[f];
       Colour colour = colour_alone(flow);
-      for (std::int32_t u = flow.uses_begin; u < flow.uses_end; ++u) {
-        const ResourceUse& use = set_.uses[at(u)];
+      const auto path = std::span(set_.uses.data() + flow.uses_begin, at(flow.uses_end - flow.uses_begin));
+      for (const ResourceUse& use : path)
         colour += use.amount == 1.0 ? colours_[at(use.resource)] : mix(colours_[at(use.resource)], use.amount);
-      }
       colour = mix(colour);
-      for (std::int32_t u = flow.uses_begin; u < flow.uses_end; ++u) {
-        const ResourceUse& use = set_.uses[at(u)];
+      for (const ResourceUse& use : path)
         sums_[at(use.resource)] += use.amount == 1.0 ? colour : mix(colour, use.amount);
-      }
       flows_[f] = numbers.of(colour);
       if (flows_[f] >= most) return false;
     }
@@ -130,6 +130,7 @@ FlowSet quotient_of(const FlowSet& set, const FlowPartition& partition) {
   FlowSet quotient;
   for (const Classes::Class& resources : partition.resources.classes)
     quotient.capacity.push_back(set.capacity[at(resources.first)]);
+  quotient.flows.reserve(partition.flows.classes.size());
   std::vector<ResourceUse> uses;
   for (const Classes::Class& flows : partition.flows.classes) {
     TimedFlow flow = set.flows[at(flows.first)];
@@ -160,8 +161,12 @@ FlowSet quotient_of(const FlowSet& set, const FlowPartition& partition) {
 }  // namespace
 
 Classes::Classes(std::vector<std::int32_t> numbers) : number(std::move(numbers)) {
+  std::int32_t count = 0;
   for (std::size_t i = 0; i < number.size(); ++i) {
-    if (at(number[i]) == classes.size()) classes.push_back({static_cast<std::int32_t>(i), 0});
+    if (number[i] == count) {
+      classes.push_back({static_cast<std::int32_t>(i), 0});
+      ++count;
+    }
     ++classes[at(number[i])].size;
   }
 }
