@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <span>
 #include <utility>
+
+#include "sim/network/equitable.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -20,157 +23,164 @@ Colour mix(Colour x) {
   return x ^ (x >> 33);
 }
 
-Colour mix(Colour x, double value) { return mix(x ^ (std::bit_cast<Colour>(value) * 0x9e3779b97f4a7c15)); }
+// Of a number with few digits only the upper bits are set.
+Colour bits(double value) {
+  const auto x = std::bit_cast<Colour>(value);
+  return x ^ (x >> 32);
+}
+
+Colour mix(Colour x, double value) { return mix(x ^ (bits(value) * 0x9e3779b97f4a7c15)); }
+
+Colour colour_alone(const TimedFlow& flow) {
+  return bits(flow.start) * 0x9e3779b97f4a7c15 + bits(flow.demand) * 0xd1342543de82ef95 +
+         bits(flow.weight) * 0xaef17502108ef2d9 + bits(flow.ceiling) * 0xf1357aea2e62a9c5;
+}
 
 // Numbers colours in the order in which they first appear.
 class Numbers {
  public:
-  Numbers() : table_(1024) {}
+  Numbers() : table_(kFirstSize, kNone) {}
 
   std::int32_t of(Colour colour) {
-    Entry& entry = place_of(colour);
-    if (entry.number >= 0) return entry.number;
-    entry = {colour, count_++};
-    if (2 * at(count_) > table_.size()) grow();
-    return count_ - 1;
+    std::int32_t& number = place_of(colour);
+    return number != kNone ? number : add(colour, number);
   }
-  [[nodiscard]] std::int32_t count() const { return count_; }
+  [[nodiscard]] std::int32_t count() const { return static_cast<std::int32_t>(colours_.size()); }
 
  private:
-  struct Entry {
-    Colour colour = 0;
-    std::int32_t number = -1;
-  };
+  static constexpr std::size_t kFirstSize = 64;
+  static constexpr std::int32_t kNone = -1;
 
-  Entry& place_of(Colour colour) {
+  std::int32_t add(Colour colour, std::int32_t& place) {
+    const std::int32_t number = place = count();
+    colours_.push_back(colour);
+    if (2 * colours_.size() > table_.size()) grow();
+    return number;
+  }
+  std::int32_t& place_of(Colour colour) {
     const std::size_t mask = table_.size() - 1;
     std::size_t i = colour & mask;
-    while (table_[i].number >= 0 && table_[i].colour != colour) i = (i + 1) & mask;
+    while (table_[i] != kNone && colours_[at(table_[i])] != colour) i = (i + 1) & mask;
     return table_[i];
   }
   void grow() {
-    std::vector<Entry> old(2 * table_.size());
-    old.swap(table_);
-    for (const Entry& entry : old)
-      if (entry.number >= 0) place_of(entry.colour) = entry;
+    table_.assign(4 * table_.size(), kNone);
+    for (std::int32_t n = 0; n < count(); ++n) place_of(colours_[at(n)]) = n;
   }
 
-  std::vector<Entry> table_;
-  std::int32_t count_ = 0;
+  std::vector<std::int32_t> table_;
+  std::vector<Colour> colours_;  // [number]
 };
 
 class Refinement {
  public:
-  explicit Refinement(const FlowSet& set) : set_(set), own_(set.flows.size()), resources_(set.capacity.size()) {
-    for (std::size_t f = 0; f < own_.size(); ++f) {
-      const TimedFlow& flow = set.flows[f];
-      own_[f] = mix(mix(mix(mix(1, flow.start), flow.demand), flow.weight), flow.ceiling);
-    }
-    flows_ = own_;
-    for (std::size_t r = 0; r < resources_.size(); ++r) resources_[r] = mix(2, set.capacity[r]);
+  explicit Refinement(const FlowSet& set)
+      : set_(set), flows_(set.flows.size()), resources_(set.capacity.size()), colours_(set.capacity.size()) {
+    for (std::size_t r = 0; r < colours_.size(); ++r) colours_[r] = mix(2, set.capacity[r]);
+    number_resources();
   }
 
-  void refine() {
-    sums_.assign(resources_.size(), 0);
-    for (std::size_t f = 0; f < flows_.size(); ++f) {
-      const TimedFlow& flow = set_.flows[f];
-      const Colour colour = flows_[f] * 0x9e3779b97f4a7c15;
-      for (std::int32_t u = flow.uses_begin; u < flow.uses_end; ++u) {
-        const ResourceUse& use = set_.uses[at(u)];
-        sums_[at(use.resource)] += use.amount == 1.0 ? mix(colour) : mix(colour, use.amount);
-      }
-    }
-    for (std::size_t r = 0; r < resources_.size(); ++r) resources_[r] = mix(resources_[r] + 3 * sums_[r]);
-    for (std::size_t f = 0; f < flows_.size(); ++f) {
-      const TimedFlow& flow = set_.flows[f];
-      Colour sum = 0;
-      for (std::int32_t u = flow.uses_begin; u < flow.uses_end; ++u) {
-        const ResourceUse& use = set_.uses[at(u)];
-        sum += use.amount == 1.0 ? resources_[at(use.resource)] : mix(resources_[at(use.resource)], use.amount);
-      }
-      flows_[f] = mix(own_[f] + 5 * sum);
-    }
-  }
-
-  // Numbers of the flows' classes, until there are more than `most`.
-  std::int32_t number_flows(std::vector<std::int32_t>& number, std::int32_t most) const {
+  // Returns false if there are more than `most` classes of flows.
+  bool refine_flows(std::int32_t most) {
+    sums_.assign(colours_.size(), 0);
     Numbers numbers;
-    for (std::size_t f = 0; f < flows_.size(); ++f) {
-      number[f] = numbers.of(flows_[f]);
-      if (numbers.count() > most) break;
+    for (std::size_t f = 0; f < set_.flows.size(); ++f) {
+      const TimedFlow& flow = set_.flows[f];
+      Colour colour = colour_alone(flow);
+      const auto path = std::span(set_.uses.data() + flow.uses_begin, at(flow.uses_end - flow.uses_begin));
+      for (const ResourceUse& use : path)
+        colour += use.amount == 1.0 ? colours_[at(use.resource)] : mix(colours_[at(use.resource)], use.amount);
+      colour = mix(colour);
+      for (const ResourceUse& use : path)
+        sums_[at(use.resource)] += use.amount == 1.0 ? colour : mix(colour, use.amount);
+      flows_[f] = numbers.of(colour);
+      if (flows_[f] >= most) return false;
     }
-    return numbers.count();
+    return true;
   }
-  [[nodiscard]] const std::vector<Colour>& resources() const { return resources_; }
+
+  // Returns whether there are more classes of resources than before.
+  bool refine_resources() {
+    for (std::size_t r = 0; r < colours_.size(); ++r) colours_[r] = mix(3 * colours_[r] + sums_[r]);
+    const std::int32_t before = resource_classes_;
+    number_resources();
+    return resource_classes_ > before;
+  }
+
+  FlowPartition partition() && { return {Classes(std::move(flows_)), Classes(std::move(resources_))}; }
 
  private:
+  void number_resources() {
+    Numbers numbers;
+    for (std::size_t r = 0; r < colours_.size(); ++r) resources_[r] = numbers.of(colours_[r]);
+    resource_classes_ = numbers.count();
+  }
+
   const FlowSet& set_;
-  std::vector<Colour> own_;    // [flow], of what it is by itself
-  std::vector<Colour> flows_;  // [flow]
-  std::vector<Colour> resources_;
-  std::vector<Colour> sums_;
+  std::vector<std::int32_t> flows_;      // [flow], numbers of their colours
+  std::vector<std::int32_t> resources_;  // [resource], numbers of their colours
+  std::vector<Colour> colours_;          // [resource]
+  std::vector<Colour> sums_;             // [resource], of the colours of those who use it
+  std::int32_t resource_classes_ = 0;
 };
 
-FlowSet quotient_of(const FlowSet& set, const std::vector<std::int32_t>& class_of_flow, std::int32_t classes,
-                    const std::vector<Colour>& colours) {
+// A class of n flows, each of which uses the resources of a class of m by `amount` each k times, uses each of the m
+// n k / m times.
+FlowSet quotient_of(const FlowSet& set, const FlowPartition& partition) {
   FlowSet quotient;
-  Numbers numbers;
-  std::vector<std::int32_t> class_shown(colours.size(), -1);  // [resource]: its class, of the first one of each
-  for (std::size_t r = 0; r < colours.size(); ++r) {
-    const std::int32_t number = numbers.of(colours[r]);
-    if (at(number) < quotient.capacity.size()) continue;
-    quotient.capacity.push_back(set.capacity[r]);
-    class_shown[r] = number;
-  }
-
-  std::vector<std::pair<std::int64_t, double>> uses;  // class of flows << 32 | class of resources, amount
-  std::vector<char> seen(at(classes), 0);
-  quotient.flows.resize(at(classes));
-  for (std::size_t f = 0; f < set.flows.size(); ++f) {
-    const TimedFlow& flow = set.flows[f];
-    const std::int32_t number = class_of_flow[f];
-    if (seen[at(number)] == 0) quotient.flows[at(number)] = flow;
-    seen[at(number)] = 1;
+  for (const Classes::Class& resources : partition.resources.classes)
+    quotient.capacity.push_back(set.capacity[at(resources.first)]);
+  quotient.flows.reserve(partition.flows.classes.size());
+  std::vector<ResourceUse> uses;
+  for (const Classes::Class& flows : partition.flows.classes) {
+    TimedFlow flow = set.flows[at(flows.first)];
+    uses.clear();
     for (std::int32_t u = flow.uses_begin; u < flow.uses_end; ++u) {
       const ResourceUse& use = set.uses[at(u)];
-      const std::int32_t shown = class_shown[at(use.resource)];
-      if (shown >= 0) uses.emplace_back((std::int64_t{number} << 32) | shown, use.amount);
+      uses.push_back({partition.resources.number[at(use.resource)], use.amount});
     }
-  }
-  std::stable_sort(uses.begin(), uses.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  std::size_t next = 0;
-  for (std::int32_t c = 0; c < classes; ++c) {
-    TimedFlow& flow = quotient.flows[at(c)];
+    std::sort(uses.begin(), uses.end(), [](const ResourceUse& a, const ResourceUse& b) {
+      return std::pair(a.resource, a.amount) < std::pair(b.resource, b.amount);
+    });
     flow.uses_begin = static_cast<std::int32_t>(quotient.uses.size());
-    for (; next < uses.size() && uses[next].first >> 32 == c; ++next) {
-      const auto resource = static_cast<std::int32_t>(uses[next].first & 0xffffffff);
-      if (static_cast<std::int32_t>(quotient.uses.size()) > flow.uses_begin &&
-          quotient.uses.back().resource == resource)
-        quotient.uses.back().amount += uses[next].second;
-      else quotient.uses.push_back({resource, uses[next].second});
+    for (std::size_t u = 0; u < uses.size();) {
+      const auto [resource, one] = uses[u];
+      std::int32_t times = 0;
+      const std::size_t first = u;
+      for (; u < uses.size() && uses[u].resource == resource && uses[u].amount == one; ++u) ++times;
+      const double of_each = static_cast<double>(flows.size) * times / partition.resources.classes[at(resource)].size;
+      if (first > 0 && uses[first - 1].resource == resource) quotient.uses.back().amount += of_each * one;
+      else quotient.uses.push_back({resource, of_each * one});
     }
     flow.uses_end = static_cast<std::int32_t>(quotient.uses.size());
+    quotient.flows.push_back(flow);
   }
   return quotient;
 }
 
 }  // namespace
 
+Classes::Classes(std::vector<std::int32_t> numbers) : number(std::move(numbers)) {
+  std::int32_t count = 0;
+  for (std::size_t i = 0; i < number.size(); ++i) {
+    if (number[i] == count) {
+      classes.push_back({static_cast<std::int32_t>(i), 0});
+      ++count;
+    }
+    ++classes[at(number[i])].size;
+  }
+}
+
 std::optional<FlowClasses> find_classes(const FlowSet& set) {
   const auto most = static_cast<std::int32_t>(set.flows.size() / 2);
-  FlowClasses classes;
-  classes.of_flow.resize(set.flows.size());
   Refinement refinement(set);
-  std::int32_t count = 0;
-  for (;;) {
-    const std::int32_t refined = refinement.number_flows(classes.of_flow, most);
-    if (refined > most) return std::nullopt;
-    if (refined == count) break;
-    count = refined;
-    refinement.refine();
-  }
-  classes.quotient = quotient_of(set, classes.of_flow, count, refinement.resources());
-  return classes;
+  do {
+    if (!refinement.refine_flows(most)) return std::nullopt;
+  } while (refinement.refine_resources());
+  FlowPartition partition = std::move(refinement).partition();
+  if (!is_equitable(set, partition)) return std::nullopt;
+  FlowSet quotient = quotient_of(set, partition);
+  return FlowClasses{std::move(partition.flows.number), std::move(quotient)};
 }
 
 }  // namespace foretoken::sim

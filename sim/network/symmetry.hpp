@@ -9,6 +9,26 @@
 
 namespace foretoken::sim {
 
+/// Things of one sort, each in one class. Classes are numbered in the order of their first members.
+struct Classes {
+  struct Class {
+    std::int32_t first = 0;  // its first member
+    std::int32_t size = 0;
+  };
+
+  Classes() = default;
+  /// @param number of each thing's class; n is first found after 0 .. n - 1
+  explicit Classes(std::vector<std::int32_t> number);
+
+  std::vector<std::int32_t> number;  // [thing]
+  std::vector<Class> classes;
+};
+
+struct FlowPartition {
+  Classes flows;
+  Classes resources;
+};
+
 struct FlowClasses {
   std::vector<std::int32_t> of_flow;  // [flow]
   FlowSet quotient;                   // one flow per class, one resource per class of resources
@@ -23,11 +43,11 @@ struct FlowClasses {
 ///
 /// says for one resource of each class what the whole system says of all: the quotient, whose shares are the flows'.
 ///
-/// Found by colour refinement: a flow's colour is refined by those of its resources, a resource's by those of its
-/// flows, until their number grows no more. Colours are 64-bit hashes: of a million that differ, two are taken for one
-/// with a probability below 1e-7.
+/// Found by colour refinement: flows are told apart by the colours of their resources, resources by those of their
+/// flows, until there are no more colours of resources than before. Colours are 64-bit hashes, and what they say is
+/// then checked (sim/network/equitable.hpp): no result rests on them.
 ///
-/// Cost: (flows + uses) x rounds; symmetric traffic needs two or three.
+/// Cost: (flows + uses) x rounds; symmetric traffic needs one to three.
 /// @returns nothing if over half of the flows are in classes of their own: then it would not pay
 std::optional<FlowClasses> find_classes(const FlowSet& set);
 

@@ -34,11 +34,14 @@ int run(int argc, char** argv) {
   const std::string against_file = argument(argc, argv, "--against", "");
 
   const std::int64_t memory_before = peak_memory();
-  const sim::FlowSet flows = by_classes ? sim::FlowSet{} : sim::all_to_all_flows(exchange);
+  sim::FlowSet flows = by_classes ? sim::FlowSet{} : sim::all_to_all_flows(exchange);
   std::vector<sim::FlowClass> classes;
   const double begin = cpu_seconds();
-  if (by_classes) classes = sim::flow_classes(exchange);
-  const sim::FlowTimes found = sim::run_flows(by_classes ? sim::class_set(exchange, classes) : flows, options);
+  if (by_classes) {
+    classes = sim::flow_classes(exchange);
+    flows = sim::class_set(exchange, classes);
+  }
+  const sim::FlowTimes found = sim::run_flows(flows, options);
   print("cpu_s", cpu_seconds() - begin);
   print("peak_bytes", static_cast<double>(peak_memory()));
   print("grown_bytes", static_cast<double>(peak_memory() - memory_before));
