@@ -1,9 +1,8 @@
-// The network's solvers on the all-to-alls of tests/sim/network/all_to_all.hpp.
+// The network's solver on the all-to-alls of tests/sim/network/all_to_all.hpp.
 //
 //   foretoken_benchmark --benchmark_filter=run_flows/nb/U      names: run_flows/<fabric>/<workload>[/1e-3]/<ranks>
 #include <benchmark/benchmark.h>
 
-#include <numeric>
 #include <string>
 
 #include "tests/sim/network/all_to_all_classes.hpp"
@@ -18,24 +17,6 @@ constexpr std::int64_t kNodesPerLeaf = 2;  // of `ft`
 
 sim::AllToAllCase exchange_of(const State& state, bool tree, char workload) {
   return {state.range(0), tree ? kNodesPerLeaf : 0, workload};
-}
-
-// One moment: all flows at once, whatever their sizes.
-void solve_max_min(State& state, bool tree) {
-  const sim::FlowSet set = sim::all_to_all_flows(exchange_of(state, tree, 'U'));
-  std::vector<sim::MaxMinActivity> activities;
-  for (const sim::TimedFlow& flow : set.flows)
-    activities.push_back({flow.weight, flow.ceiling, flow.uses_begin, flow.uses_end});
-  std::vector<std::int32_t> members(activities.size());
-  std::iota(members.begin(), members.end(), 0);
-  std::vector<double> rates(activities.size());
-  std::vector<std::int32_t> bottleneck(activities.size());
-  sim::MaxMinSolver solver;
-  for ([[maybe_unused]] auto _ : state) {
-    solver.solve(set.capacity, activities, members, set.uses, rates, bottleneck);
-    ::benchmark::DoNotOptimize(rates.data());
-  }
-  state.counters["flows"] = static_cast<double>(set.flows.size());
 }
 
 void run_flows(State& state, bool tree, char workload, double accuracy) {
@@ -68,8 +49,6 @@ int register_all() {
   };
   for (const bool tree : {false, true}) {
     const std::string fabric = tree ? "/ft" : "/nb";
-    add(
-        "max_min" + fabric, [=](State& state) { solve_max_min(state, tree); }, 16, 1024);
     for (const char workload : {'U', 'K', 'Z'}) {
       const std::string name = fabric + '/' + workload;
       const bool distinct = workload == 'Z';

@@ -9,6 +9,7 @@
 #include <random>
 
 #include "core/error.hpp"
+#include "tests/sim/network/max_min_solver.hpp"
 
 namespace foretoken::sim {
 namespace {

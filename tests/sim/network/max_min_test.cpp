@@ -1,11 +1,11 @@
-#include "sim/network/max_min.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
 #include <numeric>
 #include <random>
+
+#include "tests/sim/network/max_min_solver.hpp"
 
 namespace foretoken::sim {
 namespace {

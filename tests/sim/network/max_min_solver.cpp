@@ -1,4 +1,4 @@
-#include "sim/network/max_min.hpp"
+#include "tests/sim/network/max_min_solver.hpp"
 
 #include <algorithm>
 #include <cmath>
