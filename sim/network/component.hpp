@@ -5,20 +5,15 @@
 #include <utility>
 #include <vector>
 
+#include "sim/network/filling.hpp"
 #include "sim/network/sharing_state.hpp"
 
 namespace foretoken::sim {
 
-/// The shares of one component, by progressive filling (sim/network/max_min.hpp has the mathematics).
-///
-/// A filling is a list of steps in order of level: a resource fills up, or an activity reaches its ceiling, and their
-/// activities stop growing there. When an activity ends, the steps before its own stay as they are: until then it grew
-/// with the others, and only slowed down resources that were not the next to fill. So filling resumes at the step of
-/// the first activity that ended, or rather at the last checkpoint before it: the state of all resources, stored
-/// several times per filling. An activity that starts changes nothing before the level at which its tightest resource
-/// would fill up if nobody else stopped growing.
-///
-/// Cost of a filling: the uses of activities from that step on, and a heap of resources whose keys are lower bounds.
+/// The activities of one component from start to completion. sim/network/filling.hpp finds their shares, as members of
+/// arrays that are packed for it: of those resources only that may fill up (sim/network/guards.hpp). What starts later
+/// is added there as long as it fits; else, and when components merge, they are packed anew before the next shares are
+/// found.
 class Component {
  public:
   std::vector<std::int32_t> slots;      // of its activities, in order of start; those that have ended are marked
@@ -35,15 +30,20 @@ class Component {
 
   void reset(double now);
 
-  /// An activity has started; it is in `slots`, and in the state of its resources.
-  void started(const SharingState& state, std::int32_t slot, double ceiling);
-  /// A resource has joined: nothing that is stored fits any more.
-  void forget() {
-    restart_ = 0;
-    checkpoints_used_ = 0;
-  }
-  /// Its activity has ended, or leaves the sharing.
-  void ended(const SharingState& state, const Activity& activity);
+  /// An activity has started, or joins; its resources are in `resources`.
+  void started(SharingState& state, std::int32_t slot);
+  /// It has ended, or is taken out.
+  void ended(SharingState& state, std::int32_t slot, double time);
+  /// All of its activities are about to be another component's, or capacities have changed.
+  void unpack(SharingState& state, double now);
+  /// Notes that approximate sharing has done something to a resource.
+  void touch(std::int32_t resource) { touched_.push_back(resource); }
+  [[nodiscard]] const std::vector<std::int32_t>& touched() const { return touched_; }
+
+  /// Work to go at `time`, which is not after `next`.
+  [[nodiscard]] double left(const Activity& activity, double time) const;
+  /// Work per second.
+  [[nodiscard]] double level(const Activity& activity) const;
 
   /// Finds the shares at `now` and, from them, `next`.
   void solve(SharingState& state, double now);
@@ -58,60 +58,34 @@ class Component {
   void end(SharingState& state, double time, std::vector<std::int32_t>& slots_ended);
 
  private:
-  // [begin, end) of order_ stopped growing at this level.
-  struct Step {
-    double level = 0;
-    double finish = 0;  // of the first of them to end
-    std::int32_t begin = 0;
-    std::int32_t end = 0;
-  };
-  struct Checkpoint {
-    std::int32_t step = 0;  // before it
-    std::vector<double> free;
-    std::vector<double> slope;
-    std::vector<std::int32_t> growing;
-  };
-  struct Candidate {
-    double level;
-    std::int32_t resource;
-    // Inverted, for a heap with the least level on top; equal levels: lower resource first.
-    bool operator<(const Candidate& other) const {
-      return std::pair(level, resource) > std::pair(other.level, other.resource);
-    }
-  };
-  struct Ceiling {
-    double level;
-    std::int32_t slot;
-    bool operator<(const Ceiling& other) const { return std::pair(level, slot) < std::pair(other.level, other.slot); }
-  };
   struct Due {
     double finish;
     std::int32_t slot;
     bool operator<(const Due& other) const { return std::pair(finish, slot) < std::pair(other.finish, other.slot); }
+    bool operator==(const Due& other) const = default;
   };
 
-  std::int32_t resume(SharingState& state);
-  std::int32_t start_over(SharingState& state);
+  void pack(SharingState& state, double now);
+  bool add(SharingState& state, std::int32_t slot);
+  bool constrain(SharingState& state, std::int32_t resource);
+  void collect_uses(const SharingState& state, const Activity& activity);
+  void add_due(double time, std::vector<Due>& due);
   double let_leave(SharingState& state, double now);
+  void leave(SharingState& state, const Due& due, double now);
   void postpone(SharingState& state, const Activity& activity, double time);
   void release(SharingState& state, double now);
-  void fill(SharingState& state, double now, std::int32_t growing);
-  void stop_users(SharingState& state, std::int32_t resource, double level, double now);
-  void sum_afresh(SharingState& state, std::int32_t resource) const;
-  void store_checkpoint(const SharingState& state);
-  void drop_checkpoints();
   void find_next();
 
-  std::vector<Step> steps_;
-  std::vector<std::int32_t> order_;  // slots by step
-  std::vector<Due> due_;             // in this window, by time
-  std::size_t due_ended_ = 0;        // of them
-  std::vector<Checkpoint> checkpoints_;
-  std::size_t checkpoints_used_ = 0;
-  std::vector<Ceiling> ceilings_;  // finite ones
-  bool ceilings_sorted_ = true;
-  std::int32_t restart_ = 0;  // first step that is out of date
-  std::vector<Candidate> heap_;
+  Filling filling_;
+  bool packed_ = false;
+  std::vector<Due> due_;               // in this window, by time
+  std::size_t due_ended_ = 0;          // of them
+  std::vector<Due> leaving_;           // also of activities that have ended
+  std::vector<std::int32_t> touched_;  // resources, since the last window
+
+  std::vector<ResourceUse> wanted_;    // scratch
+  std::vector<Filling::Use> uses_;     // scratch
+  std::vector<Filling::Due> members_;  // scratch
 };
 
 }  // namespace foretoken::sim

@@ -21,12 +21,12 @@ std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 FlowNetwork::FlowNetwork(const std::vector<double>& capacity, double accuracy) : accuracy_(accuracy) {
   FORETOKEN_CHECK(accuracy >= 0 && accuracy < 1, "an accuracy is a relative error");
   state_.resources.resize(capacity.size());
-  state_.filling.resize(capacity.size());
   for (std::size_t r = 0; r < capacity.size(); ++r) state_.resources[r].capacity = capacity[r];
 }
 
-double FlowNetwork::done_by(const Activity& activity, double time) const {
-  const double left = std::max(0.0, activity.left - activity.level * (time - activity.since));
+double FlowNetwork::done_by(std::int32_t slot, double time) const {
+  const Activity& activity = state_.activities[at(slot)];
+  const double left = components_[at(records_[at(slot)].component)].left(activity, time);
   return (activity.work - left) * activity.weight;
 }
 
@@ -35,8 +35,7 @@ double FlowNetwork::delivered() const {
   for (const Component& component : components_) {
     if (component.pooled) continue;
     for (const std::int32_t slot : component.slots) {
-      const Activity& activity = state_.activities[at(slot)];
-      if (activity.step != Activity::kEnded) sum += done_by(activity, now_);
+      if (state_.activities[at(slot)].member != Activity::kEnded) sum += done_by(slot, now_);
     }
   }
   return sum;
@@ -52,8 +51,8 @@ std::vector<double> FlowNetwork::carried(double time) {
     if (component.pooled) continue;
     for (const std::int32_t slot : component.slots) {
       const Activity& activity = state_.activities[at(slot)];
-      if (activity.step == Activity::kEnded) continue;
-      const double done = done_by(activity, time);
+      if (activity.member == Activity::kEnded) continue;
+      const double done = done_by(slot, time);
       state_.for_each_use(activity,
                           [&](std::int32_t resource, double amount) { carried[at(resource)] += amount * done; });
     }
@@ -112,9 +111,10 @@ void FlowNetwork::start(const ActivityStart& start) {
   activity.weight = start.weight;
   activity.work = activity.left = start.demand / start.weight;
   activity.since = now_;
+  activity.ceiling = start.ceiling;
   store_uses(activity, start.uses);
   state_.activities[at(slot)] = activity;
-  records_[at(slot)] = {start.ceiling, started_++, -1, start.tag};
+  records_[at(slot)] = {started_++, -1, start.tag};
   ++active_;
   insert(slot);
 }
@@ -124,21 +124,17 @@ void FlowNetwork::insert(std::int32_t slot) {
   const Activity& activity = state_.activities[at(slot)];
   const std::int32_t component = component_for(activity);
   records_[at(slot)].component = component;
-  state_.for_each_use(activity, [&](std::int32_t resource, double amount) {
+  Component& c = components_[at(component)];
+  state_.for_each_use(activity, [&](std::int32_t resource, double) {
     Resource& r = state_.resources[at(resource)];
     if (r.component != component) {
       r.component = component;
-      Component& c = components_[at(component)];
-      state_.filling[at(resource)].place = static_cast<std::int32_t>(c.resources.size());
       c.resources.push_back(resource);
-      c.forget();
     }
-    r.users.push_back(slot);
-    r.slope += amount * activity.weight;
     ++r.live;
   });
-  if (!components_[at(component)].dirty) dirty_.push_back(component);
-  components_[at(component)].started(state_, slot, records_[at(slot)].ceiling);
+  if (!c.dirty) dirty_.push_back(component);
+  c.started(state_, slot);
 }
 
 std::int32_t FlowNetwork::component_for(const Activity& activity) {
@@ -169,22 +165,23 @@ std::int32_t FlowNetwork::component_for(const Activity& activity) {
 void FlowNetwork::merge(std::int32_t into, std::int32_t from) {
   Component& to = components_[at(into)];
   Component& gone = components_[at(from)];
+  to.unpack(state_, now_);
+  gone.unpack(state_, now_);
   for (const std::int32_t resource : gone.resources) {
     state_.resources[at(resource)].component = into;
-    state_.filling[at(resource)].place = static_cast<std::int32_t>(to.resources.size());
     to.resources.push_back(resource);
   }
-  to.forget();
+  for (const std::int32_t resource : gone.touched()) to.touch(resource);
   to.origin = std::min(to.origin, gone.origin);
   to.error = std::max(to.error, gone.error);
   if (!to.dirty) dirty_.push_back(into);
   for (const std::int32_t slot : gone.slots) {
-    if (state_.activities[at(slot)].step == Activity::kEnded) {
+    if (state_.activities[at(slot)].member == Activity::kEnded) {
       to.slots.push_back(slot);  // its slot is used again when this component is split or empty
       continue;
     }
     records_[at(slot)].component = into;
-    to.started(state_, slot, records_[at(slot)].ceiling);
+    to.started(state_, slot);
   }
   gone.reset(now_);
   gone.pooled = true;
@@ -201,11 +198,13 @@ void FlowNetwork::empty(std::int32_t component) {
   Component& c = components_[at(component)];
   for (const std::int32_t resource : c.resources) {
     Resource& r = state_.resources[at(resource)];
-    r.users.clear();
-    r.slope = 0;
     r.live = 0;
     r.component = -1;
     r.misplaced = r.promised = r.unreleased = r.unreleased_time = 0;
+    r.constraint = -1;
+    r.guarded = 0;
+    r.guards.clear();
+    r.users.clear();
   }
   free_slots_.insert(free_slots_.end(), c.slots.begin(), c.slots.end());
   error_ = std::max(error_, c.error);
@@ -216,25 +215,35 @@ void FlowNetwork::empty(std::int32_t component) {
 
 // Many have ended: what is left may have fallen apart, and what is stored of the others is in the way.
 void FlowNetwork::split(std::int32_t component) {
+  Component& old = components_[at(component)];
+  old.unpack(state_, now_);
   std::vector<std::int32_t> left;
-  auto& slots = components_[at(component)].slots;
-  const auto is_live = [&](std::int32_t slot) { return state_.activities[at(slot)].step != Activity::kEnded; };
-  std::copy_if(slots.begin(), slots.end(), std::back_inserter(left), is_live);
-  std::erase_if(slots, is_live);
-  const double origin = components_[at(component)].origin;
-  std::vector<std::pair<std::int32_t, double>> misplaced;
-  for (const std::int32_t resource : components_[at(component)].resources) {
+  const auto is_live = [&](std::int32_t slot) { return state_.activities[at(slot)].member != Activity::kEnded; };
+  std::copy_if(old.slots.begin(), old.slots.end(), std::back_inserter(left), is_live);
+  std::erase_if(old.slots, is_live);
+  const double origin = old.origin;
+  struct Misplaced {
+    std::int32_t resource;
+    double misplaced, promised, unreleased, unreleased_time;
+  };
+  std::vector<Misplaced> kept;
+  for (const std::int32_t resource : old.resources) {
     const Resource& r = state_.resources[at(resource)];
-    if (r.live > 0 && r.misplaced != 0) misplaced.emplace_back(resource, r.misplaced);
+    if (r.live > 0) kept.push_back({resource, r.misplaced, r.promised, r.unreleased, r.unreleased_time});
   }
   empty(component);
   for (const std::int32_t slot : left) {
-    Activity& activity = state_.activities[at(slot)];
-    if (activity.step != Activity::kLeaving) activity.step = Activity::kGrowing;
     insert(slot);
     components_[at(records_[at(slot)].component)].origin = origin;
   }
-  for (const auto& [resource, work] : misplaced) state_.resources[at(resource)].misplaced = work;
+  for (const Misplaced& before : kept) {
+    Resource& r = state_.resources[at(before.resource)];
+    r.misplaced = before.misplaced;
+    r.promised = before.promised;
+    r.unreleased = before.unreleased;
+    r.unreleased_time = before.unreleased_time;
+    components_[at(r.component)].touch(before.resource);
+  }
 }
 
 void FlowNetwork::find_shares(std::int32_t component) {
@@ -282,8 +291,7 @@ void FlowNetwork::take_out(std::int32_t slot, double done) {
   state_.for_each_use(activity, [&](std::int32_t resource, double amount) {
     Resource& r = state_.resources[at(resource)];
     r.carried += amount * done;
-    r.slope -= amount * activity.weight;
-    if (--r.live == 0) r.slope = 0;  // exactly
+    --r.live;
   });
   if (activity.uses_begin >= 0) live_uses_ -= at(activity.uses_count);
   records_[at(slot)].component = -1;
@@ -326,20 +334,18 @@ void FlowNetwork::set_capacity(std::int32_t resource, double capacity) {
   Resource& r = state_.resources[at(resource)];
   r.capacity = capacity;
   if (r.component < 0) return;
-  components_[at(r.component)].forget();
+  components_[at(r.component)].unpack(state_, now_);
   mark_dirty(r.component);
 }
 
 double FlowNetwork::withdraw(std::int32_t tag) {
   const std::int32_t slot = find(tag);
   FORETOKEN_CHECK(slot >= 0, "no such activity is under way");
-  Activity& activity = state_.activities[at(slot)];
+  const Activity& activity = state_.activities[at(slot)];
   const std::int32_t component = records_[at(slot)].component;
-  const double done = done_by(activity, now_);
+  const double done = done_by(slot, now_);
   const double left = std::max(kNothingLeft, 1 - done / (activity.work * activity.weight));
-  components_[at(component)].ended(state_, activity);
-  components_[at(component)].forget();
-  activity.step = Activity::kEnded;
+  components_[at(component)].ended(state_, slot, now_);
   take_out(slot, done);
   mark_dirty(component);
   return left;
@@ -350,7 +356,7 @@ double FlowNetwork::rate_of(std::int32_t tag) {
   const std::int32_t slot = find(tag);
   if (slot < 0) return 0;
   const Activity& activity = state_.activities[at(slot)];
-  return activity.level * activity.weight;
+  return components_[at(records_[at(slot)].component)].level(activity) * activity.weight;
 }
 
 }  // namespace foretoken::sim

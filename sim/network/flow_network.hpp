@@ -81,7 +81,6 @@ class FlowNetwork {
 
  private:
   struct Record {
-    double ceiling = 0;
     std::int64_t sequence = 0;
     std::int32_t component = -1;  // -1: not under way
     std::int32_t tag = 0;
@@ -106,7 +105,7 @@ class FlowNetwork {
   void store_uses(Activity& activity, std::span<const ResourceUse> uses);
   void compact_uses();
   [[nodiscard]] std::int32_t find(std::int32_t tag) const;
-  [[nodiscard]] double done_by(const Activity& activity, double time) const;
+  [[nodiscard]] double done_by(std::int32_t slot, double time) const;
 
   double accuracy_;
   double now_ = 0;

@@ -13,33 +13,33 @@ namespace foretoken::sim {
 /// An activity under way. Its level is rate / weight, its work is demand / weight, so that work goes down by `level`
 /// per second whatever the weight.
 struct Activity {
-  static constexpr std::int32_t kGrowing = std::numeric_limits<std::int32_t>::max();
-  static constexpr std::int32_t kEnded = -1;
-  static constexpr std::int32_t kLeaving = -2;
-  static constexpr std::size_t kFewUses = 4;
+  static constexpr std::int32_t kWaiting = -1;  // for its first share, or for its component to be put together anew
+  static constexpr std::int32_t kEnded = -2;
+  static constexpr std::int32_t kLeaving = -3;
+  static constexpr std::size_t kFewUses = 8;
 
+  // Unless its component's filling has it as a member, which then knows better:
   double left = 0;   // work to go at `since`
   double level = 0;  // from then on
   double since = 0;
+
   double weight = 1;
-  double work = 0;               // in all
-  std::int32_t step = kGrowing;  // of its component's filling, at which its level was found
-  std::int32_t uses_begin = -1;  // of SharingState::uses; -1: amounts of 1 of the few resources below
+  double work = 0;  // in all
+  double ceiling = std::numeric_limits<double>::infinity();
+  std::int32_t member = kWaiting;  // of its component's filling
+  std::int32_t uses_begin = -1;    // of SharingState::uses; -1: amounts of 1 of the few resources below
   std::int32_t uses_count = 0;
   std::array<std::int32_t, kFewUses> few{};  // resources
 };
 
-/// What the filling of a resource changes all the time.
-struct Filling {
-  double free = 0;           // capacity less what those take whose levels are found
-  double slope = 0;          // what one unit of level takes for the others
-  std::int32_t growing = 0;  // how many others (an exact zero, where slope may keep a rounding error)
-  std::int32_t place = 0;    // in its component's list of resources
-};
-
 struct Resource {
+  /// Some of its activities all use each of these other resources too.
+  struct Guard {
+    double capacity = 0;  // the least of theirs
+    std::vector<std::int32_t> resources;
+  };
+
   double capacity = 0;
-  double slope = 0;             // sum of amount x weight over its activities
   double carried = 0;           // amount x demand of those that have ended
   std::int32_t live = 0;        // its activities
   std::int32_t component = -1;  // -1: nobody uses it
@@ -49,13 +49,16 @@ struct Resource {
   double promised = 0;  // what those that leave will still take
   double unreleased = 0;
   double unreleased_time = 0;
-  std::vector<std::int32_t> users;  // slots, in order of start; also of activities that have ended, for a while
+  // Whether it may fill up (sim/network/guards.hpp).
+  std::int32_t constraint = -1;     // of its component's filling; -1: it is guarded
+  double guarded = 0;               // the sum of its guards' capacities
+  std::vector<Guard> guards;        // of a guarded one
+  std::vector<std::int32_t> users;  // slots, of a guarded one; also of activities that have ended
 };
 
 struct SharingState {
   std::vector<Activity> activities;  // [slot]
   std::vector<Resource> resources;
-  std::vector<Filling> filling;   // [resource]
   std::vector<ResourceUse> uses;  // of activities that have many, or amounts other than 1
 
   /// Calls `each(resource, amount)`.
