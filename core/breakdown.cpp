@@ -11,34 +11,6 @@
 namespace foretoken {
 namespace {
 
-struct Window {
-  std::int32_t rank = -1;
-  SimTime begin{-1};
-  SimTime end{-1};
-};
-
-// Of the slowest rank.
-Window find_window(const Trace& trace) {
-  const std::int64_t last = trace.warmup_steps + trace.steps - 1;
-  std::map<std::int32_t, Window> windows;
-  for (std::size_t event = 0; event < trace.size(); ++event) {
-    const bool opens = trace.step[event] == trace.warmup_steps - 1;
-    const bool closes = trace.step[event] == last;
-    if ((!opens && !closes) || trace.op_of(event).kind != "step_end") continue;
-    Window& window = windows[trace.rank[event]];
-    window.rank = trace.rank[event];
-    if (opens) window.begin = std::max(window.begin, trace.ended[event]);
-    if (closes) window.end = std::max(window.end, trace.ended[event]);
-  }
-  Window slowest;
-  for (const auto& [rank, window] : windows) {
-    FORETOKEN_CHECK(window.begin >= SimTime(0) && window.end >= window.begin, "a rank lacks a step_end");
-    if (window.end > slowest.end) slowest = window;
-  }
-  FORETOKEN_CHECK(slowest.rank >= 0, "a breakdown needs a rank with step_end");
-  return slowest;
-}
-
 enum class TileClass : std::uint8_t { compute, exposed, waiting };
 
 // What wants an instant, best first.
@@ -50,7 +22,7 @@ struct Change {
   Claim claim;
 };
 
-std::vector<Change> changes_of(const Trace& trace, const Window& window) {
+std::vector<Change> changes_of(const Trace& trace, const StepWindow& window) {
   std::vector<Change> changes;
   const auto add = [&](TileClass tile, std::size_t event, SimTime from, SimTime to) {
     const SimTime begin = std::max(from, window.begin);
@@ -86,6 +58,32 @@ double Breakdown::share(Provenance provenance) const {
   return all == SimTime(0) ? 0.0 : ratio(busy[static_cast<std::size_t>(provenance)], all);
 }
 
+std::map<std::int32_t, StepWindow> step_windows(const Trace& trace) {
+  FORETOKEN_CHECK(trace.warmup_steps >= 1 && trace.steps >= 1, "a breakdown needs a warm-up step and a counted step");
+  const std::int64_t last = trace.warmup_steps + trace.steps - 1;
+  std::map<std::int32_t, StepWindow> windows;
+  for (std::size_t event = 0; event < trace.size(); ++event) {
+    const bool opens = trace.step[event] == trace.warmup_steps - 1;
+    const bool closes = trace.step[event] == last;
+    if ((!opens && !closes) || trace.op_of(event).kind != "step_end") continue;
+    StepWindow& window = windows[trace.rank[event]];
+    window.rank = trace.rank[event];
+    if (opens) window.begin = std::max(window.begin, trace.ended[event]);
+    if (closes) window.end = std::max(window.end, trace.ended[event]);
+  }
+  FORETOKEN_CHECK(!windows.empty(), "a breakdown needs a rank with step_end");
+  for (const auto& [rank, window] : windows)
+    FORETOKEN_CHECK(window.begin >= SimTime(0) && window.end >= window.begin, "a rank lacks a step_end");
+  return windows;
+}
+
+StepWindow slowest_of(const std::map<std::int32_t, StepWindow>& windows) {
+  StepWindow slowest;
+  for (const auto& [rank, window] : windows)
+    if (window.end > slowest.end) slowest = window;
+  return slowest;
+}
+
 SimTime total(const std::vector<BreakdownPart>& parts) {
   SimTime sum(0);
   for (const BreakdownPart& part : parts) sum += part.time;
@@ -93,8 +91,7 @@ SimTime total(const std::vector<BreakdownPart>& parts) {
 }
 
 Breakdown break_down(const Trace& trace) {
-  FORETOKEN_CHECK(trace.warmup_steps >= 1 && trace.steps >= 1, "a breakdown needs a warm-up step and a counted step");
-  const Window window = find_window(trace);
+  const StepWindow window = slowest_of(step_windows(trace));
   Breakdown breakdown;
   breakdown.rank = window.rank;
   breakdown.steps = trace.steps;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -54,6 +55,20 @@ struct Breakdown {
   /// Share of the busy time that rests on this; 0 if nothing was busy.
   [[nodiscard]] double share(Provenance provenance) const;
 };
+
+/// From the last step_end of a rank's last warm-up step to that of its last counted step.
+struct StepWindow {
+  std::int32_t rank = -1;
+  SimTime begin{-1};
+  SimTime end{-1};
+};
+
+/// Of all ranks that have step_ends, by rank.
+/// @throws Error{internal} if there is none, or one lacks a step_end of a step
+std::map<std::int32_t, StepWindow> step_windows(const Trace& trace);
+
+/// The one that ends last; of several, the lowest rank's. Precondition: not empty
+StepWindow slowest_of(const std::map<std::int32_t, StepWindow>& windows);
 
 SimTime total(const std::vector<BreakdownPart>& parts);
 

@@ -96,6 +96,8 @@ struct Trace {
   /// What the times rest on for want of measurements, beside the ops whose provenance says so.
   std::vector<std::string> assumed;
   std::optional<TraceLinks> links;  // if they were asked for
+  double accuracy = 0;              // that links were shared to (SimulateOptions::accuracy); 0: exactly
+  double sharing_error = 0;         // the largest that it made, as found afterwards, relative
 
   [[nodiscard]] std::size_t size() const { return rank.size(); }
   [[nodiscard]] const TraceOp& op_of(std::size_t event) const {

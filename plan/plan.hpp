@@ -4,6 +4,7 @@
 // `auto` means); the result does not refer to the machine, and both executors run exactly it.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct Plan {
   Scenario scenario;
   Placement placement;
   Routing routing;
+  std::vector<std::int64_t> layers;  // that the program has, ascending: all, but for plan/layer_sample.hpp
   Program program;
   std::vector<Fault> faults;  // in order of time; the hashes below do not cover them: the work is the same
   std::string program_hash;   // of the program's canonical text

@@ -26,6 +26,7 @@ struct LoweringContext {
   const Scenario& scenario;
   const Placement& placement;
   const Machine& machine;
+  const std::vector<std::int64_t>& layers;  // ascending
   CommunicationTable communications;
   GroupId tp_group;
   GroupId ep_group;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <span>
 
 #include "core/error.hpp"
 #include "plan/lower/layer_lowering.hpp"
@@ -20,7 +21,13 @@ using Phase = LayerLowering::Phase;
 // What makes two ranks run different ops: where they stand, how many tokens they see, which layers' experts they hold.
 using RoleKey = std::vector<std::int64_t>;
 
-RoleKey key_of(RankId rank, const Scenario& scenario, const Placement& placement) {
+std::span<const std::int64_t> layers_in(const std::vector<std::int64_t>& layers, Range range) {
+  return {std::lower_bound(layers.begin(), layers.end(), range.begin),
+          std::lower_bound(layers.begin(), layers.end(), range.end)};
+}
+
+RoleKey key_of(RankId rank, const Scenario& scenario, const Placement& placement,
+               const std::vector<std::int64_t>& layers) {
   const DeploymentSpec& deployment = scenario.deployment;
   const std::int64_t stage = placement.stage_of(rank);
   const std::int64_t replica = placement.replica_of(rank);
@@ -34,8 +41,7 @@ RoleKey key_of(RankId rank, const Scenario& scenario, const Placement& placement
   key.push_back(uneven ? placement.tp_index_of(rank) : 0);
   const std::int64_t ep_index = placement.ep_index_of(rank);
   key.push_back(deployment.overlap == Overlap::micro_stages ? ep_index / (deployment.ep / deployment.chunks) : 0);
-  const Range layers = placement.layers_of_stage(stage);
-  for (std::int64_t layer = layers.begin; layer < layers.end; ++layer)
+  for (const std::int64_t layer : layers_in(layers, placement.layers_of_stage(stage)))
     key.push_back(static_cast<std::int64_t>(placement.experts_on(layer, ep_index).size()));
   return key;
 }
@@ -109,8 +115,7 @@ class RoleLowering {
     const auto begin = batches_.begin() + first;
     const auto end = begin + size;
     for (auto batch = begin; batch != end; ++batch) enter(*batch);
-    const Range range = context_.placement.layers_of_stage(stage_);
-    for (std::int64_t layer = range.begin; layer < range.end; ++layer) {
+    for (const std::int64_t layer : layers_in(context_.layers, context_.placement.layers_of_stage(stage_))) {
       for (const auto& phases : phase_groups(layer)) {
         for (auto batch = begin; batch != end; ++batch)
           for (const Phase phase : phases) layers_.lower(phase, layer, *batch);
@@ -305,7 +310,8 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
 
 }  // namespace
 
-Program lower(const Scenario& scenario, const Placement& placement, const Machine& machine) {
+Program lower(const Scenario& scenario, const Placement& placement, const Machine& machine,
+              const std::vector<std::int64_t>& layers) {
   check_fits(scenario, machine);
   const DeploymentSpec& deployment = scenario.deployment;
   Program program;
@@ -315,13 +321,13 @@ Program lower(const Scenario& scenario, const Placement& placement, const Machin
       fmt::format("tp {} dp {} stages {} ep {} {} chunks {}", deployment.tp, deployment.dp, deployment.stages,
                   deployment.ep, name_of(deployment.placement, kExpertPlacementNames), deployment.chunks);
   program.groups = {GroupFamily{"tp", deployment.tp, 1}, GroupFamily{"ep", deployment.ep, 1}};
-  LoweringContext context{
-      scenario, placement, machine, {}, GroupId(0), GroupId(1), nodes_of_tp_groups(deployment, machine)};
+  LoweringContext context{scenario, placement,  machine,    layers,
+                          {},       GroupId(0), GroupId(1), nodes_of_tp_groups(deployment, machine)};
   check_algorithms(scenario, context.nodes_of_tp_group, machine);
 
   // Who takes part in an exchange is worked out per exchange and rank of the group.
   const double exchanges =
-      2.0 * static_cast<double>(scenario.model.layers * deployment.micro_batches * deployment.chunks);
+      2.0 * static_cast<double>(layers.size()) * static_cast<double>(deployment.micro_batches * deployment.chunks);
   constexpr double kExchangeRanksMax = 5e7;
   if (deployment.exchange == ExpertExchange::dispatch &&
       exchanges * static_cast<double>(deployment.ep) > kExchangeRanksMax)
@@ -336,8 +342,8 @@ Program lower(const Scenario& scenario, const Placement& placement, const Machin
   program.role_of_rank.resize(static_cast<std::size_t>(program.ranks));
   for (std::int32_t r = 0; r < program.ranks; ++r) {
     const RankId rank(r);
-    const auto [place, added] =
-        role_of_key.try_emplace(key_of(rank, scenario, placement), static_cast<std::int32_t>(program.roles.size()));
+    const auto [place, added] = role_of_key.try_emplace(key_of(rank, scenario, placement, layers),
+                                                        static_cast<std::int32_t>(program.roles.size()));
     if (added) {
       program.roles.push_back(RoleLowering(context, rank, name_of_role(rank, placement, program.roles.size())).run());
       ops += program.roles.back().ops.size();

@@ -92,6 +92,9 @@ class Communicator {
   /// What each of the transport's resources has given until `now`, when everything due by then has been carried out.
   std::vector<double> carried(SimTime now) { return network_.carried(to_seconds(now).value()); }
 
+  /// FlowNetwork::error(): of sharing to an accuracy.
+  [[nodiscard]] double sharing_error() const { return network_.error(); }
+
  private:
   struct MeetingState {
     std::int32_t posted = 0;             // participants, of the step that is gathering

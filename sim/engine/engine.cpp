@@ -194,6 +194,8 @@ Trace Engine::run() {
   }
   check_finished();
   if (sampler_) trace_.links = sampler_->take();
+  trace_.accuracy = input_.accuracy;
+  trace_.sharing_error = communicator_.sharing_error();
   return std::move(trace_);
 }
 

@@ -9,6 +9,7 @@
 #include <ostream>
 
 #include "core/error.hpp"
+#include "plan/scenario/limits.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/completion.hpp"
 #include "tools/cli/schemas.hpp"
@@ -203,7 +204,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   CLI::App* simulate = app.add_subcommand("simulate", "Predict TPS and TPOT of scenarios from a calibration");
   simulate->footer(
       "Examples: foretoken simulate scenarios/paper/*.json --set workload.context=512\n"
-      "          foretoken simulate scenarios/paper/large-ep64.json --explain --sensitivity --trace timeline.json");
+      "          foretoken simulate scenarios/paper/large-ep64.json --explain --sensitivity --trace timeline.json\n"
+      "          foretoken simulate scenarios/paper/large-ep64.json --layers-sampled 8");
   add_scenario_options(*simulate, simulate_options);
   simulate->add_option("--calibration", simulate_options.calibration, "Use this calibration instead of the topology's")
       ->type_name("FILE")
@@ -222,6 +224,11 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                    "exact)")
       ->type_name("ERROR")
       ->check(CLI::Range(0.0, 0.1));
+  simulate
+      ->add_option("--layers-sampled", simulate_options.layers_sampled,
+                   "Simulate only N of the model's layers, which stand for all, and state the error that this makes")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, plan::kLayersMax));
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate what the scenario declares as open choices, and compare with what was published");

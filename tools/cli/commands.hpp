@@ -29,6 +29,7 @@ struct SimulateOptions : ScenarioOptions {
   std::string framework;              // --framework: whose kernels; empty for the calibration's default
   std::string communicator;           // --communicator: whose messages, on a host; empty for the calibration's first
   double accuracy = 0;                // --accuracy: of sharing links; 0: exact
+  std::int64_t layers_sampled = 0;    // --layers-sampled: instead of all; 0: not given
   bool brief = false;                 // --brief: one line per scenario
   bool choices = false;               // --choices: also every option of every open choice
   bool explain = false;               // --explain: critical path, stragglers, links

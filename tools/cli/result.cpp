@@ -46,6 +46,53 @@ Json breakdown_json(const Breakdown& b) {
           {"provenance", provenance}};
 }
 
+Json sampling_json(const LayerSampling& sampling) {
+  const explain::SampledRun& run = sampling.run;
+  Json strata = Json::array();
+  for (std::size_t s = 0; s < run.strata.size(); ++s) {
+    const plan::LayerStratum& stratum = sampling.sample.strata[s];
+    Json times = Json::array();
+    for (const Seconds time : run.strata[s].times) times.push_back(milliseconds(time));
+    strata.push_back({{"stage", stratum.stage},
+                      {"kind", stratum.dense ? "dense" : "experts"},
+                      {"layers", stratum.layers.size()},
+                      {"sampled", stratum.sampled},
+                      {"time_ms", std::move(times)},
+                      {"mean_ms", milliseconds(run.strata[s].mean)},
+                      {"deviation_ms", milliseconds(run.strata[s].deviation)}});
+  }
+  return {{"layers", sampling.sample.layers},
+          {"sampled", sampling.sample.sampled.size()},
+          {"confidence", explain::kSamplingConfidence},
+          {"tpot_error_ms", milliseconds(run.error)},
+          {"tpot_interval_ms", {milliseconds(run.tpot().first), milliseconds(run.tpot().second)}},
+          {"tps_interval", {run.tps().first, run.tps().second}},
+          {"outside_ms", milliseconds(run.outside)},
+          {"strata", std::move(strata)}};
+}
+
+std::string sampling_text(const LayerSampling& sampling) {
+  const explain::SampledRun& run = sampling.run;
+  std::string text = fmt::format(
+      "  {} of {} layers simulated: with {:.0f} % confidence all layers give TPOT {:.3f} to {:.3f} ms (+-{:.2f} %), "
+      "TPS "
+      "{} to {}\n",
+      sampling.sample.sampled.size(), sampling.sample.layers, 100 * explain::kSamplingConfidence,
+      milliseconds(run.tpot().first), milliseconds(run.tpot().second), 100 * ratio(run.error, run.metrics.tpot.mean),
+      grouped(run.tps().first), grouped(run.tps().second));
+  for (std::size_t s = 0; s < run.strata.size(); ++s) {
+    const plan::LayerStratum& stratum = sampling.sample.strata[s];
+    text += fmt::format("    {:<8} {:>3} of {:>3} layers{}: {:.3f} ms each", stratum.dense ? "dense" : "experts",
+                        stratum.sampled.size(), stratum.layers.size(),
+                        sampling.sample.strata.back().stage > 0 ? fmt::format(", stage {}", stratum.stage) : "",
+                        milliseconds(run.strata[s].mean));
+    if (stratum.sampled.size() > 1)
+      text += fmt::format(", standard deviation {:.3f} ms", milliseconds(run.strata[s].deviation));
+    text += "\n";
+  }
+  return text;
+}
+
 Json published_json(const plan::PublishedFigures& published, const Metrics& metrics) {
   Json json{{"source", published.source}};
   if (published.tps) {
@@ -103,7 +150,17 @@ Result make_result(const Trace& trace, std::string calibration) {
                 break_down(trace),
                 std::vector<std::string>(assumed.begin(), assumed.end()),
                 "",
+                std::nullopt,
+                trace.accuracy,
+                trace.sharing_error,
                 cpu_per_step(trace)};
+}
+
+void scale_to_all_layers(Result& result, const Trace& trace, const plan::Plan& plan, plan::LayerSample sample) {
+  explain::SampledRun run = explain::scale_to_all_layers(trace, plan, sample);
+  result.metrics = run.metrics;
+  result.breakdown = run.breakdown;
+  result.sampling = LayerSampling{std::move(sample), std::move(run)};
 }
 
 Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides, const Result& result) {
@@ -126,6 +183,8 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"tpot_ms", distribution_json(m.tpot)},
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
+  if (result.accuracy > 0) json["sharing"] = {{"accuracy", result.accuracy}, {"error", result.sharing_error}};
+  if (result.sampling) json["layers_sampled"] = sampling_json(*result.sampling);
   if (!result.communicator.empty()) json["communicator"] = result.communicator;
   if (result.cpu_step) json["cpu_step_ms"] = milliseconds(*result.cpu_step);
   if (result.clock == kSimulated) json["assumed"] = result.assumed;
@@ -201,6 +260,10 @@ std::string result_text(const Loaded& loaded, const Result& result) {
   text +=
       fmt::format("\n        p50 {:.3f}  p95 {:.3f}  p99 {:.3f} ms;  step {:.3f} ms mean\n", milliseconds(m.tpot.p50),
                   milliseconds(m.tpot.p95), milliseconds(m.tpot.p99), milliseconds(m.step.mean));
+  if (result.accuracy > 0)
+    text += fmt::format("  Links shared to an accuracy of {:g}, error made {:.2g}\n", result.accuracy,
+                        result.sharing_error);
+  if (result.sampling) text += sampling_text(*result.sampling);
   if (result.cpu_step)
     text += fmt::format("  CPU   {:>12.3f} ms per step, all ranks together, waits left out\n",
                         milliseconds(*result.cpu_step));

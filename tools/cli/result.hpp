@@ -9,22 +9,36 @@
 #include "core/breakdown.hpp"
 #include "core/metrics.hpp"
 #include "core/trace.hpp"
+#include "plan/layer_sample.hpp"
 #include "tools/cli/load.hpp"
+#include "tools/explain/layer_sampling.hpp"
 
 namespace foretoken::cli {
+
+struct LayerSampling {
+  plan::LayerSample sample;
+  explain::SampledRun run;
+};
 
 struct Result {
   std::string clock;
   std::string calibration;  // name; empty for a live run
   Metrics metrics;
   Breakdown breakdown;
-  std::vector<std::string> assumed;  // kinds of ops whose durations rest on assumptions
-  std::string communicator;          // of a simulated host: whose messages; a live run says it itself
-  std::optional<Seconds> cpu_step;   // CPU time of all ranks together per counted step, where ranks are threads
+  std::vector<std::string> assumed;       // kinds of ops whose durations rest on assumptions
+  std::string communicator;               // of a simulated host: whose messages; a live run says it itself
+  std::optional<LayerSampling> sampling;  // if metrics and breakdown are scaled to all layers from some
+  double accuracy = 0;                    // that links were shared to; 0: exactly
+  double sharing_error = 0;               // the largest that it made
+  std::optional<Seconds> cpu_step;        // CPU time of all ranks together per counted step, where ranks are threads
 };
 
 /// @param trace  with its events; a live run's metrics are those of another run, which its caller puts in
 Result make_result(const Trace& trace, std::string calibration);
+
+/// Metrics and breakdown become those of all layers.
+/// @param trace  of a plan with the sample's layers alone
+void scale_to_all_layers(Result& result, const Trace& trace, const plan::Plan& plan, plan::LayerSample sample);
 
 /// The documented form, `foretoken schema result`. Without the trace.
 nlohmann::ordered_json result_json(const Loaded& loaded, const std::vector<std::string>& overrides,

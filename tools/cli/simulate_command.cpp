@@ -78,6 +78,33 @@ void write_timeline(const SimulateOptions& options, const Loaded& loaded, const 
              explain::timeline_json(trace, path, loaded.scenario.name + ", plan " + loaded.plan.plan_hash));
 }
 
+// What looks at single ops of a run has nothing to say of layers that were not simulated.
+void check_sampling(const SimulateOptions& options) {
+  if (options.layers_sampled == 0) return;
+  const auto refuse = [&](bool given, const char* other) {
+    if (given)
+      throw input_error(fmt::format("--layers-sampled {}", options.layers_sampled), "",
+                        fmt::format("{} is given too, which is about all layers", other), "leave one of them out");
+  };
+  refuse(options.explain, "--explain");
+  refuse(options.sensitivity, "--sensitivity");
+  refuse(options.choices, "--choices");
+  refuse(!options.trace.empty(), "--trace");
+}
+
+Result sampled_result(const SimulateOptions& options, const Loaded& loaded, const Calibration& calibration,
+                      Trace& trace) {
+  if (loaded.machine.is_host())
+    throw input_error(fmt::format("--layers-sampled {}", options.layers_sampled), "",
+                      "the topology is a host, whose caches hold more of fewer layers", "leave it out");
+  plan::LayerSample sample = plan::sample_layers(loaded.scenario, options.layers_sampled);
+  const plan::Plan plan = plan::with_layers(loaded.plan, loaded.machine, sample);
+  trace = sim::simulate(plan, loaded.machine, calibration, simulation_options(options));
+  Result result = make_result(trace, calibration.name);
+  scale_to_all_layers(result, trace, plan, std::move(sample));
+  return result;
+}
+
 Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
 
 }  // namespace
@@ -94,6 +121,7 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
   check_out(options);
   refuse_to_replace(options.out, options.calibration);
   check_trace(options);
+  check_sampling(options);
   std::string text;
   Json results = Json::array();
   Json whole = Json::array();
@@ -103,8 +131,14 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
     if (!options.trace.empty()) refuse_to_replace_inputs(options, loaded);
     sim::SimulateOptions simulation = simulation_options(options);
     if (options.explain || !options.trace.empty()) simulation.link_samples = link_samples(loaded);
-    const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation);
-    Result result = make_result(trace, calibration.name);
+    Trace trace;
+    Result result;
+    if (options.layers_sampled > 0) {
+      result = sampled_result(options, loaded, calibration, trace);
+    } else {
+      trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation);
+      result = make_result(trace, calibration.name);
+    }
     if (calibration.host) result.communicator = calibration.host->communicator(options.communicator).communicator;
     const Explanation explanation = explanation_of(options, loaded, calibration, trace, result, err);
     if (!options.trace.empty()) write_timeline(options, loaded, trace, explanation);

@@ -7,24 +7,20 @@
 #include <optional>
 #include <tuple>
 
-#include "core/breakdown.hpp"
 #include "core/error.hpp"
-#include "tools/explain/event_index.hpp"
-#include "tools/explain/waits.hpp"
 
 namespace foretoken::explain {
 namespace {
 
 class Walk {
  public:
-  explicit Walk(const Trace& trace) : trace_(trace), index_(trace), waits_(trace) {}
+  Walk(const Trace& trace, const EventIndex& index, const Waits& waits) : trace_(trace), index_(index), waits_(waits) {}
 
-  CriticalPath run() {
-    const Breakdown breakdown = break_down(trace_);
-    path_.rank = breakdown.rank;
-    path_.steps = breakdown.steps;
-    path_.begin = breakdown.begin;
-    path_.end = now_ = breakdown.end;
+  CriticalPath run(const StepWindow& window) {
+    path_.rank = window.rank;
+    path_.steps = trace_.steps;
+    path_.begin = window.begin;
+    path_.end = now_ = window.end;
     std::size_t event = last_step_end();
     for (std::size_t moves = 0; now_ > path_.begin; ++moves) {
       // A path that comes to an event twice has gone around in a circle.
@@ -48,9 +44,12 @@ class Walk {
 
   [[nodiscard]] std::size_t last_step_end() const {
     std::optional<std::size_t> last;
-    for (std::size_t e = 0; e < trace_.size(); ++e) {
-      if (trace_.rank[e] != path_.rank || trace_.ended[e] != path_.end || trace_.op_of(e).kind != "step_end") continue;
-      if (!last || std::pair(trace_.step[e], trace_.op[e]) > std::pair(trace_.step[*last], trace_.op[*last])) last = e;
+    const auto role = static_cast<std::size_t>(trace_.role_of_rank[static_cast<std::size_t>(path_.rank)]);
+    const auto step = static_cast<std::int32_t>(trace_.warmup_steps + trace_.steps - 1);
+    for (std::size_t op = 0; op < trace_.roles[role].size(); ++op) {
+      if (trace_.roles[role][op].kind != "step_end") continue;
+      const auto event = index_.find(path_.rank, step, static_cast<std::int32_t>(op));
+      if (event && trace_.ended[*event] == path_.end) last = event;
     }
     FORETOKEN_CHECK(last.has_value(), "the window of a trace ends with a step_end");
     return *last;
@@ -138,8 +137,8 @@ class Walk {
   }
 
   const Trace& trace_;
-  EventIndex index_;
-  Waits waits_;
+  const EventIndex& index_;
+  const Waits& waits_;
   CriticalPath path_;  // segments from the last to the first
   SimTime now_;
   std::size_t first_of_op_ = 0;  // segments from here on wait for the same thing
@@ -158,10 +157,13 @@ std::string name_by(const PathSegment& segment, const Trace& trace, PathBy by) {
 
 }  // namespace
 
-CriticalPath find_critical_path(const Trace& trace) {
+CriticalPath find_critical_path(const Trace& trace) { return CriticalPaths(trace).to(slowest_of(step_windows(trace))); }
+
+CriticalPaths::CriticalPaths(const Trace& trace) : trace_(trace), index_(trace), waits_(trace) {
   FORETOKEN_CHECK(says_who_waits(trace), "a critical path needs a trace that says who waits for whom");
-  return Walk(trace).run();
 }
+
+CriticalPath CriticalPaths::to(const StepWindow& window) const { return Walk(trace_, index_, waits_).run(window); }
 
 bool says_who_waits(const Trace& trace) {
   return std::all_of(trace.roles.begin(), trace.roles.end(), [](const std::vector<TraceOp>& ops) {

@@ -12,8 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/breakdown.hpp"
 #include "core/trace.hpp"
 #include "core/units.hpp"
+#include "tools/explain/event_index.hpp"
+#include "tools/explain/waits.hpp"
 
 namespace foretoken::explain {
 
@@ -81,6 +84,21 @@ struct CriticalPath {
 /// Example: rank 0 computes 3 us, rank 1 5 us, then both all_reduce for 2 us. The path of 7 us: compute on rank 1 (5
 /// us), communication (2 us), held by a peer if it is followed from rank 0.
 CriticalPath find_critical_path(const Trace& trace);
+
+/// The same for other ranks than the slowest one: replicas that never meet have critical paths of their own.
+class CriticalPaths {
+ public:
+  /// The trace is kept by reference.
+  explicit CriticalPaths(const Trace& trace);
+
+  /// @param window  of a rank, as step_windows() gives it
+  [[nodiscard]] CriticalPath to(const StepWindow& window) const;
+
+ private:
+  const Trace& trace_;
+  EventIndex index_;
+  Waits waits_;
+};
 
 /// Whether the trace says who waits for whom: results stored by earlier programs do not.
 bool says_who_waits(const Trace& trace);

@@ -89,6 +89,9 @@ JsonObject open_result(const JsonDocument& document) {
                "store one scenario's result per file: foretoken simulate SCENARIO --out FILE");
   JsonObject root(place);
   static_cast<void>(read_schema_header(root, "result", kVersion));
+  if (root.optional("layers_sampled"))
+    place.fail("was simulated with some of the model's layers, and its trace lacks the others",
+               "simulate all of them: leave out --layers-sampled");
   return root;
 }
 
