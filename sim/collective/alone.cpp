@@ -199,7 +199,7 @@ AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const To
     for (const Direction direction : {Direction::out, Direction::in}) {
       flows.set_capacity(fabric_.exchange_resource(rank, op, Span::in_node, direction), estimate.rate_in_node);
       flows.set_capacity(fabric_.exchange_resource(rank, op, Span::across_nodes, direction),
-                         estimate.rate_across_nodes);
+                         fabric_.rate_across_nodes(estimate));
     }
   };
   const std::int32_t on_node = ranks_ / exchange.nodes;

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -126,10 +127,11 @@ std::vector<double> Fabric::capacities() const {
   std::vector<double> capacities;
   capacities.reserve(machine_.links().size() + static_cast<std::size_t>(ranks_) * 8);
   for (std::size_t link = 0; link < machine_.links().size(); ++link) capacities.push_back(capacity_of(LinkId(link)));
-  const NetworkCalibration& calibration = cost_.calibration();
+  const std::array<ExchangeEstimate, 2> exchanges{cost_.exchange(ExchangeOp::dispatch, 1, 1, 0, Bytes(0)),
+                                                  cost_.exchange(ExchangeOp::combine, 1, 1, 0, Bytes(0))};
   for (std::int64_t rank = 0; rank < ranks_; ++rank) {
-    for (const ExchangeCalibration* exchange : {&calibration.dispatch, &calibration.combine}) {
-      for (const BytesPerSecond rate : {exchange->rate_in_node, exchange->rate_across_nodes * nic_speed_up_}) {
+    for (const ExchangeEstimate& exchange : exchanges) {
+      for (const BytesPerSecond rate : {exchange.rate_in_node, rate_across_nodes(exchange)}) {
         capacities.insert(capacities.end(), 2, rate.value());  // out and in
       }
     }

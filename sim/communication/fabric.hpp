@@ -26,9 +26,10 @@ struct CapacityChange {
 ///
 ///   capacity of a link = nominal bandwidth x payload efficiency of its class
 ///
-/// What exchange kernels move across nodes was measured within 4 % of what the NIC itself carries: it is the NIC's
-/// limit, and grows with a faster NIC. Whatever runs over links of another nominal bandwidth than the calibrated is
-/// extrapolated.
+/// What exchange kernels with a message per token and expert move across nodes was measured within 4 % of what the NIC
+/// itself carries: it is the NIC's limit, and grows with a faster NIC. Those that send a token once per node move no
+/// more than their SMs do (ExchangeEstimate::rate_across_nodes). Whatever runs over links of another nominal bandwidth
+/// than the calibrated is extrapolated.
 ///
 /// Links in series, such as GPU to NIC and NIC to fabric, carry the same flows: the tighter one stands for all of them,
 /// and the solver has fewer resources to look at.
@@ -60,6 +61,11 @@ class Fabric final : public Transport {
   [[nodiscard]] std::int32_t exchange_resource(RankId rank, ExchangeOp op, Span span, Direction direction) const {
     return links_ + ((rank.value() * 2 + static_cast<std::int32_t>(op)) * 2 + static_cast<std::int32_t>(span)) * 2 +
            static_cast<std::int32_t>(direction);
+  }
+
+  /// What one rank's kernels move across nodes, with the NICs of this machine.
+  [[nodiscard]] BytesPerSecond rate_across_nodes(const ExchangeEstimate& exchange) const {
+    return exchange.rate_across_nodes(nic_speed_up_);
   }
 
   /// in_node if both ranks are on one node.

@@ -214,7 +214,8 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   const ExchangeCalibration& exchange = op == ExchangeOp::dispatch ? calibration_.dispatch : calibration_.combine;
   ExchangeEstimate result;
   result.rate_in_node = exchange.rate_in_node;
-  result.rate_across_nodes = exchange.rate_across_nodes;
+  result.nic_rate = exchange.rate_across_nodes;
+  result.kernel_rate = exchange.kernel_rate_across_nodes;
   if (ranks == 1) return result;
   result.latency = (nodes == 1 ? exchange.latency_one_node : exchange.latency_across_nodes) +
                    exchange.queue_latency * static_cast<double>(queues);
@@ -237,7 +238,8 @@ ExchangeEstimate NetworkCost::hierarchical_exchange(ExchangeOp op, int ranks, in
   ExchangeEstimate result;
   const auto given = static_cast<double>(sms);
   result.rate_in_node = std::min(fitted->rate_in_node_per_sm * given, fitted->rate_in_node);
-  result.rate_across_nodes = std::min(fitted->rate_across_nodes_per_sm * given, nic_rate());
+  result.nic_rate = nic_rate();
+  result.kernel_rate = fitted->rate_across_nodes_per_sm * given;
   if (ranks == 1) return result;
   result.latency = nodes == 1 ? fitted->latency_one_node : fitted->latency_across_nodes;
   const bool inside = sms >= fitted->sms_min && sms <= fitted->sms_max &&
@@ -265,7 +267,8 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
     exchange.latency_across_nodes = fitted->latency_across_nodes;
     exchange.queue_latency = Seconds(0.0);
     exchange.rate_in_node = estimate.rate_in_node;
-    exchange.rate_across_nodes = estimate.rate_across_nodes;
+    exchange.rate_across_nodes = estimate.nic_rate;
+    exchange.kernel_rate_across_nodes = estimate.kernel_rate;
     exchange.queues_min = 1;
     exchange.queues_max = std::numeric_limits<int>::max();
     if (sms >= fitted->sms_min && sms <= fitted->sms_max) exchange.fitted = fitted->fitted;
@@ -276,7 +279,7 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
 
 Seconds exchange_alone(const ExchangeEstimate& estimate, Bytes bytes_in_node, Bytes bytes_across_nodes) {
   return estimate.latency +
-         std::max(bytes_in_node / estimate.rate_in_node, bytes_across_nodes / estimate.rate_across_nodes);
+         std::max(bytes_in_node / estimate.rate_in_node, bytes_across_nodes / estimate.rate_across_nodes());
 }
 
 }  // namespace foretoken::sim

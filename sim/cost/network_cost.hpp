@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "core/calibration_network.hpp"
 #include "core/collective_algorithm.hpp"
@@ -40,9 +41,15 @@ struct MessageEstimate {
 /// Fixed part of a dispatch or combine; its bytes are flows under these ceilings.
 struct ExchangeEstimate {
   Seconds latency;
-  BytesPerSecond rate_in_node;       // of one rank's NVLink traffic, each direction
-  BytesPerSecond rate_across_nodes;  // of one rank's NIC traffic, each direction
+  BytesPerSecond rate_in_node;  // of one rank's NVLink traffic, each direction
+  BytesPerSecond nic_rate;      // of one rank's NIC traffic, each direction: what the calibrated NIC lets through
+  BytesPerSecond kernel_rate{std::numeric_limits<double>::infinity()};  // and what its SMs move, whatever the NIC
   Provenance provenance = Provenance::measured;
+
+  /// Of one rank's NIC traffic, each direction, where NICs are `nic_speed_up` times as fast as the calibrated one.
+  [[nodiscard]] BytesPerSecond rate_across_nodes(double nic_speed_up = 1) const {
+    return std::min(nic_rate * nic_speed_up, kernel_rate);
+  }
 };
 
 struct LinkRate {
@@ -110,7 +117,7 @@ class NetworkCost {
   /// The same for the kernels that send a token once per node (ExchangeAlgorithm::hierarchical).
   ///
   ///   latency = latency(nodes == 1 ? one node : across)
-  ///   rate_in_node = min(SMs x rate per SM, ceiling)     rate_across_nodes = min(SMs x rate per SM, NIC)
+  ///   rate_in_node = min(SMs x rate per SM, ceiling)     kernel_rate = SMs x rate per SM     nic_rate = NIC
   ///
   /// @param sms    that the kernel is given, >= 1
   /// @param bytes  what the busiest rank sends over NVLink; decides the provenance alone
@@ -140,7 +147,7 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
 
 /// Time of an exchange that is alone: its fixed part, then NVLink and NIC at once, each at its ceiling.
 ///
-///   latency + max(bytes_in_node / rate_in_node, bytes_across_nodes / rate_across_nodes)
+///   latency + max(bytes_in_node / rate_in_node, bytes_across_nodes / rate_across_nodes())
 ///
 /// @param bytes_in_node       what the busiest rank sends or receives over NVLink
 /// @param bytes_across_nodes  and over its NIC

@@ -126,6 +126,25 @@ TEST_F(CollectiveCommand, ExchangesHaveTokens) {
   EXPECT_LT(with_sms("20"), with_sms("8"));
 }
 
+// The numbers of the calibration are SMs' up to 20 of them, and the NIC's with 100: only then does a faster NIC help.
+TEST_F(CollectiveCommand, AFasterNicHelpsAnExchangeThatItLimits) {
+  const fs::path faster = folder / "faster.json";
+  json topology = json::parse(std::ifstream(kTwoNodes));
+  topology["node"]["nic"]["bandwidth"] = "800 Gb/s";
+  for (const char* key : {"device", "calibration"})
+    topology[key] = (fs::path(kTwoNodes).parent_path() / topology[key].get<std::string>()).string();
+  std::ofstream(faster) << topology;
+  const auto time = [&](const std::string& machine, const char* sms) {
+    EXPECT_EQ(say({"dispatch", "--algorithm", "hierarchical", "--tokens", "4096", "--experts", "256", "--top-k", "1",
+                   "--topology", machine, "--sms", sms, "--json"}),
+              0)
+        << err.str();
+    return checked()["rows"][0]["time_us"].get<double>();
+  };
+  EXPECT_DOUBLE_EQ(time(faster.string(), "20"), time(kTwoNodes, "20"));
+  EXPECT_LT(time(faster.string(), "100"), 0.8 * time(kTwoNodes, "100"));
+}
+
 TEST_F(CollectiveCommand, FlowsEndOneByOne) {
   const fs::path file = folder / "flows.csv";
   // Rank 0 to 1 and 2 over one NVLink of 450 GB/s, 4.5 MB each, hops 0.2 us; a later one alone.

@@ -153,12 +153,15 @@ TEST(NetworkCost, AHierarchicalExchangeMovesWhatItsSmsCan) {
   const ExchangeEstimate few = cost.hierarchical_exchange(ExchangeOp::dispatch, 8, 1, 10, Bytes(kMB));
   EXPECT_NEAR(us(few.latency), 20.0, 1e-9);
   EXPECT_DOUBLE_EQ(few.rate_in_node.value(), 100e9);
-  EXPECT_DOUBLE_EQ(few.rate_across_nodes.value(), 20e9);
+  EXPECT_DOUBLE_EQ(few.rate_across_nodes().value(), 20e9);
+  EXPECT_DOUBLE_EQ(few.rate_across_nodes(2).value(), 20e9);  // a faster NIC does not help SMs
   EXPECT_EQ(few.provenance, Provenance::interpolated);
   const ExchangeEstimate many = cost.hierarchical_exchange(ExchangeOp::dispatch, 16, 2, 30, Bytes(kMB));
   EXPECT_NEAR(us(many.latency), 60.0, 1e-9);
   EXPECT_DOUBLE_EQ(many.rate_in_node.value(), 150e9);
-  EXPECT_DOUBLE_EQ(many.rate_across_nodes.value(), 50e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes().value(), 50e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes(1.1).value(), 55e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes(2).value(), 60e9);  // SMs again
   EXPECT_EQ(many.provenance, Provenance::extrapolated);
   EXPECT_EQ(cost.hierarchical_exchange(ExchangeOp::combine, 16, 2, 30, Bytes(kMB)).provenance, Provenance::assumed);
 }
@@ -278,7 +281,8 @@ TEST(NetworkCost, OtherExchangeKernelsTakeTheirOwnRates) {
   const ExchangeEstimate e = cost.exchange(ExchangeOp::dispatch, 16, 2, 256, Bytes(kMB));
   EXPECT_NEAR(us(e.latency), 60.0, 1e-9);  // no destination has its own message
   EXPECT_DOUBLE_EQ(e.rate_in_node.value(), 120e9);
-  EXPECT_DOUBLE_EQ(e.rate_across_nodes.value(), 24e9);
+  EXPECT_DOUBLE_EQ(e.rate_across_nodes().value(), 24e9);
+  EXPECT_DOUBLE_EQ(e.rate_across_nodes(2).value(), 24e9);
   EXPECT_EQ(e.provenance, Provenance::interpolated);
   // Nobody fitted its combine: that of the other kernels stands, and says that it is a guess.
   EXPECT_EQ(cost.exchange(ExchangeOp::combine, 16, 2, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
