@@ -20,7 +20,11 @@ NetworkCalibration ideal_network(const plan::Machine& machine) {
   BytesPerSecond nvlink(0);
   BytesPerSecond nic(0);
   BytesPerSecond pcie(0);
+  const auto at_nic = [&](const plan::Link& link) {
+    return machine.kind_of(link.from) == plan::VertexKind::nic || machine.kind_of(link.to) == plan::VertexKind::nic;
+  };
   for (const plan::Link& link : machine.links()) {
+    if (link.link_class == LinkClass::infiniband && !at_nic(link)) continue;
     BytesPerSecond& fastest = link.link_class == LinkClass::nvlink       ? nvlink
                               : link.link_class == LinkClass::infiniband ? nic
                                                                          : pcie;

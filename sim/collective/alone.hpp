@@ -39,6 +39,7 @@ struct RequestedFlow {
 
 /// A calibration of links that carry their nominal bandwidth as payload, and of protocols, kernels and messages that
 /// cost nothing: what is left is bytes over links, and the hops' own latencies.
+/// What counts as the NIC's bandwidth is that of the fastest link of a NIC; links between switches may be faster.
 /// Where an algorithm has the choice (direct in one shot or two), kernels are as fast as the fastest NVLink.
 NetworkCalibration ideal_network(const plan::Machine& machine);
 

@@ -122,6 +122,29 @@ TEST_F(AloneTest, IdealIsBytesOverLinks) {
   EXPECT_NEAR(us(with(round_machine(2, 2), tree).time), 4.0, 1e-6);
 }
 
+// Leaves of 4 NICs of 50 GB/s each, and all cables of a leaf one trunk of 200 GB/s: that is no NIC. An exchange, whose
+// kernels the ideal ones are, has 50 GB/s across nodes.
+TEST(Alone, IdealKernelsAreAsFastAsANicNotATrunk) {
+  plan::Topology topology;
+  topology.nodes = 4;
+  topology.gpus_per_node = 2;
+  topology.nvlink_bandwidth = 450_GBps;
+  topology.pcie_bandwidth = 1000_GBps;
+  topology.nic_bandwidth = 50_GBps;
+  topology.fabric.kind = plan::FabricKind::leaf_spine;
+  topology.fabric.spread = plan::Spread::ideal;
+  topology.fabric.nodes_per_leaf = 2;
+  topology.fabric.spines = 1;
+  topology.fabric.oversubscription = 1;
+  const plan::Machine machine = plan::build_machine(topology);
+  ASSERT_TRUE(std::any_of(machine.links().begin(), machine.links().end(), [](const plan::Link& link) {
+    return link.link_class == LinkClass::infiniband && link.bandwidth > 50_GBps;
+  }));
+  const NetworkCalibration ideal = ideal_network(machine);
+  EXPECT_EQ(ideal.infiniband.nominal, 50_GBps);
+  EXPECT_EQ(ideal.dispatch.rate_across_nodes, 50_GBps);
+}
+
 // The cluster above, 8 MB over a ring of 8: 14 hops of 2 us, 14 MB at 450 GB/s.
 TEST(Alone, IdealKeepsTheHops) {
   const plan::Machine machine = compared_machine(1);
