@@ -101,17 +101,8 @@ class Alone::Flows {
 Alone::Alone(const Fabric& fabric, std::int32_t ranks, const AloneOptions& options)
     : fabric_(fabric), ranks_(ranks), options_(options) {
   FORETOKEN_CHECK(1 <= ranks && ranks <= fabric.machine().gpus(), "the machine has the ranks");
-}
-
-int Alone::nodes() const {
-  int nodes = 0;
-  std::int32_t last = -1;
-  for (std::int32_t rank = 0; rank < ranks_; ++rank) {
-    const std::int32_t node = fabric_.machine().node_of(RankId(rank));
-    nodes += node != last ? 1 : 0;
-    last = node;
-  }
-  return nodes;
+  for (std::int32_t rank = 0; rank < ranks_; ++rank) members_.emplace_back(rank);
+  group_ = fabric.group(members_);
 }
 
 Seconds Alone::latency(Seconds calibrated, RankId from, RankId to) const {
@@ -131,10 +122,7 @@ AloneResult Alone::result_of(const Flows& flows, Provenance provenance) const {
 }
 
 AloneResult Alone::collective(CollectiveOp op, CollectiveAlgorithm algorithm, Bytes bytes) const {
-  std::vector<RankId> members;
-  members.reserve(static_cast<std::size_t>(ranks_));
-  for (std::int32_t rank = 0; rank < ranks_; ++rank) members.emplace_back(rank);
-  const Footprint footprint = fabric_.collective(op, algorithm, members, bytes);
+  const Footprint footprint = fabric_.collective(op, algorithm, members_, bytes);
   const Seconds start = options_.zero_latency ? Seconds(0) : footprint.latency;
   if (footprint.demand == 0) return {start, footprint.provenance, 0, 0, 0};
   Flows flows(fabric_);
@@ -189,7 +177,8 @@ AloneResult Alone::send_recv(Bytes bytes) const {
 }
 
 AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const TokenExchange& exchange, int sms) const {
-  FORETOKEN_CHECK(exchange.ranks == ranks_ && exchange.nodes == nodes(), "the exchange is of these ranks");
+  FORETOKEN_CHECK(exchange.ranks == ranks_ && exchange.nodes == nodes() && evenly_spread(),
+                  "the exchange is of these ranks, on full nodes");
   const bool low_latency = algorithm == ExchangeAlgorithm::low_latency;
   const TokenExchangeBytes bytes = token_exchange_bytes(algorithm, exchange);
   const double sent =

@@ -62,7 +62,7 @@ class Alone {
 
   /// A dispatch or a combine of mean size (token_exchange_bytes).
   /// @param sms that the kernels have; hierarchical only
-  /// Precondition: exchange.ranks and nodes are this benchmark's, evenly spread.
+  /// Preconditions (checked): exchange.ranks and nodes are this benchmark's; evenly_spread().
   [[nodiscard]] AloneResult exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const TokenExchange& exchange,
                                      int sms) const;
 
@@ -71,7 +71,9 @@ class Alone {
 
   [[nodiscard]] std::int32_t ranks() const { return ranks_; }
   /// That the ranks span.
-  [[nodiscard]] int nodes() const;
+  [[nodiscard]] int nodes() const { return group_.nodes; }
+  /// Whether every node that they span has as many of them.
+  [[nodiscard]] bool evenly_spread() const { return group_.evenly_spread(); }
 
  private:
   class Flows;
@@ -80,6 +82,8 @@ class Alone {
 
   const Fabric& fabric_;
   std::int32_t ranks_;
+  std::vector<RankId> members_;
+  CollectiveGroup group_;
   AloneOptions options_;
 };
 

@@ -170,6 +170,19 @@ std::vector<LinkResource> Fabric::link_resources() const {
   return resources;
 }
 
+CollectiveGroup Fabric::group(std::span<const RankId> members) const {
+  std::map<std::int32_t, int> on_node;
+  for (const RankId member : members) ++on_node[machine_.node_of(member)];
+  CollectiveGroup group;
+  group.ranks = static_cast<int>(members.size());
+  group.nodes = static_cast<int>(on_node.size());
+  const auto [fewest, most] = std::minmax_element(on_node.begin(), on_node.end(),
+                                                  [](const auto& a, const auto& b) { return a.second < b.second; });
+  group.fewest_on_node = fewest->second;
+  group.most_on_node = most->second;
+  return group;
+}
+
 Seconds Fabric::route_latency(RankId from, RankId to) const {
   Seconds latency(0.0);
   for (const LinkId link : route(from, to)) latency += machine_.links()[link.index()].latency;
@@ -200,13 +213,11 @@ Footprint Fabric::transfer(RankId from, RankId to, Bytes bytes) const {
 
 ExchangeTraits Fabric::exchange(ExchangeOp op, std::span<const RankId> participants,
                                 std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max) const {
-  std::set<std::int32_t> nodes;
-  for (const RankId rank : participants) nodes.insert(machine_.node_of(rank));
-  const ExchangeEstimate estimate = cost_.exchange(op, static_cast<int>(participants.size()),
-                                                   static_cast<int>(nodes.size()), static_cast<int>(experts), sent_max);
-  ExchangeTraits traits{
-      estimate.latency,
-      worst(estimate.provenance, span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node))};
+  const int nodes = group(participants).nodes;
+  const ExchangeEstimate estimate =
+      cost_.exchange(op, static_cast<int>(participants.size()), nodes, static_cast<int>(experts), sent_max);
+  ExchangeTraits traits{estimate.latency,
+                        worst(estimate.provenance, span_provenance(nodes > 1 ? Span::across_nodes : Span::in_node))};
   for (const ExchangeMessage& message : messages)
     traits.latency = std::max(traits.latency, route_latency(participants[static_cast<std::size_t>(message.from)],
                                                             participants[static_cast<std::size_t>(message.to)]));

@@ -76,6 +76,8 @@ class Fabric final : public Transport {
   [[nodiscard]] Provenance span_provenance(Span span) const {
     return span == Span::in_node ? nvlink_provenance_ : worst(nvlink_provenance_, nic_provenance_);
   }
+  /// Where the members are. @param members  ranks, >= 1, in any order
+  [[nodiscard]] CollectiveGroup group(std::span<const RankId> members) const;
   [[nodiscard]] Seconds route_latency(RankId from, RankId to) const;
   /// What the capacity of the route's tightest link rests on. The others do not matter: it is the one that limits.
   [[nodiscard]] Provenance route_provenance(RankId from, RankId to) const;

@@ -12,13 +12,13 @@ namespace foretoken::sim {
 /// The network estimate says how many bytes each member sends in its node and across nodes, and `endpoint`, the time
 /// its kernels need for them however fast the links are. This says over which links they go:
 ///
-///   ring    in the node: to the next member there, cyclically. Across: as many rings as there are members on a node
-///   leave
-///           through as many NICs, so every member sends to the one in its place on the next node.
+///   ring    in the node: to the next member there, cyclically. Across: as many rings leave through as many NICs as
+///           there are members on the node with the fewest, so each of the first that many members of a node sends to
+///           the one in its place on the next node.
 ///   nvls    up and down the member's own link to the NVSwitch; of an all_gather only its share goes up, of a
 ///           reduce_scatter only its share comes down.
-///   trees   in the node: to the next member, or to the NVSwitch. Across: each member to its counterparts on the nodes
-///           above and below, in both trees half of the node's part.
+///   trees   in the node: to the next member, or to the NVSwitch. Across: each of as many members to its counterparts
+///           on the nodes above and below, in both trees half of the node's part.
 ///   direct  an equal part from every member to every other.
 ///
 ///   demand = bytes on the busiest link        ceiling = demand / endpoint

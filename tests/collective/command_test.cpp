@@ -145,6 +145,14 @@ TEST_F(CollectiveCommand, AFasterNicHelpsAnExchangeThatItLimits) {
   EXPECT_LT(time(faster.string(), "100"), 0.8 * time(kTwoNodes, "100"));
 }
 
+// 8 ranks on one node and 4 on the other: four rings cross, as with 4 and 4, and each NIC carries 22/4 of a twelfth.
+TEST_F(CollectiveCommand, TheNodeWithTheFewestRanksSetsThePace) {
+  const json row =
+      rows({"all_reduce", "--ranks", "12", "--algorithm", "ring", "--sizes", "1200M", "--ideal"})["rows"][0];
+  EXPECT_NEAR(row["time_us"].get<double>(), 22.0 / 4 * 100 * (1 << 20) / 50e3, 20);
+  EXPECT_EQ(rows({"all_reduce", "--ranks", "12", "--sizes", "1M"})["rows"][0]["provenance"], "extrapolated");
+}
+
 TEST_F(CollectiveCommand, FlowsEndOneByOne) {
   const fs::path file = folder / "flows.csv";
   // Rank 0 to 1 and 2 over one NVLink of 450 GB/s, 4.5 MB each, hops 0.2 us; a later one alone.
@@ -244,6 +252,9 @@ TEST_F(CollectiveCommand, WhatMeansNothingIsRefused) {
       {{"dispatch", "--topology", kTwoNodes, "--sizes", "8"}, "has --tokens"},
       {{"dispatch", "--topology", kTwoNodes, "--experts", "24"}, "spread unevenly over 16 ranks"},
       {{"dispatch", "--topology", kTwoNodes, "--ranks", "9", "--experts", "90"}, "spread unevenly over 2 nodes"},
+      {{"dispatch", "--topology", kTwoNodes, "--ranks", "12", "--experts", "48"},
+       "12 ranks are spread unevenly over 2"},
+      {{"combine", "--topology", kTwoNodes, "--ranks", "12", "--experts", "48"}, "fill whole nodes"},
       {{"dispatch", "--topology", kTwoNodes, "--top-k", "17", "--experts", "16"}, "17 of 16 experts"},
       {{"dispatch", "--topology", kTwoNodes, "--tokens", "1G"}, "tokens per rank"},
       {{"all_reduce", "--live", "--topology", kTwoNodes}, "--topology: is about simulation"},

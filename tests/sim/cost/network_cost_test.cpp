@@ -288,6 +288,23 @@ TEST(NetworkCost, OtherExchangeKernelsTakeTheirOwnRates) {
   EXPECT_EQ(cost.exchange(ExchangeOp::combine, 16, 2, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
 }
 
+// 8 + 4 ranks, 120 MB around 12: 22 chunks of 10 MB pass every rank. Four NICs of the smaller node carry them, 55 MB
+// each, not six; in the larger node 7 of 8 hops are NVLink's.
+TEST(NetworkCost, TheNodeWithTheFewestRanksSetsThePace) {
+  const CollectiveGroup uneven{12, 2, 4, 8};
+  const CollectiveEstimate ring = cost().collective(Op::all_reduce, Algorithm::ring, uneven, Bytes(120 * kMB));
+  EXPECT_EQ(ring.bytes_across_nodes, Bytes(55 * kMB));
+  EXPECT_EQ(ring.bytes_in_node, Bytes(192'500'000));
+  EXPECT_EQ(ring.provenance, Provenance::extrapolated);
+  // Half a buffer each way over each of two trees between two nodes, in 4 parts.
+  for (const Algorithm algorithm : {Algorithm::tree, Algorithm::nvls_tree})
+    EXPECT_EQ(cost().collective(Op::all_reduce, algorithm, uneven, Bytes(120 * kMB)).bytes_across_nodes,
+              Bytes(30 * kMB));
+  // Each of the 4 sends to 11, of which 8 are on the other node.
+  EXPECT_EQ(cost().collective(Op::all_gather, Algorithm::direct, uneven, Bytes(120 * kMB)).bytes_across_nodes,
+            Bytes(80 * kMB));
+}
+
 TEST(NetworkCost, RejectsWhatNoPlanMayAsk) {
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::tree, 16, 2, Bytes(kMB)));
