@@ -67,6 +67,9 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
   }
   FORETOKEN_CHECK(carries_out(algorithm, op), "trees carry out all_reduce alone");
   if (ranks == 1 || bytes == Bytes(0)) return {};
+  if (algorithm == CollectiveAlgorithm::nvls_tree) {
+    FORETOKEN_CHECK(ranks > nodes, "the NVSwitch adds up two ranks or more");
+  }
 
   const auto size = static_cast<double>(bytes.value());
   CollectiveEstimate result;

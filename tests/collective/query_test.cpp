@@ -79,6 +79,8 @@ TEST(CollectiveAlgorithms, AreTakenAsNcclWouldOrRefused) {
   EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 1, Bytes(8), false); }), HasSubstr("cannot add up"));
   query.algorithm = "nvls_tree";
   EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 1, Bytes(8), true); }), HasSubstr("within one node"));
+  EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 16, Bytes(8), true); }),
+              HasSubstr("one of the ranks alone"));
   query.algorithm = "pairwise";
   EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 1, Bytes(8), true); }),
               HasSubstr("auto, ring, direct, nvls, tree, nvls_tree"));

@@ -162,6 +162,8 @@ CollectiveAlgorithm collective_algorithm(const Query& query, int nodes, Bytes by
   if (in_switch && !nvls) refuse("the NVSwitch of this topology cannot add up");
   if (algorithm == CollectiveAlgorithm::nvls && nodes > 1) refuse(fmt::format("the ranks span {} nodes", nodes));
   if (algorithm == CollectiveAlgorithm::nvls_tree && nodes == 1) refuse("the ranks are within one node");
+  if (algorithm == CollectiveAlgorithm::nvls_tree && nodes == query.ranks)
+    refuse("every node has one of the ranks alone, and its NVSwitch nothing to add up");
   return algorithm;
 }
 

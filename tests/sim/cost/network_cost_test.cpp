@@ -306,6 +306,8 @@ TEST(NetworkCost, TheNodeWithTheFewestRanksSetsThePace) {
 }
 
 TEST(NetworkCost, RejectsWhatNoPlanMayAsk) {
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::nvls_tree, 4, 4, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::ring, {12, 2, 7, 8}, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::tree, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::nvls, 16, 2, Bytes(kMB)));
