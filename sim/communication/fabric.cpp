@@ -183,6 +183,24 @@ CollectiveGroup Fabric::group(std::span<const RankId> members) const {
   return group;
 }
 
+void Fabric::require_nvswitch(std::span<const RankId> members) const {
+  if (deaths_.empty() || members.size() == 1) return;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const RankId from = members[i];
+    const RankId to = members[(i + 1) % members.size()];
+    const std::span<const LinkId> links = route(from, to);
+    const bool in_switch = std::all_of(links.begin(), links.end(), [&](LinkId link) {
+      return machine_.links()[link.index()].link_class == LinkClass::nvlink;
+    });
+    if (!in_switch)
+      throw Unreachable(
+          fmt::format("{} and {} have no NVSwitch that adds up for both: {}; write \"ring\", which goes "
+                      "another way",
+                      machine_.vertex_name(VertexId(from.value())), machine_.vertex_name(VertexId(to.value())),
+                      fmt::join(deaths_, "; ")));
+  }
+}
+
 Seconds Fabric::route_latency(RankId from, RankId to) const {
   Seconds latency(0.0);
   for (const LinkId link : route(from, to)) latency += machine_.links()[link.index()].latency;

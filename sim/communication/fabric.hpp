@@ -78,6 +78,8 @@ class Fabric final : public Transport {
   }
   /// Where the members are. @param members  ranks, >= 1, in any order
   [[nodiscard]] CollectiveGroup group(std::span<const RankId> members) const;
+  /// @throws Unreachable if faults have left some of these ranks of one node without its link to their NVSwitch
+  void require_nvswitch(std::span<const RankId> members) const;
   [[nodiscard]] Seconds route_latency(RankId from, RankId to) const;
   /// What the capacity of the route's tightest link rests on. The others do not matter: it is the one that limits.
   [[nodiscard]] Provenance route_provenance(RankId from, RankId to) const;

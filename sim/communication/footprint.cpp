@@ -136,6 +136,8 @@ Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, Collective
   const auto in_node = static_cast<double>(estimate.bytes_in_node.value());
   const auto across_nodes = static_cast<double>(estimate.bytes_across_nodes.value());
 
+  if (algorithm == CollectiveAlgorithm::nvls || algorithm == CollectiveAlgorithm::nvls_tree)
+    for (const std::vector<RankId>& here : nodes) fabric.require_nvswitch(here);
   Loads loads(fabric);
   switch (algorithm) {
     case CollectiveAlgorithm::ring: load_ring(loads, nodes, in_node, across_nodes); break;

@@ -28,6 +28,8 @@ namespace foretoken::sim {
 ///
 /// @param members  ranks of the group, >= 1, ascending
 /// @param bytes    as NetworkCost::collective
+/// @throws Unreachable if faults have left no way, and with nvls or nvls_tree if they have left a member no link to
+///         the NVSwitch that the others of its node have: nothing else adds up for it
 /// Example: all_gather of 8 GB over a ring of 4 ranks on one node: each member's up and down link carries 6 GB; four
 /// members use 8 links with amount 1, demand 6e9.
 Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, CollectiveAlgorithm algorithm,
