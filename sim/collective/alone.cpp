@@ -113,7 +113,7 @@ AloneResult Alone::result_of(const Flows& flows, Provenance provenance) const {
   AloneResult result;
   result.provenance = provenance;
   if (flows.set().flows.empty()) return result;
-  const FlowTimes times = run_flows(flows.set(), {options_.accuracy, true});
+  const FlowTimes times = run_flows(flows.set(), {options_.accuracy, true, options_.seconds_max});
   result.time = Seconds(*std::max_element(times.completion.begin(), times.completion.end()));
   result.flows = std::ssize(times.completion);
   result.classes = times.classes;
@@ -227,7 +227,7 @@ FlowTimes Alone::flows(std::span<const RequestedFlow> flows) const {
     carried.push_back(i);
   }
   if (carried.empty()) return all;
-  const FlowTimes times = run_flows(set.set(), {options_.accuracy, true});
+  const FlowTimes times = run_flows(set.set(), {options_.accuracy, true, options_.seconds_max});
   for (std::size_t i = 0; i < carried.size(); ++i) all.completion[carried[i]] = times.completion[i];
   all.classes = times.classes;
   all.solves = times.solves;

@@ -17,8 +17,9 @@
 namespace foretoken::sim {
 
 struct AloneOptions {
-  bool zero_latency = false;  // transfers begin at once
-  double accuracy = 0;        // FlowSetOptions::accuracy
+  bool zero_latency = false;                // transfers begin at once
+  double accuracy = 0;                      // FlowSetOptions::accuracy
+  double seconds_max = kSharingSecondsMax;  // and seconds_max, of one communication
 };
 
 struct AloneResult {

@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 const std::string kTwoNodes = std::string(FORETOKEN_SOURCE_DIR) + "/topologies/hgx-h100-2nodes-ndr400.json";
 
@@ -143,6 +144,30 @@ TEST_F(CollectiveCommand, AFasterNicHelpsAnExchangeThatItLimits) {
   };
   EXPECT_DOUBLE_EQ(time(faster.string(), "20"), time(kTwoNodes, "20"));
   EXPECT_LT(time(faster.string(), "100"), 0.8 * time(kTwoNodes, "100"));
+}
+
+// 240 messages that differ may take 0.2 ms, and with an accuracy 19 ms; equal ones are two kinds.
+TEST_F(CollectiveCommand, WhatWouldTakeTooLongIsRefusedUnlessItIsAllowed) {
+  const fs::path file = folder / "pattern.txt";
+  std::ofstream pattern(file);
+  for (int from = 0; from < 16; ++from)
+    for (int to = 0; to < 16; ++to) pattern << 100 + 16 * from + to << (to < 15 ? ' ' : '\n');
+  pattern.close();
+  const std::vector<std::string> asked{"all_to_all_v", "--pattern", file.string(), "--topology",
+                                       kTwoNodes,      "--sizes",   "1M",          "--time-limit"};
+  const auto within = [&](const char* seconds, std::vector<std::string> more = {}) {
+    std::vector<std::string> all = asked;
+    all.emplace_back(seconds);
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  EXPECT_EQ(say(within("1e-3")), 0) << err.str();
+  const std::string refused = refusal(within("1e-5"));
+  EXPECT_THAT(refused, HasSubstr("240 flows that differ may take"));
+  EXPECT_THAT(refused, HasSubstr("--accuracy 1e-3"));
+  EXPECT_THAT(refused, HasSubstr("--time-limit"));
+  EXPECT_THAT(refusal(within("1e-3", {"--accuracy", "1e-3"})), Not(HasSubstr("--accuracy")));
+  EXPECT_EQ(say({"all_to_all", "--topology", kTwoNodes, "--sizes", "1M", "--time-limit", "1e-5"}), 0) << err.str();
 }
 
 // 8 ranks on one node and 4 on the other: four rings cross, as with 4 and 4, and each NIC carries 22/4 of a twelfth.

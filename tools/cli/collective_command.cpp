@@ -81,6 +81,7 @@ void check_mix(const CollectiveOptions& o) {
     refuse(o.ideal, "--ideal", because);
     refuse(o.zero_latency, "--zero-latency", because);
     refuse(o.accuracy > 0, "--accuracy", because);
+    refuse(o.time_limit != sim::kSharingSecondsMax, "--time-limit", because);
   } else {
     refuse(o.iterations > 0, "--iterations", "is about --live runs");
     if (o.topology.empty())
@@ -144,6 +145,10 @@ Query query_of(const CollectiveOptions& options, std::int32_t ranks) {
   return query;
 }
 
+sim::AloneOptions alone_options(const CollectiveOptions& options) {
+  return {options.zero_latency, options.accuracy, options.time_limit};
+}
+
 struct Cluster {
   plan::Machine machine;
   std::string calibration;
@@ -199,7 +204,7 @@ void run_flow_file(const CollectiveOptions& options, std::ostream& out) {
   flows.zero_latency = options.zero_latency;
   flows.accuracy = options.accuracy;
   flows.flows = collective::read_flows(options.flows, ranks);
-  flows.times = sim::Alone(fabric, ranks, {options.zero_latency, options.accuracy}).flows(flows.flows);
+  flows.times = sim::Alone(fabric, ranks, alone_options(options)).flows(flows.flows);
   report(options, collective::flows_text(flows), collective::flows_json(flows), out);
 }
 
@@ -223,9 +228,8 @@ void run_host(const CollectiveOptions& options, const plan::Topology& topology, 
   const std::int32_t ranks = ranks_of(options, machine.gpus(), machine.name());
   const sim::HostCost cost(*calibration.host, options.communicator, ranks);
   const sim::HostTransport transport(machine, cost, ranks);
-  collective::Table table =
-      collective::simulate(query_of(options, ranks), machine, transport, {options.zero_latency, options.accuracy},
-                           [&](std::size_t done, std::size_t all) { progress(done, all); });
+  collective::Table table = collective::simulate(query_of(options, ranks), machine, transport, alone_options(options),
+                                                 [&](std::size_t done, std::size_t all) { progress(done, all); });
   table.calibration = calibration.name;
   report(options, table, out);
 }
@@ -293,9 +297,8 @@ void run_collective(const CollectiveOptions& options, std::ostream& out, std::os
   const Cluster cluster = cluster_of(options);
   const std::int32_t ranks = ranks_of(options, cluster.machine.gpus(), cluster.machine.name());
   const sim::Fabric fabric(cluster.machine, cluster.cost, ranks);
-  collective::Table table =
-      collective::simulate(query_of(options, ranks), fabric, {options.zero_latency, options.accuracy},
-                           [&](std::size_t done, std::size_t all) { progress(done, all); });
+  collective::Table table = collective::simulate(query_of(options, ranks), fabric, alone_options(options),
+                                                 [&](std::size_t done, std::size_t all) { progress(done, all); });
   table.calibration = cluster.calibration;
   report(options, table, out);
 }
