@@ -170,6 +170,15 @@ TEST_F(CollectiveCommand, WhatWouldTakeTooLongIsRefusedUnlessItIsAllowed) {
   EXPECT_EQ(say({"all_to_all", "--topology", kTwoNodes, "--sizes", "1M", "--time-limit", "1e-5"}), 0) << err.str();
 }
 
+// Nothing moves, and no calibration says how long that takes.
+TEST_F(CollectiveCommand, OneRankAloneRestsOnNothing) {
+  for (const char* operation : {"send_recv", "all_reduce", "all_to_all"}) {
+    const json row = rows({operation, "--ranks", "1", "--sizes", "1K"})["rows"][0];
+    EXPECT_EQ(row["time_us"], 0) << operation;
+    EXPECT_FALSE(row.contains("provenance")) << operation;
+  }
+}
+
 // 8 ranks on one node and 4 on the other: four rings cross, as with 4 and 4, and each NIC carries 22/4 of a twelfth.
 TEST_F(CollectiveCommand, TheNodeWithTheFewestRanksSetsThePace) {
   const json row =
