@@ -16,6 +16,7 @@
 #include "sim/cost/host_cost.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/load.hpp"
+#include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
 #include "tools/collective/flow_file.hpp"
@@ -241,29 +242,18 @@ void run_live(const CollectiveOptions& options, std::ostream& out, std::ostream&
   runtime::RunOptions live;
   live.instrumented = false;
   live.build = fmt::format("{} {}", version(), commit());
-#ifdef FORETOKEN_MPI
-  if (runtime::launched_ranks()) {
-    runtime::MpiProcess mpi;
-    try {
-      if (options.ranks > 0 && options.ranks != mpi.ranks())
-        throw input_error("--ranks", "",
-                          fmt::format("{} ranks, and {} processes were started", options.ranks, mpi.ranks()),
-                          "leave --ranks out: every process is one");
-      const Query query = query_of(options, static_cast<std::int32_t>(mpi.ranks()));
-      const auto table = collective::measure(
-          query, iterations, [&](const plan::Plan& plan) { return runtime::run_mpi(mpi, plan, live); },
-          mpi.rank() == 0 ? show : std::function<void(std::size_t, std::size_t)>());
-      if (table) report(options, *table, out);
-      return;
-    } catch (const Error& error) {
-      mpi.end_all(error);
-    }
-  }
-#else
-  if (runtime::launched_ranks())
-    throw Error(ErrorCode::invalid_input,
-                "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
-#endif
+  const bool launched = run_under_mpi([&](auto& mpi) {
+    if (options.ranks > 0 && options.ranks != mpi.ranks())
+      throw input_error("--ranks", "",
+                        fmt::format("{} ranks, and {} processes were started", options.ranks, mpi.ranks()),
+                        "leave --ranks out: every process is one");
+    const Query query = query_of(options, static_cast<std::int32_t>(mpi.ranks()));
+    const auto table = collective::measure(
+        query, iterations, [&](const plan::Plan& plan) { return run_mpi(mpi, plan, live); },
+        mpi.rank() == 0 ? show : std::function<void(std::size_t, std::size_t)>());
+    if (table) report(options, *table, out);
+  });
+  if (launched) return;
   if (options.ranks == 0)
     throw input_error("--ranks", "", "is not given, and this is no launch of several processes",
                       "write --ranks 4 for threads, or start it with mpirun -n 4");
