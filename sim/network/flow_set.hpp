@@ -29,9 +29,9 @@ struct FlowSet {
 };
 
 struct FlowSetOptions {
-  double accuracy = 0;                      // 0: exact; else as FlowNetwork's
-  bool merge_symmetric = true;              // solve for one flow of each class of symmetric ones
-  double seconds_max = kSharingSecondsMax;  // longest that this may take by sharing_seconds()
+  double accuracy = 0;                                           // 0: exact; else as FlowNetwork's
+  bool merge_symmetric = true;                                   // solve for one flow of each class of symmetric ones
+  double seconds_max = std::numeric_limits<double>::infinity();  // that this may take by sharing_seconds()
 };
 
 struct FlowTimes {
