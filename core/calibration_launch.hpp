@@ -13,7 +13,8 @@
 
 namespace foretoken {
 
-/// A million launches a step and a thousand steps still end within the time that can be counted.
+/// Launches one after the other of 900 million kernels still end within the time that can be counted, 2^63 ps; a
+/// simulation has at most 50 million (sim::SimulateOptions::executions_max).
 inline constexpr Seconds kLaunchMax(10e-3);
 
 /// One way of launching.

@@ -5,6 +5,7 @@
 // direction, seen by one rank. `source` is the id of an entry in the calibration's list of sources.
 #pragma once
 
+#include <limits>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -111,8 +112,10 @@ struct ExchangeCalibration {
   Seconds latency_across_nodes;
   Seconds queue_latency;             // one more destination expert, whose count is sent even when no token goes there
   BytesPerSecond rate_in_node;       // ceiling of what one rank sends over NVLink
-  BytesPerSecond rate_across_nodes;  // ceiling of what one rank sends over its NIC
-  int queues_min = 1;                // destination experts that the fit saw
+  BytesPerSecond rate_across_nodes;  // ceiling of what one rank sends over its NIC, which sets it
+  // What the kernel moves across nodes however fast the NIC. Of no file: sim::with_hierarchical_exchange knows it.
+  BytesPerSecond kernel_rate_across_nodes{std::numeric_limits<double>::infinity()};
+  int queues_min = 1;  // destination experts that the fit saw
   int queues_max = 4096;
   std::vector<FittedRange> fitted;  // bytes: what one rank sends, its own share included
   std::string source;

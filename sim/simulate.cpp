@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +21,7 @@
 #include "sim/engine/engine.hpp"
 #include "sim/gpu_interference.hpp"
 #include "sim/host_durations.hpp"
+#include "sim/network/sharing_time.hpp"
 #include "sim/op_duration.hpp"
 #include "sim/program_index.hpp"
 
@@ -71,19 +71,9 @@ void check_routing_work(const plan::Plan& plan, const SimulateOptions& options) 
   const double messages = std::min(ep * hosts / static_cast<double>(deployment.chunks), choices / groups / parts);
   const auto steps = static_cast<double>(scenario.measure.warmup_steps + scenario.measure.steps);
   const double exchanges = 2 * layers * parts * groups * steps;
-  // Measured on one core: exactly, 16,000 messages of as many sizes take 0.8 s, each ending with a solve for all; with
-  // an accuracy of 0.001, 65,000 whose ranks start one by one take 5 s, and the windows get shorter with its square
-  // root.
-  const double each =
-      options.accuracy > 0 ? messages * 8e-5 * std::sqrt(1e-3 / options.accuracy) : messages * messages * 3.2e-9;
-  const double seconds = exchanges * each;
-  if (seconds > options.exchange_seconds_max)
-    throw Error(
-        ErrorCode::invalid_input,
-        fmt::format("{:.3g} expert exchanges of up to {:.3g} messages may take {:.0f} minutes; {}lower measure.steps, "
-                    "deployment.experts.ep or workload.sequences",
-                    exchanges, messages, seconds / 60,
-                    options.accuracy > 0 ? "" : "allow an error (--accuracy 1e-3), or "));
+  require_time(exchanges * sharing_seconds(messages, options.accuracy), options.exchange_seconds_max, options.accuracy,
+               fmt::format("{:.3g} expert exchanges of up to {:.3g} messages", exchanges, messages),
+               "lower measure.steps, deployment.experts.ep or workload.sequences");
 }
 
 // Trace events are ordered by (rank, step, op), as ProgramIndex numbers them.

@@ -12,6 +12,7 @@
 #include "core/trace.hpp"
 #include "plan/machine/machine.hpp"
 #include "plan/plan.hpp"
+#include "sim/network/sharing_time.hpp"
 
 namespace foretoken::sim {
 
@@ -26,7 +27,7 @@ struct SimulateOptions {
   /// Most expert draws (tokens x top_k x layers x routed steps): about 60 ns each.
   double draws_max = 5e8;
   /// Longest that sharing links among the messages of expert exchanges may take, by a rough estimate.
-  double exchange_seconds_max = 600;
+  double exchange_seconds_max = kSharingSecondsMax;
   /// 0: what shares links is shared exactly; else as FlowNetwork's, for exchanges of many thousand messages.
   double accuracy = 0;
   /// At how many instants, about, Trace::links says what links of GPUs have carried; 0: at none, and there is no

@@ -283,8 +283,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
       {"nccl-tests-309-default", "github.com/NVIDIA/nccl-tests/issues/309, NCCL 2.26.2 by its own choice",
        "public issue thread", std::ssize(by_choice),
        "16 H100 SXM on 2 nodes, 8 x 400 Gb/s InfiniBand each; up to 512 KiB taken for a tree, above for NVLS with "
-       "trees. "
-       "2 nodes flatter a tree: more of them load each NIC twice as much, which is derived, not measured"},
+       "trees. 2 nodes flatter a tree: more of them load each NIC twice as much, which is derived, not measured"},
       {"aic-custom-all-reduce", aiconfigurator + "sglang/0.5.14", "Apache-2.0", std::ssize(direct),
        "SGLang's custom all-reduce inside a CUDA graph, 2 and 8 H100, up to 4 MiB"},
       {"deepep-one-node", aiconfigurator + "sglang/0.5.12", "Apache-2.0", std::ssize(many_experts),
@@ -295,8 +294,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
       {"deepep-normal", aiconfigurator + "sglang/0.5.12 and 0.5.6.post2", "Apache-2.0",
        std::ssize(all.normal) + std::ssize(normal_two_nodes),
        "DeepEP V1 normal kernels, FP8 dispatch and BF16 combine on 4 to 24 SMs, notifying included; 8 H100 in one "
-       "node, "
-       "and 16 GPUs on 2 nodes, H100 or H200, which fix what goes across"},
+       "node, and 16 GPUs on 2 nodes, H100 or H200, which fix what goes across"},
       {"vidur-send-recv", "github.com/microsoft/vidur@7d47513, data/profiling/network/h100_dgx", "MIT",
        std::ssize(all.messages),
        "medians of 3 on another DGX H100; between nodes one message reaches 36 GB/s of the 49 that a NIC carries"},

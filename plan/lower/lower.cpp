@@ -298,6 +298,8 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
     if (in_switch && !machine.nvls()) found = fmt::format("the NVSwitch of {} cannot add up", machine.name());
     if (choice == CollectiveChoice::nvls_tree && nodes == 1)
       found = fmt::format("a tensor-parallel group of {} is within one node", deployment.tp);
+    if (choice == CollectiveChoice::nvls_tree && nodes == deployment.tp)
+      found = fmt::format("a tensor-parallel group of {} has one GPU on each node", deployment.tp);
     if (found.empty()) return;
     throw input_error(scenario.file, fmt::format("/deployment/collectives/{}", key),
                       fmt::format("\"{}\" is chosen, but {}", name_of(choice, kCollectiveChoiceNames), found),

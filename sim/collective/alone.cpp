@@ -20,7 +20,11 @@ NetworkCalibration ideal_network(const plan::Machine& machine) {
   BytesPerSecond nvlink(0);
   BytesPerSecond nic(0);
   BytesPerSecond pcie(0);
+  const auto at_nic = [&](const plan::Link& link) {
+    return machine.kind_of(link.from) == plan::VertexKind::nic || machine.kind_of(link.to) == plan::VertexKind::nic;
+  };
   for (const plan::Link& link : machine.links()) {
+    if (link.link_class == LinkClass::infiniband && !at_nic(link)) continue;
     BytesPerSecond& fastest = link.link_class == LinkClass::nvlink       ? nvlink
                               : link.link_class == LinkClass::infiniband ? nic
                                                                          : pcie;
@@ -97,17 +101,8 @@ class Alone::Flows {
 Alone::Alone(const Fabric& fabric, std::int32_t ranks, const AloneOptions& options)
     : fabric_(fabric), ranks_(ranks), options_(options) {
   FORETOKEN_CHECK(1 <= ranks && ranks <= fabric.machine().gpus(), "the machine has the ranks");
-}
-
-int Alone::nodes() const {
-  int nodes = 0;
-  std::int32_t last = -1;
-  for (std::int32_t rank = 0; rank < ranks_; ++rank) {
-    const std::int32_t node = fabric_.machine().node_of(RankId(rank));
-    nodes += node != last ? 1 : 0;
-    last = node;
-  }
-  return nodes;
+  for (std::int32_t rank = 0; rank < ranks_; ++rank) members_.emplace_back(rank);
+  group_ = fabric.group(members_);
 }
 
 Seconds Alone::latency(Seconds calibrated, RankId from, RankId to) const {
@@ -118,7 +113,7 @@ AloneResult Alone::result_of(const Flows& flows, Provenance provenance) const {
   AloneResult result;
   result.provenance = provenance;
   if (flows.set().flows.empty()) return result;
-  const FlowTimes times = run_flows(flows.set(), {options_.accuracy, true});
+  const FlowTimes times = run_flows(flows.set(), {options_.accuracy, true, options_.seconds_max});
   result.time = Seconds(*std::max_element(times.completion.begin(), times.completion.end()));
   result.flows = std::ssize(times.completion);
   result.classes = times.classes;
@@ -127,10 +122,7 @@ AloneResult Alone::result_of(const Flows& flows, Provenance provenance) const {
 }
 
 AloneResult Alone::collective(CollectiveOp op, CollectiveAlgorithm algorithm, Bytes bytes) const {
-  std::vector<RankId> members;
-  members.reserve(static_cast<std::size_t>(ranks_));
-  for (std::int32_t rank = 0; rank < ranks_; ++rank) members.emplace_back(rank);
-  const Footprint footprint = fabric_.collective(op, algorithm, members, bytes);
+  const Footprint footprint = fabric_.collective(op, algorithm, members_, bytes);
   const Seconds start = options_.zero_latency ? Seconds(0) : footprint.latency;
   if (footprint.demand == 0) return {start, footprint.provenance, 0, 0, 0};
   Flows flows(fabric_);
@@ -185,7 +177,8 @@ AloneResult Alone::send_recv(Bytes bytes) const {
 }
 
 AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const TokenExchange& exchange, int sms) const {
-  FORETOKEN_CHECK(exchange.ranks == ranks_ && exchange.nodes == nodes(), "the exchange is of these ranks");
+  FORETOKEN_CHECK(exchange.ranks == ranks_ && exchange.nodes == nodes() && evenly_spread(),
+                  "the exchange is of these ranks, on full nodes");
   const bool low_latency = algorithm == ExchangeAlgorithm::low_latency;
   const TokenExchangeBytes bytes = token_exchange_bytes(algorithm, exchange);
   const double sent =
@@ -199,7 +192,7 @@ AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const To
     for (const Direction direction : {Direction::out, Direction::in}) {
       flows.set_capacity(fabric_.exchange_resource(rank, op, Span::in_node, direction), estimate.rate_in_node);
       flows.set_capacity(fabric_.exchange_resource(rank, op, Span::across_nodes, direction),
-                         estimate.rate_across_nodes);
+                         fabric_.rate_across_nodes(estimate));
     }
   };
   const std::int32_t on_node = ranks_ / exchange.nodes;
@@ -234,7 +227,7 @@ FlowTimes Alone::flows(std::span<const RequestedFlow> flows) const {
     carried.push_back(i);
   }
   if (carried.empty()) return all;
-  const FlowTimes times = run_flows(set.set(), {options_.accuracy, true});
+  const FlowTimes times = run_flows(set.set(), {options_.accuracy, true, options_.seconds_max});
   for (std::size_t i = 0; i < carried.size(); ++i) all.completion[carried[i]] = times.completion[i];
   all.classes = times.classes;
   all.solves = times.solves;

@@ -17,8 +17,9 @@
 namespace foretoken::sim {
 
 struct AloneOptions {
-  bool zero_latency = false;  // transfers begin at once
-  double accuracy = 0;        // FlowSetOptions::accuracy
+  bool zero_latency = false;                // transfers begin at once
+  double accuracy = 0;                      // FlowSetOptions::accuracy
+  double seconds_max = kSharingSecondsMax;  // and seconds_max, of one communication
 };
 
 struct AloneResult {
@@ -39,6 +40,7 @@ struct RequestedFlow {
 
 /// A calibration of links that carry their nominal bandwidth as payload, and of protocols, kernels and messages that
 /// cost nothing: what is left is bytes over links, and the hops' own latencies.
+/// What counts as the NIC's bandwidth is that of the fastest link of a NIC; links between switches may be faster.
 /// Where an algorithm has the choice (direct in one shot or two), kernels are as fast as the fastest NVLink.
 NetworkCalibration ideal_network(const plan::Machine& machine);
 
@@ -61,7 +63,7 @@ class Alone {
 
   /// A dispatch or a combine of mean size (token_exchange_bytes).
   /// @param sms that the kernels have; hierarchical only
-  /// Precondition: exchange.ranks and nodes are this benchmark's, evenly spread.
+  /// Preconditions (checked): exchange.ranks and nodes are this benchmark's; evenly_spread().
   [[nodiscard]] AloneResult exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const TokenExchange& exchange,
                                      int sms) const;
 
@@ -70,7 +72,9 @@ class Alone {
 
   [[nodiscard]] std::int32_t ranks() const { return ranks_; }
   /// That the ranks span.
-  [[nodiscard]] int nodes() const;
+  [[nodiscard]] int nodes() const { return group_.nodes; }
+  /// Whether every node that they span has as many of them.
+  [[nodiscard]] bool evenly_spread() const { return group_.evenly_spread(); }
 
  private:
   class Flows;
@@ -79,6 +83,8 @@ class Alone {
 
   const Fabric& fabric_;
   std::int32_t ranks_;
+  std::vector<RankId> members_;
+  CollectiveGroup group_;
   AloneOptions options_;
 };
 

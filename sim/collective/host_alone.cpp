@@ -30,7 +30,7 @@ AloneResult HostAlone::together(std::span<const Footprint> footprints) const {
     set.flows.push_back(flow);
   }
   if (set.flows.empty()) return result;
-  const FlowTimes times = run_flows(set, {options_.accuracy, true});
+  const FlowTimes times = run_flows(set, {options_.accuracy, true, options_.seconds_max});
   for (const double end : times.completion) result.time = std::max(result.time, Seconds(end));
   result.flows = std::ssize(set.flows);
   result.classes = times.classes;

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -127,10 +128,11 @@ std::vector<double> Fabric::capacities() const {
   std::vector<double> capacities;
   capacities.reserve(machine_.links().size() + static_cast<std::size_t>(ranks_) * 8);
   for (std::size_t link = 0; link < machine_.links().size(); ++link) capacities.push_back(capacity_of(LinkId(link)));
-  const NetworkCalibration& calibration = cost_.calibration();
+  const std::array<ExchangeEstimate, 2> exchanges{cost_.exchange(ExchangeOp::dispatch, 1, 1, 0, Bytes(0)),
+                                                  cost_.exchange(ExchangeOp::combine, 1, 1, 0, Bytes(0))};
   for (std::int64_t rank = 0; rank < ranks_; ++rank) {
-    for (const ExchangeCalibration* exchange : {&calibration.dispatch, &calibration.combine}) {
-      for (const BytesPerSecond rate : {exchange->rate_in_node, exchange->rate_across_nodes * nic_speed_up_}) {
+    for (const ExchangeEstimate& exchange : exchanges) {
+      for (const BytesPerSecond rate : {exchange.rate_in_node, rate_across_nodes(exchange)}) {
         capacities.insert(capacities.end(), 2, rate.value());  // out and in
       }
     }
@@ -179,6 +181,37 @@ std::vector<LinkResource> Fabric::link_resources() const {
   return resources;
 }
 
+CollectiveGroup Fabric::group(std::span<const RankId> members) const {
+  std::map<std::int32_t, int> on_node;
+  for (const RankId member : members) ++on_node[machine_.node_of(member)];
+  CollectiveGroup group;
+  group.ranks = static_cast<int>(members.size());
+  group.nodes = static_cast<int>(on_node.size());
+  const auto [fewest, most] = std::minmax_element(on_node.begin(), on_node.end(),
+                                                  [](const auto& a, const auto& b) { return a.second < b.second; });
+  group.fewest_on_node = fewest->second;
+  group.most_on_node = most->second;
+  return group;
+}
+
+void Fabric::require_nvswitch(std::span<const RankId> members) const {
+  if (deaths_.empty() || members.size() == 1) return;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const RankId from = members[i];
+    const RankId to = members[(i + 1) % members.size()];
+    const std::span<const LinkId> links = route(from, to);
+    const bool in_switch = std::all_of(links.begin(), links.end(), [&](LinkId link) {
+      return machine_.links()[link.index()].link_class == LinkClass::nvlink;
+    });
+    if (!in_switch)
+      throw Unreachable(
+          fmt::format("{} and {} have no NVSwitch that adds up for both: {}; write \"ring\", which goes "
+                      "another way",
+                      machine_.vertex_name(VertexId(from.value())), machine_.vertex_name(VertexId(to.value())),
+                      fmt::join(deaths_, "; ")));
+  }
+}
+
 Seconds Fabric::route_latency(RankId from, RankId to) const {
   Seconds latency(0.0);
   for (const LinkId link : route(from, to)) latency += machine_.links()[link.index()].latency;
@@ -209,13 +242,11 @@ Footprint Fabric::transfer(RankId from, RankId to, Bytes bytes) const {
 
 ExchangeTraits Fabric::exchange(ExchangeOp op, std::span<const RankId> participants,
                                 std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max) const {
-  std::set<std::int32_t> nodes;
-  for (const RankId rank : participants) nodes.insert(machine_.node_of(rank));
-  const ExchangeEstimate estimate = cost_.exchange(op, static_cast<int>(participants.size()),
-                                                   static_cast<int>(nodes.size()), static_cast<int>(experts), sent_max);
-  ExchangeTraits traits{
-      estimate.latency,
-      worst(estimate.provenance, span_provenance(nodes.size() > 1 ? Span::across_nodes : Span::in_node))};
+  const int nodes = group(participants).nodes;
+  const ExchangeEstimate estimate =
+      cost_.exchange(op, static_cast<int>(participants.size()), nodes, static_cast<int>(experts), sent_max);
+  ExchangeTraits traits{estimate.latency,
+                        worst(estimate.provenance, span_provenance(nodes > 1 ? Span::across_nodes : Span::in_node))};
   for (const ExchangeMessage& message : messages)
     traits.latency = std::max(traits.latency, route_latency(participants[static_cast<std::size_t>(message.from)],
                                                             participants[static_cast<std::size_t>(message.to)]));

@@ -26,9 +26,10 @@ struct CapacityChange {
 ///
 ///   capacity of a link = nominal bandwidth x payload efficiency of its class
 ///
-/// What exchange kernels move across nodes was measured within 4 % of what the NIC itself carries: it is the NIC's
-/// limit, and grows with a faster NIC. Whatever runs over links of another nominal bandwidth than the calibrated is
-/// extrapolated.
+/// What exchange kernels with a message per token and expert move across nodes was measured within 4 % of what the NIC
+/// itself carries: it is the NIC's limit, and grows with a faster NIC. Those that send a token once per node move no
+/// more than their SMs do (ExchangeEstimate::rate_across_nodes). Whatever runs over links of another nominal bandwidth
+/// than the calibrated is extrapolated.
 ///
 /// Links in series, such as GPU to NIC and NIC to fabric, carry the same flows: the tighter one stands for all of them,
 /// and the solver has fewer resources to look at.
@@ -63,6 +64,11 @@ class Fabric final : public Transport {
            static_cast<std::int32_t>(direction);
   }
 
+  /// What one rank's kernels move across nodes, with the NICs of this machine.
+  [[nodiscard]] BytesPerSecond rate_across_nodes(const ExchangeEstimate& exchange) const {
+    return exchange.rate_across_nodes(nic_speed_up_);
+  }
+
   /// in_node if both ranks are on one node.
   [[nodiscard]] Span span(RankId from, RankId to) const {
     return machine_.node_of(from) == machine_.node_of(to) ? Span::in_node : Span::across_nodes;
@@ -71,6 +77,10 @@ class Fabric final : public Transport {
   [[nodiscard]] Provenance span_provenance(Span span) const {
     return span == Span::in_node ? nvlink_provenance_ : worst(nvlink_provenance_, nic_provenance_);
   }
+  /// Where the members are. @param members  ranks, >= 1, in any order
+  [[nodiscard]] CollectiveGroup group(std::span<const RankId> members) const;
+  /// @throws Unreachable if faults have left some of these ranks of one node without its link to their NVSwitch
+  void require_nvswitch(std::span<const RankId> members) const;
   [[nodiscard]] Seconds route_latency(RankId from, RankId to) const;
   /// What the capacity of the route's tightest link rests on. The others do not matter: it is the one that limits.
   [[nodiscard]] Provenance route_provenance(RankId from, RankId to) const;

@@ -43,13 +43,19 @@ Nodes by_node(const Fabric& fabric, std::span<const RankId> members) {
   return result;
 }
 
+std::size_t fewest(const Nodes& nodes) {
+  return std::min_element(nodes.begin(), nodes.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); })
+      ->size();
+}
+
 void load_ring(Loads& loads, const Nodes& nodes, double in_node, double across_nodes) {
+  const std::size_t rings = fewest(nodes);
   for (std::size_t n = 0; n < nodes.size(); ++n) {
     const auto& here = nodes[n];
     const auto& there = nodes[(n + 1) % nodes.size()];
     for (std::size_t i = 0; i < here.size(); ++i) {
       loads.add_route(here[i], here[(i + 1) % here.size()], in_node);
-      loads.add_route(here[i], there[i % there.size()], across_nodes);
+      if (i < rings) loads.add_route(here[i], there[i], across_nodes);
     }
   }
 }
@@ -64,14 +70,15 @@ void load_nvls(Loads& loads, const std::vector<RankId>& here, double up, double 
 
 // Both trees, `half` a part each way over every edge.
 void load_trees(Loads& loads, const Nodes& nodes, double half) {
+  const std::size_t parts = fewest(nodes);
   for (const bool second : {false, true}) {
     const std::vector<std::int32_t> parents = node_tree(static_cast<std::int32_t>(nodes.size()), second);
     for (std::size_t n = 0; n < nodes.size(); ++n) {
       if (parents[n] < 0) continue;
       const auto& above = nodes[static_cast<std::size_t>(parents[n])];
-      for (std::size_t i = 0; i < nodes[n].size(); ++i) {
-        loads.add_route(nodes[n][i], above[i % above.size()], half);
-        loads.add_route(above[i % above.size()], nodes[n][i], half);
+      for (std::size_t i = 0; i < parts; ++i) {
+        loads.add_route(nodes[n][i], above[i], half);
+        loads.add_route(above[i], nodes[n][i], half);
       }
     }
   }
@@ -125,11 +132,12 @@ Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, Collective
                                std::span<const RankId> members, Bytes bytes) {
   if (members.size() == 1 || bytes == Bytes(0)) return {};
   const Nodes nodes = by_node(fabric, members);
-  const CollectiveEstimate estimate =
-      fabric.cost().collective(op, algorithm, static_cast<int>(members.size()), static_cast<int>(nodes.size()), bytes);
+  const CollectiveEstimate estimate = fabric.cost().collective(op, algorithm, fabric.group(members), bytes);
   const auto in_node = static_cast<double>(estimate.bytes_in_node.value());
   const auto across_nodes = static_cast<double>(estimate.bytes_across_nodes.value());
 
+  if (algorithm == CollectiveAlgorithm::nvls || algorithm == CollectiveAlgorithm::nvls_tree)
+    for (const std::vector<RankId>& here : nodes) fabric.require_nvswitch(here);
   Loads loads(fabric);
   switch (algorithm) {
     case CollectiveAlgorithm::ring: load_ring(loads, nodes, in_node, across_nodes); break;

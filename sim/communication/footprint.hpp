@@ -12,13 +12,13 @@ namespace foretoken::sim {
 /// The network estimate says how many bytes each member sends in its node and across nodes, and `endpoint`, the time
 /// its kernels need for them however fast the links are. This says over which links they go:
 ///
-///   ring    in the node: to the next member there, cyclically. Across: as many rings as there are members on a node
-///   leave
-///           through as many NICs, so every member sends to the one in its place on the next node.
+///   ring    in the node: to the next member there, cyclically. Across: as many rings leave through as many NICs as
+///           there are members on the node with the fewest, so each of the first that many members of a node sends to
+///           the one in its place on the next node.
 ///   nvls    up and down the member's own link to the NVSwitch; of an all_gather only its share goes up, of a
 ///           reduce_scatter only its share comes down.
-///   trees   in the node: to the next member, or to the NVSwitch. Across: each member to its counterparts on the nodes
-///           above and below, in both trees half of the node's part.
+///   trees   in the node: to the next member, or to the NVSwitch. Across: each of as many members to its counterparts
+///           on the nodes above and below, in both trees half of the node's part.
 ///   direct  an equal part from every member to every other.
 ///
 ///   demand = bytes on the busiest link        ceiling = demand / endpoint
@@ -28,6 +28,8 @@ namespace foretoken::sim {
 ///
 /// @param members  ranks of the group, >= 1, ascending
 /// @param bytes    as NetworkCost::collective
+/// @throws Unreachable if faults have left no way, and with nvls or nvls_tree if they have left a member no link to
+///         the NVSwitch that the others of its node have: nothing else adds up for it
 /// Example: all_gather of 8 GB over a ring of 4 ranks on one node: each member's up and down link carries 6 GB; four
 /// members use 8 links with amount 1, demand 6e9.
 Footprint collective_footprint(const Fabric& fabric, CollectiveOp op, CollectiveAlgorithm algorithm,

@@ -1,7 +1,6 @@
 #include "sim/communication/memory_fabric.hpp"
 
 #include <algorithm>
-#include <set>
 
 #include "core/error.hpp"
 
@@ -28,10 +27,7 @@ Footprint MemoryFabric::collective(CollectiveOp op, CollectiveAlgorithm algorith
                                    Bytes bytes) const {
   Footprint footprint = fabric_.collective(op, algorithm, members, bytes);
   if (footprint.demand == 0) return footprint;
-  std::set<std::int32_t> nodes;
-  for (const RankId member : members) nodes.insert(fabric_.machine().node_of(member));
-  const CollectiveEstimate estimate =
-      fabric_.cost().collective(op, algorithm, static_cast<int>(members.size()), static_cast<int>(nodes.size()), bytes);
+  const CollectiveEstimate estimate = fabric_.cost().collective(op, algorithm, fabric_.group(members), bytes);
   const Bytes moved = estimate.bytes_in_node + estimate.bytes_across_nodes;
   const double amount = static_cast<double>(moved.value()) *
                         (interference_.memory_bytes_sent + interference_.memory_bytes_received) / footprint.demand;

@@ -18,9 +18,11 @@ namespace foretoken::sim {
 ///   a compute op     of t seconds and b bytes of traffic: m = min(b / t, capacity) per second of its own time,
 ///                    weight 1 / m
 ///
-/// The weight makes fair shares those of bytes per second, whatever unit an activity advances in: where memory is the
-/// bottleneck, a kernel that asks for little gets it, and the one that asks for most has what is left. An op that moves
-/// bytes faster than the capacity when alone, out of caches or by reading only, counts as one that fills it.
+/// The weight makes fair shares of ops and messages those of bytes per second, whatever unit an activity advances in:
+/// where memory is the bottleneck, a kernel that asks for little gets it, and the one that asks for most has what is
+/// left. A collective has as many shares as it moves bytes through a memory for each on its busiest link, about two:
+/// it counts as the messages that it consists of, one that leaves and one that arrives. An op that moves bytes faster
+/// than the capacity when alone, out of caches or by reading only, counts as one that fills it.
 ///
 /// Example: capacity 1,000 GB/s; a GEMM that is bound by reading weights for 10 us, and beside it a message of 100 GB/s
 /// that arrives: the GEMM has 900 GB/s and takes 10 / 0.9 = 11.1 us.

@@ -13,9 +13,9 @@ namespace foretoken::sim {
 /// Rows of a hierarchical dispatch (ExchangeAlgorithm::hierarchical), as pairs of ranks that send to each other:
 ///
 ///   within a node  source to host: the source's tokens that have an expert on that host, each once
-///   across nodes   source to gateway: the source's tokens that have an expert on the gateway's node, each once.
-///   Gateways
-///                  are the node's ranks with experts; a source in place i of its node takes number i, cyclically.
+///   across nodes   source to gateway: the source's tokens that have an expert on the gateway's node, each once. A
+///                  node's gateways are its ranks with experts; a source in place i of its node takes number i,
+///                  cyclically.
 ///   from a gateway to a host of its node: those of the tokens that came to it that have an expert there, each once
 ///
 /// A combine takes the same pairs the other way. Both legs of a token's way are under way at once, as pieces of a

@@ -23,12 +23,13 @@ Seconds time_of(double bytes, BytesPerSecond rate) { return Seconds(bytes / rate
 
 int ring_turns(CollectiveOp op) { return op == CollectiveOp::all_reduce ? 2 : 1; }
 
-Provenance provenance_of(const std::vector<FittedCollective>& fitted, CollectiveOp op, int ranks, int nodes,
+Provenance provenance_of(const std::vector<FittedCollective>& fitted, CollectiveOp op, const CollectiveGroup& group,
                          Bytes bytes) {
   // A fitted curve passes near its points, not through them, so nothing it returns counts as measured.
-  const bool inside = std::any_of(fitted.begin(), fitted.end(), [&](const FittedCollective& entry) {
-    return entry.op == op && entry.range.holds(ranks, nodes, bytes);
-  });
+  const bool inside =
+      group.evenly_spread() && std::any_of(fitted.begin(), fitted.end(), [&](const FittedCollective& entry) {
+        return entry.op == op && entry.range.holds(group.ranks, group.nodes, bytes);
+      });
   return inside ? Provenance::interpolated : Provenance::extrapolated;
 }
 
@@ -55,61 +56,64 @@ const CollectiveEstimate& faster(const CollectiveEstimate& a, const CollectiveEs
 
 NetworkCost::NetworkCost(NetworkCalibration calibration) : calibration_(std::move(calibration)) {}
 
-CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm algorithm, int ranks, int nodes,
+CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm algorithm, const CollectiveGroup& group,
                                            Bytes bytes) const {
-  FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes, "a collective needs a rank on each of its nodes");
+  const auto [ranks, nodes, fewest, most] = group;
+  FORETOKEN_CHECK(nodes >= 1 && fewest >= 1 && ranks / nodes >= fewest && most >= fewest,
+                  "a collective has ranks on each of its nodes");
   FORETOKEN_CHECK(bytes >= Bytes(0) && bytes <= kBytesMax, "bytes of a collective out of range");
   if (algorithm == CollectiveAlgorithm::nvls) {
     FORETOKEN_CHECK(nodes == 1, "nvls stays within one node");
   }
   FORETOKEN_CHECK(carries_out(algorithm, op), "trees carry out all_reduce alone");
   if (ranks == 1 || bytes == Bytes(0)) return {};
+  if (algorithm == CollectiveAlgorithm::nvls_tree) {
+    FORETOKEN_CHECK(ranks > nodes, "the NVSwitch adds up two ranks or more");
+  }
 
   const auto size = static_cast<double>(bytes.value());
   CollectiveEstimate result;
   switch (algorithm) {
     case CollectiveAlgorithm::ring:
-      result = ring(op, ranks, nodes, size);
-      result.provenance = provenance_of(calibration_.ring.fitted, op, ranks, nodes, bytes);
+      result = ring(op, group, size);
+      result.provenance = provenance_of(calibration_.ring.fitted, op, group, bytes);
       break;
     case CollectiveAlgorithm::nvls:
       result = nvls(op, ranks, size);
-      result.provenance = provenance_of(calibration_.nvls.fitted, op, ranks, nodes, bytes);
+      result.provenance = provenance_of(calibration_.nvls.fitted, op, group, bytes);
       break;
     case CollectiveAlgorithm::direct:
-      result = direct(op, ranks, nodes, size);
-      result.provenance = provenance_of(calibration_.direct.fitted, op, ranks, nodes, bytes);
+      result = direct(op, group, size);
+      result.provenance = provenance_of(calibration_.direct.fitted, op, group, bytes);
       // Nobody measured it between nodes: its latency there is the ring's, by assumption.
       if (nodes > 1) result.provenance = worst(result.provenance, Provenance::assumed);
       break;
     case CollectiveAlgorithm::tree:
-      result = tree(ranks, nodes, size);
+      result = tree(group, size);
       result.provenance =
-          calibration_.tree ? provenance_of(calibration_.tree->fitted, op, ranks, nodes, bytes) : Provenance::assumed;
+          calibration_.tree ? provenance_of(calibration_.tree->fitted, op, group, bytes) : Provenance::assumed;
       break;
     case CollectiveAlgorithm::nvls_tree:
-      result = nvls_tree(ranks, nodes, size);
-      result.provenance = calibration_.nvls_tree
-                              ? provenance_of(calibration_.nvls_tree->fitted, op, ranks, nodes, bytes)
-                              : Provenance::assumed;
+      result = nvls_tree(group, size);
+      result.provenance = calibration_.nvls_tree ? provenance_of(calibration_.nvls_tree->fitted, op, group, bytes)
+                                                 : Provenance::assumed;
       break;
   }
   return result;
 }
 
-CollectiveEstimate NetworkCost::ring(CollectiveOp op, int ranks, int nodes, double bytes) const {
+CollectiveEstimate NetworkCost::ring(CollectiveOp op, const CollectiveGroup& group, double bytes) const {
+  const auto [ranks, nodes, fewest, most] = group;
   const RingCalibration& ring = calibration_.ring;
   const double n = ranks;
   const double chunk = bytes / n;
   const double steps = ring_turns(op) * (n - 1);
   const double network_steps = nodes == 1 ? 0.0 : std::min(steps, static_cast<double>(ring_turns(op)) * nodes);
-  // Of unevenly spread ranks the node with the fewest NICs sets the pace.
-  const double ranks_on_node = std::max(1, ranks / nodes);
 
   const double wire = steps * chunk;
   Route route;
-  route.across_nodes = nodes == 1 ? 0.0 : wire / ranks_on_node;
-  route.in_node = wire - route.across_nodes;
+  route.across_nodes = nodes == 1 ? 0.0 : wire / fewest;
+  route.in_node = nodes == 1 ? wire : wire - wire / most;
 
   const Seconds latency =
       ring.base_latency + ring.step_latency * (steps - network_steps) + ring.network_step_latency * network_steps;
@@ -134,13 +138,13 @@ TreeCalibration NetworkCost::tree_calibration() const {
   return {calibration_.ring.network_step_latency, calibration_.ring.ll_rate, {}, ""};
 }
 
-CollectiveEstimate NetworkCost::tree(int ranks, int nodes, double bytes) const {
+CollectiveEstimate NetworkCost::tree(const CollectiveGroup& group, double bytes) const {
   const RingCalibration& ring = calibration_.ring;
   const TreeCalibration tree = tree_calibration();
-  const double on_node = std::max(1, ranks / nodes);
-  const double crossings = node_tree_depth(nodes);
+  const double on_node = group.most_on_node;
+  const double crossings = node_tree_depth(group.nodes);
   Route route;
-  route.across_nodes = node_tree_share(nodes) * bytes / on_node;
+  route.across_nodes = node_tree_share(group.nodes) * bytes / group.fewest_on_node;
   route.in_node = 2.0 * bytes * (on_node - 1.0) / on_node;
   const Seconds chains = ring.base_latency + ring.step_latency * (2.0 * (on_node - 1.0));
   const CollectiveEstimate ll = estimate(chains + tree.network_step_latency * (2.0 * crossings),
@@ -151,9 +155,9 @@ CollectiveEstimate NetworkCost::tree(int ranks, int nodes, double bytes) const {
   return faster(ll, simple);
 }
 
-CollectiveEstimate NetworkCost::nvls_tree(int ranks, int nodes, double bytes) const {
-  const double on_node = std::max(1, ranks / nodes);
-  const double crossings = std::max(1, node_tree_depth(nodes));
+CollectiveEstimate NetworkCost::nvls_tree(const CollectiveGroup& group, double bytes) const {
+  const double on_node = group.fewest_on_node;
+  const double crossings = std::max(1, node_tree_depth(group.nodes));
   NvlsTreeCalibration tree;
   if (calibration_.nvls_tree) {
     tree = *calibration_.nvls_tree;
@@ -162,7 +166,7 @@ CollectiveEstimate NetworkCost::nvls_tree(int ranks, int nodes, double bytes) co
     tree.wire_rate = calibration_.nvls.wire_rate;
   }
   Route route;
-  route.across_nodes = node_tree_share(nodes) * bytes / on_node;
+  route.across_nodes = node_tree_share(group.nodes) * bytes / on_node;
   route.in_node = bytes * (1.0 + 1.0 / on_node);
   const Seconds wire = time_of(route.in_node, tree.wire_rate);
   const Seconds fill(2.0 * std::sqrt(tree.fill_latency.value() * crossings * wire.value()));
@@ -170,12 +174,12 @@ CollectiveEstimate NetworkCost::nvls_tree(int ranks, int nodes, double bytes) co
                   route, nic_rate());
 }
 
-CollectiveEstimate NetworkCost::direct(CollectiveOp op, int ranks, int nodes, double bytes) const {
+CollectiveEstimate NetworkCost::direct(CollectiveOp op, const CollectiveGroup& group, double bytes) const {
+  const double ranks = group.ranks;
   const DirectCalibration& direct = calibration_.direct;
   const double peers = ranks - 1;
-  const double ranks_on_node = std::max(1, ranks / nodes);
-  const double share_across = nodes == 1 ? 0.0 : (ranks - ranks_on_node) / peers;
-  const Seconds crossing = nodes == 1 ? Seconds(0.0) : calibration_.ring.network_step_latency;
+  const double share_across = group.nodes == 1 ? 0.0 : (ranks - group.fewest_on_node) / peers;
+  const Seconds crossing = group.nodes == 1 ? Seconds(0.0) : calibration_.ring.network_step_latency;
   const Seconds shot = direct.base_latency + crossing + direct.peer_latency * peers;
   const auto exchange = [&](Seconds latency, double sent, BytesPerSecond rate) {
     Route route;
@@ -214,7 +218,8 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   const ExchangeCalibration& exchange = op == ExchangeOp::dispatch ? calibration_.dispatch : calibration_.combine;
   ExchangeEstimate result;
   result.rate_in_node = exchange.rate_in_node;
-  result.rate_across_nodes = exchange.rate_across_nodes;
+  result.nic_rate = exchange.rate_across_nodes;
+  result.kernel_rate = exchange.kernel_rate_across_nodes;
   if (ranks == 1) return result;
   result.latency = (nodes == 1 ? exchange.latency_one_node : exchange.latency_across_nodes) +
                    exchange.queue_latency * static_cast<double>(queues);
@@ -237,7 +242,8 @@ ExchangeEstimate NetworkCost::hierarchical_exchange(ExchangeOp op, int ranks, in
   ExchangeEstimate result;
   const auto given = static_cast<double>(sms);
   result.rate_in_node = std::min(fitted->rate_in_node_per_sm * given, fitted->rate_in_node);
-  result.rate_across_nodes = std::min(fitted->rate_across_nodes_per_sm * given, nic_rate());
+  result.nic_rate = nic_rate();
+  result.kernel_rate = fitted->rate_across_nodes_per_sm * given;
   if (ranks == 1) return result;
   result.latency = nodes == 1 ? fitted->latency_one_node : fitted->latency_across_nodes;
   const bool inside = sms >= fitted->sms_min && sms <= fitted->sms_max &&
@@ -265,7 +271,8 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
     exchange.latency_across_nodes = fitted->latency_across_nodes;
     exchange.queue_latency = Seconds(0.0);
     exchange.rate_in_node = estimate.rate_in_node;
-    exchange.rate_across_nodes = estimate.rate_across_nodes;
+    exchange.rate_across_nodes = estimate.nic_rate;
+    exchange.kernel_rate_across_nodes = estimate.kernel_rate;
     exchange.queues_min = 1;
     exchange.queues_max = std::numeric_limits<int>::max();
     if (sms >= fitted->sms_min && sms <= fitted->sms_max) exchange.fitted = fitted->fitted;
@@ -276,7 +283,7 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
 
 Seconds exchange_alone(const ExchangeEstimate& estimate, Bytes bytes_in_node, Bytes bytes_across_nodes) {
   return estimate.latency +
-         std::max(bytes_in_node / estimate.rate_in_node, bytes_across_nodes / estimate.rate_across_nodes);
+         std::max(bytes_in_node / estimate.rate_in_node, bytes_across_nodes / estimate.rate_across_nodes());
 }
 
 }  // namespace foretoken::sim

@@ -5,7 +5,9 @@
 // calibrate/fit/network_fit.cpp evaluates these same methods.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 
 #include "core/calibration_network.hpp"
 #include "core/collective_algorithm.hpp"
@@ -14,6 +16,16 @@
 #include "core/units.hpp"
 
 namespace foretoken::sim {
+
+/// Who takes part in a collective.
+struct CollectiveGroup {
+  int ranks = 1;
+  int nodes = 1;
+  int fewest_on_node = 1;  // ranks on the node that has the fewest
+  int most_on_node = 1;    // and on the one that has the most
+
+  [[nodiscard]] bool evenly_spread() const { return fewest_on_node == most_on_node; }
+};
 
 /// Alone on the calibrated machine: time = latency + transfer.
 struct CollectiveEstimate {
@@ -40,9 +52,15 @@ struct MessageEstimate {
 /// Fixed part of a dispatch or combine; its bytes are flows under these ceilings.
 struct ExchangeEstimate {
   Seconds latency;
-  BytesPerSecond rate_in_node;       // of one rank's NVLink traffic, each direction
-  BytesPerSecond rate_across_nodes;  // of one rank's NIC traffic, each direction
+  BytesPerSecond rate_in_node;  // of one rank's NVLink traffic, each direction
+  BytesPerSecond nic_rate;      // of one rank's NIC traffic, each direction: what the calibrated NIC lets through
+  BytesPerSecond kernel_rate{std::numeric_limits<double>::infinity()};  // and what its SMs move, whatever the NIC
   Provenance provenance = Provenance::measured;
+
+  /// Of one rank's NIC traffic, each direction, where NICs are `nic_speed_up` times as fast as the calibrated one.
+  [[nodiscard]] BytesPerSecond rate_across_nodes(double nic_speed_up = 1) const {
+    return std::min(nic_rate * nic_speed_up, kernel_rate);
+  }
 };
 
 struct LinkRate {
@@ -57,11 +75,12 @@ class NetworkCost {
  public:
   explicit NetworkCost(NetworkCalibration calibration);
 
-  /// A collective over `ranks` GPUs spread evenly over `nodes`.
+  /// A collective over the group's GPUs.
   ///
   /// @param bytes  all_reduce: the buffer on each rank; all_gather: the gathered output; reduce_scatter: the full input
-  /// Preconditions (checked): 1 <= nodes <= ranks; 0 <= bytes <= 2^60; nvls in one node only; trees for all_reduce
-  /// only. One rank or no bytes takes no time. Never decreases as bytes grow.
+  /// Preconditions (checked): a rank or more on each node; 0 <= bytes <= 2^60; nvls in one node only; trees for
+  /// all_reduce only; nvls_tree with two ranks or more on some node. One rank or no bytes takes no time. Never
+  /// decreases as bytes grow.
   ///
   /// With n ranks, s = n-1 steps (all_reduce: 2(n-1)), g = ranks on a node, B = bytes:
   ///
@@ -80,19 +99,28 @@ class NetworkCost {
   ///             Simple  base + simple + 2 (g-1) step + 2 d network_step + 2 (g-1)/g B / wire
   ///           LL128 is left out: nobody measured it. Each NIC carries 1/g of what the busiest node sends, which is
   ///           node_tree_share(nodes) buffers.
-  ///   nvls_tree  latency + 2 (d-1) tree.network_step + w + 2 sqrt(fill d w), w = (1 + 1/g) B / wire: cut in k chunks,
-  ///   a
-  ///           buffer passes the stages in k + (stages-1) steps of w/k + (what a chunk costs), least for the k that
+  ///   nvls_tree  latency + 2 (d-1) tree.network_step + w + 2 sqrt(fill d w), w = (1 + 1/g) B / wire: a buffer in k
+  ///           chunks passes the stages in k + (stages-1) steps of w/k + (what a chunk costs), least for the k that
   ///           leaves the root. NICs as for the tree.
   ///   direct  base + (n-1) peer + (bytes sent) / one_shot, where a rank sends (n-1)/n B, or (n-1) B in a one-shot
   ///           all_reduce; or, if faster, two shots: second_shot + base + 2(n-1) peer + 2(n-1)/n B / two_shot.
   ///           Across nodes each shot adds network_step, and (n-g)/(n-1) of the bytes go over the NIC.
   ///
-  /// Source of the form: the published protocols of NCCL. Limits: evenly spread ranks; LL's and LL128's flags
-  /// are inside the fitted rates, so the bytes on the links are payload.
+  /// Of unevenly spread ranks g is that of the node with the fewest wherever NICs or NVSwitches are concerned: as many
+  /// rings, or parts of a tree, leave every node as leave that one. It is that of the node with the most along chains
+  /// and for what stays on NVLink. Nobody measured either: extrapolated.
+  ///
+  /// Source of the form: the published protocols of NCCL. Limits: LL's and LL128's flags are inside the fitted rates,
+  /// so the bytes on the links are payload.
   /// Example: base 1 us, step 1 us, LL at 1 GB/s: 1 KB all_gathered over 4 ranks: 4 us + (3+1) 250 B / 1 GB/s = 5 us.
+  [[nodiscard]] CollectiveEstimate collective(CollectiveOp op, CollectiveAlgorithm algorithm,
+                                              const CollectiveGroup& group, Bytes bytes) const;
+  /// Of ranks that are spread as evenly as they can be.
   [[nodiscard]] CollectiveEstimate collective(CollectiveOp op, CollectiveAlgorithm algorithm, int ranks, int nodes,
-                                              Bytes bytes) const;
+                                              Bytes bytes) const {
+    const int divisor = std::max(1, nodes);
+    return collective(op, algorithm, {ranks, nodes, ranks / divisor, (ranks + divisor - 1) / divisor}, bytes);
+  }
 
   /// One message between two GPUs: latency(span) + bytes / rate(span). No bytes still costs the latency: both sides
   /// meet.
@@ -110,7 +138,7 @@ class NetworkCost {
   /// The same for the kernels that send a token once per node (ExchangeAlgorithm::hierarchical).
   ///
   ///   latency = latency(nodes == 1 ? one node : across)
-  ///   rate_in_node = min(SMs x rate per SM, ceiling)     rate_across_nodes = min(SMs x rate per SM, NIC)
+  ///   rate_in_node = min(SMs x rate per SM, ceiling)     kernel_rate = SMs x rate per SM     nic_rate = NIC
   ///
   /// @param sms    that the kernel is given, >= 1
   /// @param bytes  what the busiest rank sends over NVLink; decides the provenance alone
@@ -120,12 +148,12 @@ class NetworkCost {
   [[nodiscard]] const NetworkCalibration& calibration() const { return calibration_; }
 
  private:
-  [[nodiscard]] CollectiveEstimate ring(CollectiveOp op, int ranks, int nodes, double bytes) const;
+  [[nodiscard]] CollectiveEstimate ring(CollectiveOp op, const CollectiveGroup& group, double bytes) const;
   [[nodiscard]] CollectiveEstimate nvls(CollectiveOp op, int ranks, double bytes) const;
-  [[nodiscard]] CollectiveEstimate tree(int ranks, int nodes, double bytes) const;
-  [[nodiscard]] CollectiveEstimate nvls_tree(int ranks, int nodes, double bytes) const;
+  [[nodiscard]] CollectiveEstimate tree(const CollectiveGroup& group, double bytes) const;
+  [[nodiscard]] CollectiveEstimate nvls_tree(const CollectiveGroup& group, double bytes) const;
   [[nodiscard]] TreeCalibration tree_calibration() const;
-  [[nodiscard]] CollectiveEstimate direct(CollectiveOp op, int ranks, int nodes, double bytes) const;
+  [[nodiscard]] CollectiveEstimate direct(CollectiveOp op, const CollectiveGroup& group, double bytes) const;
   [[nodiscard]] BytesPerSecond nic_rate() const;
 
   NetworkCalibration calibration_;
@@ -140,7 +168,7 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
 
 /// Time of an exchange that is alone: its fixed part, then NVLink and NIC at once, each at its ceiling.
 ///
-///   latency + max(bytes_in_node / rate_in_node, bytes_across_nodes / rate_across_nodes)
+///   latency + max(bytes_in_node / rate_in_node, bytes_across_nodes / rate_across_nodes())
 ///
 /// @param bytes_in_node       what the busiest rank sends or receives over NVLink
 /// @param bytes_across_nodes  and over its NIC

@@ -1,5 +1,7 @@
 #include "sim/network/flow_set.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -12,7 +14,10 @@
 namespace foretoken::sim {
 namespace {
 
-FlowTimes run_each(const FlowSet& set, double accuracy) {
+FlowTimes run_each(const FlowSet& set, const FlowSetOptions& options) {
+  require_time(sharing_seconds(static_cast<double>(set.flows.size()), options.accuracy), options.seconds_max,
+               options.accuracy, fmt::format("sharing links among {} flows that differ", set.flows.size()),
+               "lower their number");
   std::vector<std::int32_t> order(set.flows.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](std::int32_t a, std::int32_t b) {
@@ -22,7 +27,7 @@ FlowTimes run_each(const FlowSet& set, double accuracy) {
   FlowTimes times;
   times.completion.assign(set.flows.size(), 0.0);
   times.classes = static_cast<std::int64_t>(set.flows.size());
-  FlowNetwork network(set.capacity, accuracy);
+  FlowNetwork network(set.capacity, options.accuracy);
   std::vector<std::int32_t> ended;
   std::size_t next = 0;
   while (next < order.size() || network.active() > 0) {
@@ -54,7 +59,7 @@ FlowTimes run_each(const FlowSet& set, double accuracy) {
 FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& options) {
   if (options.merge_symmetric) {
     if (const auto classes = find_classes(set)) {
-      FlowTimes times = run_each(classes->quotient, options.accuracy);
+      FlowTimes times = run_each(classes->quotient, options);
       std::vector<double> completion;
       completion.reserve(set.flows.size());
       for (const std::int32_t number : classes->of_flow)
@@ -63,7 +68,7 @@ FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& options) {
       return times;
     }
   }
-  return run_each(set, options.accuracy);
+  return run_each(set, options);
 }
 
 }  // namespace foretoken::sim

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sim/network/max_min.hpp"
+#include "sim/network/sharing_time.hpp"
 
 namespace foretoken::sim {
 
@@ -28,8 +29,9 @@ struct FlowSet {
 };
 
 struct FlowSetOptions {
-  double accuracy = 0;          // 0: exact; else as FlowNetwork's
-  bool merge_symmetric = true;  // solve for one flow of each class of symmetric ones
+  double accuracy = 0;                                           // 0: exact; else as FlowNetwork's
+  bool merge_symmetric = true;                                   // solve for one flow of each class of symmetric ones
+  double seconds_max = std::numeric_limits<double>::infinity();  // that this may take by sharing_seconds()
 };
 
 struct FlowTimes {
@@ -41,7 +43,7 @@ struct FlowTimes {
 
 /// When each flow ends, all sharing by max-min fairness.
 ///
-/// @throws Error{invalid_input} if a flow never ends: a resource of it has capacity 0
+/// @throws Error{invalid_input} if a flow never ends: a resource of it has capacity 0; or if it may take too long
 FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& options = {});
 
 }  // namespace foretoken::sim

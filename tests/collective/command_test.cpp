@@ -26,6 +26,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 const std::string kTwoNodes = std::string(FORETOKEN_SOURCE_DIR) + "/topologies/hgx-h100-2nodes-ndr400.json";
 
@@ -124,6 +125,66 @@ TEST_F(CollectiveCommand, ExchangesHaveTokens) {
     return rows({"combine", "--tokens", "4096", "--sms", sms})["rows"][0]["time_us"].get<double>();
   };
   EXPECT_LT(with_sms("20"), with_sms("8"));
+}
+
+// The numbers of the calibration are SMs' up to 20 of them, and the NIC's with 100: only then does a faster NIC help.
+TEST_F(CollectiveCommand, AFasterNicHelpsAnExchangeThatItLimits) {
+  const fs::path faster = folder / "faster.json";
+  json topology = json::parse(std::ifstream(kTwoNodes));
+  topology["node"]["nic"]["bandwidth"] = "800 Gb/s";
+  for (const char* key : {"device", "calibration"})
+    topology[key] = (fs::path(kTwoNodes).parent_path() / topology[key].get<std::string>()).string();
+  std::ofstream(faster) << topology;
+  const auto time = [&](const std::string& machine, const char* sms) {
+    EXPECT_EQ(say({"dispatch", "--algorithm", "hierarchical", "--tokens", "4096", "--experts", "256", "--top-k", "1",
+                   "--topology", machine, "--sms", sms, "--json"}),
+              0)
+        << err.str();
+    return checked()["rows"][0]["time_us"].get<double>();
+  };
+  EXPECT_DOUBLE_EQ(time(faster.string(), "20"), time(kTwoNodes, "20"));
+  EXPECT_LT(time(faster.string(), "100"), 0.8 * time(kTwoNodes, "100"));
+}
+
+// 240 messages that differ may take 0.2 ms, and with an accuracy 19 ms; equal ones are two kinds.
+TEST_F(CollectiveCommand, WhatWouldTakeTooLongIsRefusedUnlessItIsAllowed) {
+  const fs::path file = folder / "pattern.txt";
+  std::ofstream pattern(file);
+  for (int from = 0; from < 16; ++from)
+    for (int to = 0; to < 16; ++to) pattern << 100 + 16 * from + to << (to < 15 ? ' ' : '\n');
+  pattern.close();
+  const std::vector<std::string> asked{"all_to_all_v", "--pattern", file.string(), "--topology",
+                                       kTwoNodes,      "--sizes",   "1M",          "--time-limit"};
+  const auto within = [&](const char* seconds, std::vector<std::string> more = {}) {
+    std::vector<std::string> all = asked;
+    all.emplace_back(seconds);
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  EXPECT_EQ(say(within("1e-3")), 0) << err.str();
+  const std::string refused = refusal(within("1e-5"));
+  EXPECT_THAT(refused, HasSubstr("240 flows that differ may take"));
+  EXPECT_THAT(refused, HasSubstr("--accuracy 1e-3"));
+  EXPECT_THAT(refused, HasSubstr("--time-limit"));
+  EXPECT_THAT(refusal(within("1e-3", {"--accuracy", "1e-3"})), Not(HasSubstr("--accuracy")));
+  EXPECT_EQ(say({"all_to_all", "--topology", kTwoNodes, "--sizes", "1M", "--time-limit", "1e-5"}), 0) << err.str();
+}
+
+// Nothing moves, and no calibration says how long that takes.
+TEST_F(CollectiveCommand, OneRankAloneRestsOnNothing) {
+  for (const char* operation : {"send_recv", "all_reduce", "all_to_all"}) {
+    const json row = rows({operation, "--ranks", "1", "--sizes", "1K"})["rows"][0];
+    EXPECT_EQ(row["time_us"], 0) << operation;
+    EXPECT_FALSE(row.contains("provenance")) << operation;
+  }
+}
+
+// 8 ranks on one node and 4 on the other: four rings cross, as with 4 and 4, and each NIC carries 22/4 of a twelfth.
+TEST_F(CollectiveCommand, TheNodeWithTheFewestRanksSetsThePace) {
+  const json row =
+      rows({"all_reduce", "--ranks", "12", "--algorithm", "ring", "--sizes", "1200M", "--ideal"})["rows"][0];
+  EXPECT_NEAR(row["time_us"].get<double>(), 22.0 / 4 * 100 * (1 << 20) / 50e3, 20);
+  EXPECT_EQ(rows({"all_reduce", "--ranks", "12", "--sizes", "1M"})["rows"][0]["provenance"], "extrapolated");
 }
 
 TEST_F(CollectiveCommand, FlowsEndOneByOne) {
@@ -225,6 +286,9 @@ TEST_F(CollectiveCommand, WhatMeansNothingIsRefused) {
       {{"dispatch", "--topology", kTwoNodes, "--sizes", "8"}, "has --tokens"},
       {{"dispatch", "--topology", kTwoNodes, "--experts", "24"}, "spread unevenly over 16 ranks"},
       {{"dispatch", "--topology", kTwoNodes, "--ranks", "9", "--experts", "90"}, "spread unevenly over 2 nodes"},
+      {{"dispatch", "--topology", kTwoNodes, "--ranks", "12", "--experts", "48"},
+       "12 ranks are spread unevenly over 2"},
+      {{"combine", "--topology", kTwoNodes, "--ranks", "12", "--experts", "48"}, "fill whole nodes"},
       {{"dispatch", "--topology", kTwoNodes, "--top-k", "17", "--experts", "16"}, "17 of 16 experts"},
       {{"dispatch", "--topology", kTwoNodes, "--tokens", "1G"}, "tokens per rank"},
       {{"all_reduce", "--live", "--topology", kTwoNodes}, "--topology: is about simulation"},

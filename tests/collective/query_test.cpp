@@ -34,6 +34,19 @@ TEST(CollectiveSizes, GrowByAFactorOrAreListed) {
   EXPECT_EQ(parse_sizes("--sizes", "8:8G:2").size(), 31U);
 }
 
+// The size after the last one may be beyond 64 bits: 2^20 x 2^50, and 2^50 x 2^50.
+TEST(CollectiveSizes, EndWhereTheNextOneWouldOverflow) {
+  EXPECT_THAT(parse_sizes("--sizes", "1M:8G:1048576G"), ElementsAre(1 << 20));
+  EXPECT_THAT(parse_sizes("--sizes", "1:1048576G:1048576G"), ElementsAre(1, std::int64_t{1} << 50));
+}
+
+TEST(CollectiveSizes, AreAtMostAThousand) {
+  std::string list = "1";
+  for (int i = 1; i < 1000; ++i) list += ",1";
+  EXPECT_EQ(parse_sizes("--sizes", list).size(), 1000U);
+  EXPECT_THAT(message_of([&] { (void)parse_sizes("--sizes", list + ",1"); }), HasSubstr("more than 1000 sizes"));
+}
+
 TEST(CollectiveSizes, AnythingElseIsRefused) {
   for (const char* text : {"", ":", "8:", "8:4:2", "8:16:1", "8:16:0", "8::2", "1:2:3:4", "-8", "8.5", "8 B", "8MB",
                            "x", "0", "2048G:1", "9999999G", "1,,2", "99999999999999999999"})
@@ -66,6 +79,8 @@ TEST(CollectiveAlgorithms, AreTakenAsNcclWouldOrRefused) {
   EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 1, Bytes(8), false); }), HasSubstr("cannot add up"));
   query.algorithm = "nvls_tree";
   EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 1, Bytes(8), true); }), HasSubstr("within one node"));
+  EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 16, Bytes(8), true); }),
+              HasSubstr("one of the ranks alone"));
   query.algorithm = "pairwise";
   EXPECT_THAT(message_of([&] { (void)collective_algorithm(query, 1, Bytes(8), true); }),
               HasSubstr("auto, ring, direct, nvls, tree, nvls_tree"));

@@ -157,6 +157,35 @@ TEST(Fault, ACollectiveGoesOnWithWhatIsLeft) {
   EXPECT_NEAR(times_of(trace, 0, "sum").ended, 21.5 + 10.5, kPicosecond);
 }
 
+// An NVSwitch adds up what comes over the members' own links to it, and nothing else does. One link is one pair's; a
+// dead switch is everybody's; a node with one member has nothing to add up.
+TEST(Fault, NothingAddsUpForAGpuWithoutItsNvswitch) {
+  const auto run = [](const plan::Machine& machine, CollectiveAlgorithm algorithm, const std::string& dead) {
+    const std::int64_t gpus = machine.gpus();
+    TinyProgram program(gpus);
+    std::vector<std::int32_t> ranks;
+    for (std::int32_t rank = 0; rank < gpus; ++rank) ranks.push_back(rank);
+    const auto role = program.role(ranks);
+    program.collective(role, "sum", program.communication(OpKind::all_reduce, program.group(gpus), algorithm), 8'000);
+    return program.run(machine, {of_vertex(machine, dead, 0, 0)});
+  };
+  for (const auto& [nodes, algorithm] :
+       {std::pair(1, CollectiveAlgorithm::nvls), std::pair(2, CollectiveAlgorithm::nvls_tree)}) {
+    const plan::Machine machine = round_machine(nodes, 4);
+    try {
+      static_cast<void>(run(machine, algorithm, "node0.nvswitch"));
+      ADD_FAILURE() << name_of(algorithm) << " went on";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::rank_failed);
+      EXPECT_THAT(error.what(), AllOf(HasSubstr("sum of step 0"), HasSubstr("no NVSwitch that adds up"),
+                                      HasSubstr("node0.nvswitch, dead from")));
+    }
+    // Chains and rings take another way.
+    EXPECT_GT(times_of(run(machine, CollectiveAlgorithm::ring, "node0.nvswitch"), 0, "sum").ended, 0);
+    EXPECT_GT(times_of(run(machine, algorithm, "node0.nic0"), 0, "sum").ended, 0);
+  }
+}
+
 // 2 nodes of 2, every rank of the first sends 2 rows to each of the second; at 10 us messages start, two to a NIC: 4
 // us. With NIC 0 dead at 12, node 0 has half of its 8,000 bytes left to send, over one NIC: 4 us.
 TEST(Fault, AnExchangeGoesOnOverTheOtherNic) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "plan/machine/topology.hpp"
 #include "sim/communication/exchange_pattern.hpp"
@@ -46,6 +47,24 @@ TEST_F(FootprintTest, RingsUseEveryNicOfANode) {
   EXPECT_EQ(uses_of_amount(footprint, 0.5), 12);
   // Its kernels need 10 + 1 chunks' time, 33 us, for them.
   EXPECT_NEAR(footprint.ceiling, 20000 / 33e-6, 1);
+}
+
+// 3 + 2 ranks, chunks of 3,000 bytes, 8 steps: 24,000 bytes pass every rank, over the two NICs of the smaller node
+// 12,000 each. Of the other node's NICs two carry as much, each way, and the third nothing; there 2/3 of the hops are
+// NVLink's. Trees: a chain of 3 carries 2 x 2/3 of 15,000 bytes, two NICs half of them.
+TEST_F(FootprintTest, AsManyRingsLeaveANodeAsLeaveTheSmallest) {
+  const plan::Machine machine = round_machine(2, 3);
+  const Fabric fabric(machine, cost, 6);
+  const std::vector<RankId> members{RankId(0), RankId(1), RankId(2), RankId(3), RankId(4)};
+  for (const auto& [algorithm, nvlink, nic] :
+       {std::tuple(CollectiveAlgorithm::ring, 16000.0, 12000.0), {CollectiveAlgorithm::tree, 20000.0, 7500.0}}) {
+    const Footprint footprint =
+        collective_footprint(fabric, CollectiveOp::all_reduce, algorithm, members, Bytes(15000));
+    EXPECT_DOUBLE_EQ(footprint.demand, nvlink);
+    EXPECT_THAT(footprint.uses, SizeIs(10 + 8)) << name_of(algorithm);
+    EXPECT_EQ(uses_of_amount(footprint, 1.0), 10) << name_of(algorithm);
+    EXPECT_EQ(uses_of_amount(footprint, nic / nvlink), 8) << name_of(algorithm);
+  }
 }
 
 // Every rank sends 1,000 bytes to each of two neighbours and of three ranks behind the NIC, which is the busiest link.

@@ -96,6 +96,22 @@ TEST(SharedMemory, ACollectiveReadsAndWritesItsMembersMemory) {
   EXPECT_NEAR(times_of(trace, 1, "work").ended, 11, kPicosecond);
 }
 
+// The same with memory of 1 GB/s, asked for 1 by the kernel and 4/3 by the all-reduce, which has two shares: one of
+// what it sends and one of what it receives. 2,000 bytes each way at a third take 6 us from 2 on; the kernel, with a
+// third as well, has done 2 + 2 us of its 10 at 8, and ends at 14.
+TEST(SharedMemory, ACollectiveHasAShareOfWhatItSendsAndOneOfWhatItReceives) {
+  TinyProgram program(2);
+  const auto role = program.role({0, 1});
+  program.collective(role, "sum", program.communication(OpKind::all_reduce, program.group(2)), 2000,
+                     {{}, plan::kCommunication});
+  program.compute(role, "work", 10);
+  program.traffic("work", 10'000);
+  const sim::KernelInterference free = ten_sms(program.program(), 0);
+  const Trace trace = program.run_shared(round_machine(1, 2), 1, 1_GBps, &free);
+  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 8, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 14, kPicosecond);
+}
+
 // A dispatch of 3 rows each way between 2 ranks: from 5 us to 8 each sends and receives 1,000 bytes per us, half of the
 // memory. 5 + 1.5 us are done at 8: 11.5.
 TEST(SharedMemory, AnExchangeTakesItOnBothSides) {

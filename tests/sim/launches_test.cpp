@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "core/breakdown.hpp"
+#include "sim/simulate.hpp"
 #include "tests/sim/tiny_program.hpp"
 
 namespace foretoken::testing {
@@ -138,6 +141,13 @@ TEST(Launches, ArrivalOrderHoldsAmongWhatIsLaunched) {
   EXPECT_NEAR(times_of(trace, 0, "up1").begun, 10, kPicosecond);
   EXPECT_NEAR(times_of(trace, 0, "down1").ended, 20, kPicosecond);
   EXPECT_NEAR(times_of(trace, 0, "up0").begun, 22, kPicosecond);
+}
+
+// One after the other, as many of the longest launches as the comment at kLaunchMax says, and more than are simulated.
+TEST(Launches, TheirTimesCanBeCounted) {
+  constexpr std::int64_t launches = 900'000'000;
+  EXPECT_LT(to_sim_time(kLaunchMax).value(), std::numeric_limits<std::int64_t>::max() / launches);
+  EXPECT_LT(sim::SimulateOptions().executions_max, launches);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "runtime/machine_identity.hpp"
 #include "runtime/run.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
 
@@ -217,26 +218,17 @@ void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, 
   Progress progress(err, Seconds(options.budget_seconds));
   runtime::RunOptions live;
   live.build = fmt::format("{} {}", version(), commit());
-#ifdef FORETOKEN_MPI
-  if (const auto ranks = runtime::launched_ranks(); ranks && *ranks > 1) {
-    runtime::MpiProcess mpi;
-    try {
-      calibrate::MeasureOptions measure = measure_options(options, progress);
-      measure.ranks = mpi.ranks();
-      measure.leads = mpi.rank() == 0;
-      if (measure.leads) make_folder(options.out);
-      measure.run = [&](const plan::Plan& plan) { return runtime::run_mpi(mpi, plan, live); };
-      if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, out);
-      return;
-    } catch (const Error& error) {
-      mpi.end_all(error);
-    }
-  }
-#else
-  if (const auto ranks = runtime::launched_ranks(); ranks && *ranks > 1)
-    throw Error(ErrorCode::invalid_input,
-                "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
-#endif
+  const bool launched = run_under_mpi(
+      [&](auto& mpi) {
+        calibrate::MeasureOptions measure = measure_options(options, progress);
+        measure.ranks = mpi.ranks();
+        measure.leads = mpi.rank() == 0;
+        if (measure.leads) make_folder(options.out);
+        measure.run = [&](const plan::Plan& plan) { return run_mpi(mpi, plan, live); };
+        if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, out);
+      },
+      2);
+  if (launched) return;
   calibrate::MeasureOptions measure = measure_options(options, progress);
   make_folder(options.out);
   measure.run = [&](const plan::Plan& plan) { return std::optional(runtime::run_threads(plan, live)); };

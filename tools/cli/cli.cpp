@@ -95,6 +95,15 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
   return compare;
 }
 
+// How long anybody would wait for links to be shared, by a rough estimate beforehand.
+void add_time_limit(CLI::App& command, double& seconds) {
+  command
+      .add_option("--time-limit", seconds,
+                  "Refuse what would take longer to share links for, by a rough estimate (default 600)")
+      ->type_name("SECONDS")
+      ->check(CLI::Range(0.0, 1e9));
+}
+
 CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
   CLI::App* collective = app.add_subcommand(
       "collective",
@@ -163,6 +172,7 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
                    "exact)")
       ->type_name("ERROR")
       ->check(CLI::Range(0.0, 0.1));
+  add_time_limit(*collective, options.time_limit);
   collective
       ->add_option("--flows", options.flows,
                    "Instead of an operation: a table source,destination,bytes,start_us; gives each flow's completion")
@@ -229,6 +239,7 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                    "Simulate only N of the model's layers, which stand for all, and state the error that this makes")
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{1}, plan::kLayersMax));
+  add_time_limit(*simulate, simulate_options.time_limit);
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate what the scenario declares as open choices, and compare with what was published");

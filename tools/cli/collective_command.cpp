@@ -16,6 +16,7 @@
 #include "sim/cost/host_cost.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/load.hpp"
+#include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
 #include "tools/collective/flow_file.hpp"
@@ -81,6 +82,7 @@ void check_mix(const CollectiveOptions& o) {
     refuse(o.ideal, "--ideal", because);
     refuse(o.zero_latency, "--zero-latency", because);
     refuse(o.accuracy > 0, "--accuracy", because);
+    refuse(o.time_limit != sim::kSharingSecondsMax, "--time-limit", because);
   } else {
     refuse(o.iterations > 0, "--iterations", "is about --live runs");
     if (o.topology.empty())
@@ -144,6 +146,10 @@ Query query_of(const CollectiveOptions& options, std::int32_t ranks) {
   return query;
 }
 
+sim::AloneOptions alone_options(const CollectiveOptions& options) {
+  return {options.zero_latency, options.accuracy, options.time_limit};
+}
+
 struct Cluster {
   plan::Machine machine;
   std::string calibration;
@@ -199,7 +205,7 @@ void run_flow_file(const CollectiveOptions& options, std::ostream& out) {
   flows.zero_latency = options.zero_latency;
   flows.accuracy = options.accuracy;
   flows.flows = collective::read_flows(options.flows, ranks);
-  flows.times = sim::Alone(fabric, ranks, {options.zero_latency, options.accuracy}).flows(flows.flows);
+  flows.times = sim::Alone(fabric, ranks, alone_options(options)).flows(flows.flows);
   report(options, collective::flows_text(flows), collective::flows_json(flows), out);
 }
 
@@ -223,9 +229,8 @@ void run_host(const CollectiveOptions& options, const plan::Topology& topology, 
   const std::int32_t ranks = ranks_of(options, machine.gpus(), machine.name());
   const sim::HostCost cost(*calibration.host, options.communicator, ranks);
   const sim::HostTransport transport(machine, cost, ranks);
-  collective::Table table =
-      collective::simulate(query_of(options, ranks), machine, transport, {options.zero_latency, options.accuracy},
-                           [&](std::size_t done, std::size_t all) { progress(done, all); });
+  collective::Table table = collective::simulate(query_of(options, ranks), machine, transport, alone_options(options),
+                                                 [&](std::size_t done, std::size_t all) { progress(done, all); });
   table.calibration = calibration.name;
   report(options, table, out);
 }
@@ -237,29 +242,18 @@ void run_live(const CollectiveOptions& options, std::ostream& out, std::ostream&
   runtime::RunOptions live;
   live.instrumented = false;
   live.build = fmt::format("{} {}", version(), commit());
-#ifdef FORETOKEN_MPI
-  if (runtime::launched_ranks()) {
-    runtime::MpiProcess mpi;
-    try {
-      if (options.ranks > 0 && options.ranks != mpi.ranks())
-        throw input_error("--ranks", "",
-                          fmt::format("{} ranks, and {} processes were started", options.ranks, mpi.ranks()),
-                          "leave --ranks out: every process is one");
-      const Query query = query_of(options, static_cast<std::int32_t>(mpi.ranks()));
-      const auto table = collective::measure(
-          query, iterations, [&](const plan::Plan& plan) { return runtime::run_mpi(mpi, plan, live); },
-          mpi.rank() == 0 ? show : std::function<void(std::size_t, std::size_t)>());
-      if (table) report(options, *table, out);
-      return;
-    } catch (const Error& error) {
-      mpi.end_all(error);
-    }
-  }
-#else
-  if (runtime::launched_ranks())
-    throw Error(ErrorCode::invalid_input,
-                "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
-#endif
+  const bool launched = run_under_mpi([&](auto& mpi) {
+    if (options.ranks > 0 && options.ranks != mpi.ranks())
+      throw input_error("--ranks", "",
+                        fmt::format("{} ranks, and {} processes were started", options.ranks, mpi.ranks()),
+                        "leave --ranks out: every process is one");
+    const Query query = query_of(options, static_cast<std::int32_t>(mpi.ranks()));
+    const auto table = collective::measure(
+        query, iterations, [&](const plan::Plan& plan) { return run_mpi(mpi, plan, live); },
+        mpi.rank() == 0 ? show : std::function<void(std::size_t, std::size_t)>());
+    if (table) report(options, *table, out);
+  });
+  if (launched) return;
   if (options.ranks == 0)
     throw input_error("--ranks", "", "is not given, and this is no launch of several processes",
                       "write --ranks 4 for threads, or start it with mpirun -n 4");
@@ -293,9 +287,8 @@ void run_collective(const CollectiveOptions& options, std::ostream& out, std::os
   const Cluster cluster = cluster_of(options);
   const std::int32_t ranks = ranks_of(options, cluster.machine.gpus(), cluster.machine.name());
   const sim::Fabric fabric(cluster.machine, cluster.cost, ranks);
-  collective::Table table =
-      collective::simulate(query_of(options, ranks), fabric, {options.zero_latency, options.accuracy},
-                           [&](std::size_t done, std::size_t all) { progress(done, all); });
+  collective::Table table = collective::simulate(query_of(options, ranks), fabric, alone_options(options),
+                                                 [&](std::size_t done, std::size_t all) { progress(done, all); });
   table.calibration = cluster.calibration;
   report(options, table, out);
 }

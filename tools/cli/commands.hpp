@@ -29,12 +29,13 @@ struct SimulateOptions : ScenarioOptions {
   std::string framework;              // --framework: whose kernels; empty for the calibration's default
   std::string communicator;           // --communicator: whose messages, on a host; empty for the calibration's first
   double accuracy = 0;                // --accuracy: of sharing links; 0: exact
-  std::int64_t layers_sampled = 0;    // --layers-sampled: instead of all; 0: not given
-  bool brief = false;                 // --brief: one line per scenario
-  bool choices = false;               // --choices: also every option of every open choice
-  bool explain = false;               // --explain: critical path, stragglers, links
-  bool sensitivity = false;           // --sensitivity: TPOT with one better resource after the other
-  std::filesystem::path trace;        // --trace: timeline for ui.perfetto.dev
+  double time_limit = sim::kSharingSecondsMax;  // --time-limit: of sharing links, seconds
+  std::int64_t layers_sampled = 0;              // --layers-sampled: instead of all; 0: not given
+  bool brief = false;                           // --brief: one line per scenario
+  bool choices = false;                         // --choices: also every option of every open choice
+  bool explain = false;                         // --explain: critical path, stragglers, links
+  bool sensitivity = false;                     // --sensitivity: TPOT with one better resource after the other
+  std::filesystem::path trace;                  // --trace: timeline for ui.perfetto.dev
 };
 
 struct RunOptions : ScenarioOptions {
@@ -85,6 +86,7 @@ struct CollectiveOptions {
   bool ideal = false;
   bool zero_latency = false;
   double accuracy = 0;
+  double time_limit = sim::kSharingSecondsMax;  // of sharing links, seconds
   std::filesystem::path flows;
   bool live = false;
   std::int64_t iterations = 0;  // of a live run; 0: not given

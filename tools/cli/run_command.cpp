@@ -8,6 +8,7 @@
 #include "runtime/run.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/load.hpp"
+#include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/result.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
@@ -74,23 +75,11 @@ void run_run(const RunOptions& options, std::ostream& out) {
   check_out(options);
   if (options.scenarios.size() != 1)
     throw input_error("run", "", fmt::format("{} scenarios are given", options.scenarios.size()), "run one at a time");
-#ifdef FORETOKEN_MPI
-  if (runtime::launched_ranks()) {
-    runtime::MpiProcess mpi;
-    try {
-      const Loaded loaded = load(options.scenarios.front(), options);
-      if (const auto run = runtime::run_mpi(mpi, loaded.plan, runtime_options(options)))
-        report(loaded, options, *run, out);
-      return;
-    } catch (const Error& error) {
-      mpi.end_all(error);
-    }
-  }
-#else
-  if (runtime::launched_ranks())
-    throw Error(ErrorCode::invalid_input,
-                "this foretoken was built without MPI; install libopenmpi-dev and build again, or run without mpirun");
-#endif
+  const bool launched = run_under_mpi([&](auto& mpi) {
+    const Loaded loaded = load(options.scenarios.front(), options);
+    if (const auto run = run_mpi(mpi, loaded.plan, runtime_options(options))) report(loaded, options, *run, out);
+  });
+  if (launched) return;
   const Loaded loaded = load(options.scenarios.front(), options);
   report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), out);
 }

@@ -113,6 +113,7 @@ sim::SimulateOptions simulation_options(const SimulateOptions& options) {
   sim::SimulateOptions result;
   result.framework = options.framework;
   result.accuracy = options.accuracy;
+  result.exchange_seconds_max = options.time_limit;
   result.communicator = options.communicator;
   return result;
 }

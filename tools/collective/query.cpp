@@ -64,8 +64,13 @@ Enum algorithm_named(const Query& query, const std::array<std::pair<Enum, std::s
 
 std::vector<std::int64_t> parse_sizes(const std::string& option, const std::string& text) {
   std::vector<std::int64_t> sizes;
+  const auto add = [&](std::int64_t size) {
+    if (sizes.size() == kSizesMax)
+      throw input_error(option, "", fmt::format("\"{:.40}\" are more than {} sizes", text, kSizesMax), "write fewer");
+    sizes.push_back(size);
+  };
   if (text.find(':') == std::string::npos) {
-    for (const std::string& one : split(text, ',')) sizes.push_back(parse_size(option, one));
+    for (const std::string& one : split(text, ',')) add(parse_size(option, one));
   } else {
     const std::vector<std::string> parts = split(text, ':');
     if (parts.size() > 3)
@@ -77,11 +82,9 @@ std::vector<std::int64_t> parse_sizes(const std::string& option, const std::stri
       throw input_error(option, "", fmt::format("\"{}\" ends before it begins", text), "write begin:end:factor");
     if (factor < 2)
       throw input_error(option, "", fmt::format("\"{}\" does not grow", text), "write a factor of 2 or more");
-    for (std::int64_t size = begin; size <= end; size *= factor) sizes.push_back(size);
+    add(begin);
+    while (sizes.back() <= end / factor) add(sizes.back() * factor);
   }
-  if (sizes.size() > kSizesMax)
-    throw input_error(option, "", fmt::format("{} sizes are too many", sizes.size()),
-                      fmt::format("write at most {}", kSizesMax));
   return sizes;
 }
 
@@ -159,6 +162,8 @@ CollectiveAlgorithm collective_algorithm(const Query& query, int nodes, Bytes by
   if (in_switch && !nvls) refuse("the NVSwitch of this topology cannot add up");
   if (algorithm == CollectiveAlgorithm::nvls && nodes > 1) refuse(fmt::format("the ranks span {} nodes", nodes));
   if (algorithm == CollectiveAlgorithm::nvls_tree && nodes == 1) refuse("the ranks are within one node");
+  if (algorithm == CollectiveAlgorithm::nvls_tree && nodes == query.ranks)
+    refuse("every node has one of the ranks alone, and its NVSwitch nothing to add up");
   return algorithm;
 }
 

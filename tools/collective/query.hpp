@@ -86,9 +86,8 @@ CollectiveAlgorithm collective_algorithm(const Query& query, int nodes, Bytes by
 AllToAllAlgorithm all_to_all_algorithm(const Query& query);
 ExchangeAlgorithm exchange_algorithm(const Query& query, std::int64_t tokens);
 
-/// @throws Error{invalid_input} for what ranks that are threads or processes of computers do not carry out: other
-/// dtypes
-///         than fp32, exchanges, and algorithms but ring and direct of collectives
+/// @throws Error{invalid_input} for what ranks that are threads or processes of computers do not carry out: dtypes but
+///         fp32, exchanges, and algorithms but ring and direct of collectives
 void require_host_has(const Query& query);
 
 /// The collective that an operation is. Precondition: all_reduce, all_gather or reduce_scatter.

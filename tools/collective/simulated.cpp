@@ -16,10 +16,12 @@ void check_flows(const Query& query) {
                       fmt::format("at most {} are simulated one by one", kFlowsMax));
 }
 
-sim::TokenExchange exchange_of(const Query& query, int nodes, ExchangeAlgorithm algorithm, std::int64_t tokens) {
+sim::TokenExchange exchange_of(const Query& query, const sim::Alone& alone, ExchangeAlgorithm algorithm,
+                               std::int64_t tokens) {
   const ExchangeShape& shape = query.exchange;
-  if (query.ranks % nodes != 0)
-    throw input_error("--ranks", "", fmt::format("{} ranks are spread unevenly over {} nodes", query.ranks, nodes),
+  if (!alone.evenly_spread())
+    throw input_error("--ranks", "",
+                      fmt::format("{} ranks are spread unevenly over {} nodes", query.ranks, alone.nodes()),
                       "fill whole nodes");
   if (shape.experts % query.ranks != 0)
     throw input_error("--experts", "",
@@ -29,7 +31,7 @@ sim::TokenExchange exchange_of(const Query& query, int nodes, ExchangeAlgorithm 
     throw input_error("--top-k", "", fmt::format("a token cannot have {} of {} experts", shape.top_k, shape.experts),
                       "write at most as many as there are experts");
   const auto op = query.op == Operation::dispatch ? sim::ExchangeOp::dispatch : sim::ExchangeOp::combine;
-  return {query.ranks, nodes,         static_cast<int>(tokens),
+  return {query.ranks, alone.nodes(), static_cast<int>(tokens),
           shape.top_k, shape.experts, sim::token_row_bytes(op, algorithm, shape.hidden, query.dtype)};
 }
 
@@ -65,7 +67,7 @@ Row plain_row(const Query& query, const Communications& alone, int nodes, bool n
 
 Row exchange_row(const Query& query, const sim::Alone& alone, std::int64_t tokens, sim::AloneResult& result) {
   const ExchangeAlgorithm algorithm = exchange_algorithm(query, tokens);
-  const sim::TokenExchange exchange = exchange_of(query, alone.nodes(), algorithm, tokens);
+  const sim::TokenExchange exchange = exchange_of(query, alone, algorithm, tokens);
   const auto op = query.op == Operation::dispatch ? sim::ExchangeOp::dispatch : sim::ExchangeOp::combine;
   result = alone.exchange(op, algorithm, exchange, query.exchange.sms);
   const sim::TokenExchangeBytes bytes = sim::token_exchange_bytes(algorithm, exchange);

@@ -18,10 +18,9 @@ namespace foretoken::collective {
 ///           dispatch, combine: payload of one rank's tokens, each times top_k.
 ///   count   elements of the call: of the buffer; of one rank's part; tokens per rank
 ///   algbw   size / t
-///   busbw   what a link has to carry, whatever the algorithm: algbw x 2 (n-1)/n for all_reduce, (n-1)/n for
-///   all_gather,
-///           reduce_scatter and all_to_all, 1 for send_recv; all_to_all_v: the most that a rank sends to others or
-///           receives from them / t; dispatch, combine: what one rank sends over NVLink and NIC / t
+///   busbw   what a link has to carry, whatever the algorithm: algbw x 2 (n-1)/n for all_reduce, x (n-1)/n for
+///           all_gather, reduce_scatter and all_to_all, x 1 for send_recv; all_to_all_v: the most that a rank sends to
+///           others or receives from them / t; dispatch, combine: what one rank sends over NVLink and NIC / t
 ///   GB/s    10^9 bytes per second
 struct Row {
   Bytes size;

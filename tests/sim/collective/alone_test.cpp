@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <tuple>
 
 #include "core/error.hpp"
 #include "plan/machine/topology.hpp"
@@ -121,6 +122,29 @@ TEST_F(AloneTest, IdealIsBytesOverLinks) {
   EXPECT_NEAR(us(with(round_machine(2, 2), tree).time), 4.0, 1e-6);
 }
 
+// Leaves of 4 NICs of 50 GB/s each, and all cables of a leaf one trunk of 200 GB/s: that is no NIC. An exchange, whose
+// kernels the ideal ones are, has 50 GB/s across nodes.
+TEST(Alone, IdealKernelsAreAsFastAsANicNotATrunk) {
+  plan::Topology topology;
+  topology.nodes = 4;
+  topology.gpus_per_node = 2;
+  topology.nvlink_bandwidth = 450_GBps;
+  topology.pcie_bandwidth = 1000_GBps;
+  topology.nic_bandwidth = 50_GBps;
+  topology.fabric.kind = plan::FabricKind::leaf_spine;
+  topology.fabric.spread = plan::Spread::ideal;
+  topology.fabric.nodes_per_leaf = 2;
+  topology.fabric.spines = 1;
+  topology.fabric.oversubscription = 1;
+  const plan::Machine machine = plan::build_machine(topology);
+  ASSERT_TRUE(std::any_of(machine.links().begin(), machine.links().end(), [](const plan::Link& link) {
+    return link.link_class == LinkClass::infiniband && link.bandwidth > 50_GBps;
+  }));
+  const NetworkCalibration ideal = ideal_network(machine);
+  EXPECT_EQ(ideal.infiniband.nominal, 50_GBps);
+  EXPECT_EQ(ideal.dispatch.rate_across_nodes, 50_GBps);
+}
+
 // The cluster above, 8 MB over a ring of 8: 14 hops of 2 us, 14 MB at 450 GB/s.
 TEST(Alone, IdealKeepsTheHops) {
   const plan::Machine machine = compared_machine(1);
@@ -196,6 +220,38 @@ TEST_F(AloneTest, AnExchangeTakesItsBusiestLink) {
   };
   EXPECT_NEAR(by(ExchangeAlgorithm::low_latency), 10.7, 1e-9);
   EXPECT_NEAR(by(ExchangeAlgorithm::hierarchical), 10.65, 1e-9);
+}
+
+// Kernels that send a token once per node, with 0.5 GB/s across nodes per SM; the calibrated NIC has 1 GB/s. One SM is
+// the limit of any NIC. Four are limited by a NIC of 1 GB/s, and by one of 3, which is three times the calibrated one.
+// A whole run (simulate) has the rates that an exchange alone (collective) has.
+TEST_F(AloneTest, AFasterNicHelpsOnlyWhereItIsTheLimit) {
+  NetworkCalibration network = round_network();
+  HierarchicalCalibration fitted;
+  fitted.rate_in_node_per_sm = fitted.rate_in_node = 100_GBps;
+  fitted.rate_across_nodes_per_sm = BytesPerSecond(0.5e9);
+  network.hierarchical_dispatch = network.hierarchical_combine = fitted;
+  // 2 ranks on 2 nodes, all tokens to both experts: 1,000 bytes each way.
+  const TokenExchange exchange{2, 2, 10, 2, 2, Bytes(100)};
+  for (const auto& [sms, nic, expected] :
+       {std::tuple(1, 1.0, 0.5), {1, 3.0, 0.5}, {4, 1.0, 1.0}, {4, 3.0, 2.0}, {8, 3.0, 3.0}}) {
+    plan::Topology topology;
+    topology.nodes = 2;
+    topology.gpus_per_node = 1;
+    topology.nvlink_bandwidth = topology.pcie_bandwidth = 100_GBps;
+    topology.nic_bandwidth = 1_GBps * nic;
+    const plan::Machine machine = plan::build_machine(topology);
+    const NetworkCost alone_cost(network);
+    const Fabric alone(machine, alone_cost, 2);
+    EXPECT_NEAR(us(Alone(alone, 2).exchange(ExchangeOp::dispatch, ExchangeAlgorithm::hierarchical, exchange, sms).time),
+                1 / expected, 1e-9)
+        << sms << " SMs, NIC " << nic;
+    const NetworkCost run_cost(with_hierarchical_exchange(network, sms));
+    const Fabric run(machine, run_cost, 2);
+    const auto resource = static_cast<std::size_t>(
+        run.exchange_resource(RankId(1), ExchangeOp::dispatch, Span::across_nodes, Direction::out));
+    EXPECT_DOUBLE_EQ(run.capacities()[resource], expected * 1e9) << sms << " SMs, NIC " << nic;
+  }
 }
 
 TEST_F(AloneTest, FlowsStartWhenTheyAreTold) {

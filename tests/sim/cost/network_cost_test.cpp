@@ -153,12 +153,15 @@ TEST(NetworkCost, AHierarchicalExchangeMovesWhatItsSmsCan) {
   const ExchangeEstimate few = cost.hierarchical_exchange(ExchangeOp::dispatch, 8, 1, 10, Bytes(kMB));
   EXPECT_NEAR(us(few.latency), 20.0, 1e-9);
   EXPECT_DOUBLE_EQ(few.rate_in_node.value(), 100e9);
-  EXPECT_DOUBLE_EQ(few.rate_across_nodes.value(), 20e9);
+  EXPECT_DOUBLE_EQ(few.rate_across_nodes().value(), 20e9);
+  EXPECT_DOUBLE_EQ(few.rate_across_nodes(2).value(), 20e9);  // a faster NIC does not help SMs
   EXPECT_EQ(few.provenance, Provenance::interpolated);
   const ExchangeEstimate many = cost.hierarchical_exchange(ExchangeOp::dispatch, 16, 2, 30, Bytes(kMB));
   EXPECT_NEAR(us(many.latency), 60.0, 1e-9);
   EXPECT_DOUBLE_EQ(many.rate_in_node.value(), 150e9);
-  EXPECT_DOUBLE_EQ(many.rate_across_nodes.value(), 50e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes().value(), 50e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes(1.1).value(), 55e9);
+  EXPECT_DOUBLE_EQ(many.rate_across_nodes(2).value(), 60e9);  // SMs again
   EXPECT_EQ(many.provenance, Provenance::extrapolated);
   EXPECT_EQ(cost.hierarchical_exchange(ExchangeOp::combine, 16, 2, 30, Bytes(kMB)).provenance, Provenance::assumed);
 }
@@ -278,13 +281,33 @@ TEST(NetworkCost, OtherExchangeKernelsTakeTheirOwnRates) {
   const ExchangeEstimate e = cost.exchange(ExchangeOp::dispatch, 16, 2, 256, Bytes(kMB));
   EXPECT_NEAR(us(e.latency), 60.0, 1e-9);  // no destination has its own message
   EXPECT_DOUBLE_EQ(e.rate_in_node.value(), 120e9);
-  EXPECT_DOUBLE_EQ(e.rate_across_nodes.value(), 24e9);
+  EXPECT_DOUBLE_EQ(e.rate_across_nodes().value(), 24e9);
+  EXPECT_DOUBLE_EQ(e.rate_across_nodes(2).value(), 24e9);
   EXPECT_EQ(e.provenance, Provenance::interpolated);
   // Nobody fitted its combine: that of the other kernels stands, and says that it is a guess.
   EXPECT_EQ(cost.exchange(ExchangeOp::combine, 16, 2, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
 }
 
+// 8 + 4 ranks, 120 MB around 12: 22 chunks of 10 MB pass every rank. Four NICs of the smaller node carry them, 55 MB
+// each, not six; in the larger node 7 of 8 hops are NVLink's.
+TEST(NetworkCost, TheNodeWithTheFewestRanksSetsThePace) {
+  const CollectiveGroup uneven{12, 2, 4, 8};
+  const CollectiveEstimate ring = cost().collective(Op::all_reduce, Algorithm::ring, uneven, Bytes(120 * kMB));
+  EXPECT_EQ(ring.bytes_across_nodes, Bytes(55 * kMB));
+  EXPECT_EQ(ring.bytes_in_node, Bytes(192'500'000));
+  EXPECT_EQ(ring.provenance, Provenance::extrapolated);
+  // Half a buffer each way over each of two trees between two nodes, in 4 parts.
+  for (const Algorithm algorithm : {Algorithm::tree, Algorithm::nvls_tree})
+    EXPECT_EQ(cost().collective(Op::all_reduce, algorithm, uneven, Bytes(120 * kMB)).bytes_across_nodes,
+              Bytes(30 * kMB));
+  // Each of the 4 sends to 11, of which 8 are on the other node.
+  EXPECT_EQ(cost().collective(Op::all_gather, Algorithm::direct, uneven, Bytes(120 * kMB)).bytes_across_nodes,
+            Bytes(80 * kMB));
+}
+
 TEST(NetworkCost, RejectsWhatNoPlanMayAsk) {
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::nvls_tree, 4, 4, Bytes(kMB)));
+  EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::ring, {12, 2, 7, 8}, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::nvls, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_gather, Algorithm::tree, 16, 2, Bytes(kMB)));
   EXPECT_ANY_THROW((void)cost().collective(Op::all_reduce, Algorithm::nvls, 16, 2, Bytes(kMB)));
