@@ -117,6 +117,9 @@ Json parse_strictly(std::string_view text, const std::string& name) {
                         "keep one of them");
     return true;
   };
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos)
+    throw input_error(name, "", fmt::format("not text: a NUL byte at {}", line_and_column(text, nul + 1)),
+                      "name a JSON file");
   try {
     return Json::parse(text, watch);
   } catch (const Json::parse_error& error) {

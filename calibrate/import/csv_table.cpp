@@ -72,6 +72,7 @@ CsvTable CsvTable::from_text(std::string_view text, std::string name, std::span<
   CsvTable table;
   table.name_ = std::move(name);
   table.columns_.assign(columns.begin(), columns.end());
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);  // byte order mark, as spreadsheets write it
   std::vector<std::size_t> places;
   std::size_t width = 0;
   for (std::size_t line_number = 1; !text.empty(); ++line_number) {

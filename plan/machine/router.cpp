@@ -219,6 +219,46 @@ void Router::order_nics(NodeRoutes& routes) const {
   }
 }
 
+// Of NICs whose cables all died, and of those that never had one, nobody can make use.
+bool Router::works(std::int64_t node, std::int64_t nic) const {
+  const std::int64_t id = node * wiring_->nics_per_node + nic;
+  const auto ups =
+      std::span(graphs_->up)
+          .subspan(at(graphs_->up_begin[at(id)]), at(graphs_->up_begin[at(id) + 1] - graphs_->up_begin[at(id)]));
+  return std::any_of(ups.begin(), ups.end(), [&](LinkId link) { return !is_dead(link); });
+}
+
+std::span<const std::int16_t> Router::nics_for(std::int64_t gpu) {
+  const std::int64_t gpus = wiring_->gpus_per_node;
+  const std::int64_t nics = wiring_->nics_per_node;
+  const std::int64_t node = gpu / gpus;
+  if (works(node, gpu % gpus / (gpus / nics)))
+    return std::span(routes_of(node).nic_order).subspan(at(gpu % gpus * nics), at(nics));
+  const auto [place, is_new] = other_nics_.try_emplace(gpu);
+  if (is_new) place->second = other_nics(gpu);
+  return place->second;
+}
+
+std::vector<std::int16_t> Router::other_nics(std::int64_t gpu) const {
+  const std::int64_t gpus = wiring_->gpus_per_node;
+  const std::int64_t nics = wiring_->nics_per_node;
+  const std::int64_t node = gpu / gpus;
+  const std::int64_t own = gpu % gpus / (gpus / nics);
+  const NodeRoutes& routes = routes_of(node);
+  std::vector<std::int16_t> working;
+  std::int64_t shift = 0;  // NICs before the own one that do not work either
+  for (std::int64_t nic = 0; nic < nics; ++nic) {
+    if (works(node, nic)) working.push_back(static_cast<std::int16_t>(nic));
+    else if (nic < own) ++shift;
+  }
+  if (working.empty()) return {};
+  std::rotate(working.begin(), working.begin() + shift % static_cast<std::int64_t>(working.size()), working.end());
+  std::stable_sort(working.begin(), working.end(), [&](std::int16_t a, std::int16_t b) {
+    return way(routes, gpu % gpus, gpus + a).hops < way(routes, gpu % gpus, gpus + b).hops;
+  });
+  return working;
+}
+
 const Router::NodeRoutes& Router::routes_of(std::int64_t node) const {
   const auto found = damaged_.find(node);
   return found == damaged_.end() ? healthy_ : found->second;
@@ -265,6 +305,10 @@ bool Router::find_over_fabric(std::int64_t from, std::int64_t to, std::vector<Li
   const std::int64_t nics = wiring_->nics_per_node;
   const std::int64_t from_node = from / gpus;
   const std::int64_t to_node = to / gpus;
+  const auto outs = nics_for(from);
+  const auto ins = nics_for(to);
+  const auto outs_count = static_cast<std::int64_t>(outs.size());
+  const auto ins_count = static_cast<std::int64_t>(ins.size());
   const NodeRoutes& leaving = routes_of(from_node);
   const NodeRoutes& arriving = routes_of(to_node);
   const std::uint64_t hash =
@@ -277,8 +321,8 @@ bool Router::find_over_fabric(std::int64_t from, std::int64_t to, std::vector<Li
     std::int64_t in = 0;
   } best;
   const auto consider = [&](std::int64_t i, std::int64_t j) {
-    const std::int64_t out = leaving.nic_order[at(from % gpus * nics + i)];
-    const std::int64_t in = arriving.nic_order[at(to % gpus * nics + j)];
+    const std::int64_t out = outs[at(i)];
+    const std::int64_t in = ins[at(j)];
     if (way(leaving, from % gpus, gpus + out).hops == kNoWay || way(arriving, to % gpus, gpus + in).hops == kNoWay)
       return;
     if (from_node == to_node && out == in) return;
@@ -287,11 +331,11 @@ bool Router::find_over_fabric(std::int64_t from, std::int64_t to, std::vector<Li
     best = {crossing, out, in};
   };
   if (wiring_->fabric.pxn) {
-    for (std::int64_t j = 0; j < nics && best.crossing.hops < 0; ++j)
-      for (std::int64_t i = 0; i < nics; ++i) consider(i, j);
+    for (std::int64_t j = 0; j < ins_count && best.crossing.hops < 0; ++j)
+      for (std::int64_t i = 0; i < outs_count; ++i) consider(i, j);
   } else {
-    for (std::int64_t sum = 0; sum <= 2 * (nics - 1) && best.crossing.hops < 0; ++sum)
-      for (std::int64_t i = std::max<std::int64_t>(0, sum - nics + 1); i <= std::min(sum, nics - 1); ++i)
+    for (std::int64_t sum = 0; sum < outs_count + ins_count - 1 && best.crossing.hops < 0; ++sum)
+      for (std::int64_t i = std::max<std::int64_t>(0, sum - ins_count + 1); i <= std::min(sum, outs_count - 1); ++i)
         consider(i, sum - i);
   }
   if (best.crossing.hops < 0) return false;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -19,7 +20,9 @@ struct RoutingGraphs;
 /// one GPU may stand between the first and the last hop.
 ///
 /// Every GPU has a NIC of its own (gpu / (GPUs per NIC)) and takes it as long as it works. After that come NICs by hops
-/// and, among equals, by number from its own on. Of all pairs of NICs with a way between them are taken
+/// and, among equals, by number from its own on. Where the own NIC is dead or has no cable, the GPUs of such NICs turn
+/// to those that work in turn, the first of them to the first, so that none has more of them than it must. Of all pairs
+/// of NICs with a way between them are taken
 ///
 ///   without pxn  the pair that is nearest to the two GPUs, then the one with the shortest way over the fabric
 ///   with pxn     the NIC that is nearest to the receiver, then the sender's with the shortest way to it
@@ -62,6 +65,9 @@ class Router {
   void add_forwarding(NodeRoutes& routes) const;
   void order_nics(NodeRoutes& routes) const;
   [[nodiscard]] const NodeRoutes& routes_of(std::int64_t node) const;
+  [[nodiscard]] std::span<const std::int16_t> nics_for(std::int64_t gpu);
+  [[nodiscard]] std::vector<std::int16_t> other_nics(std::int64_t gpu) const;
+  [[nodiscard]] bool works(std::int64_t node, std::int64_t nic) const;
   [[nodiscard]] const Way& way(const NodeRoutes& routes, std::int64_t gpu, std::int64_t target) const;
   void append_inside(std::int64_t node, std::int64_t gpu, std::int64_t target, std::vector<LinkId>& route) const;
   void append_direct(std::int64_t node, std::int64_t gpu, std::int64_t target, std::vector<LinkId>& route) const;
@@ -77,6 +83,7 @@ class Router {
   NodeRoutes healthy_;
   std::map<std::int64_t, NodeRoutes> damaged_;  // by node
   std::unordered_map<std::int64_t, std::vector<std::uint16_t>> hops_;
+  std::unordered_map<std::int64_t, std::vector<std::int16_t>> other_nics_;  // by GPU: if its own does not work
 };
 
 /// The structures that all routers of one wiring share.

@@ -33,6 +33,7 @@ class MemoryFabric final : public Transport {
                std::int64_t ranks);
 
   [[nodiscard]] std::vector<double> capacities() const override;
+  [[nodiscard]] std::vector<LinkResource> link_resources() const override { return fabric_.link_resources(); }
   [[nodiscard]] Footprint collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
                                      Bytes bytes) const override;
   [[nodiscard]] Footprint transfer(RankId from, RankId to, Bytes bytes) const override;

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <functional>
 #include <new>
 #include <ostream>
@@ -33,6 +34,8 @@ constexpr const char* kExitCodes =
     "            5 measurement unhealthy, 6 a rank, device or link failed, 130 interrupted.";
 
 // An argument of nothing is usually a variable that was not set.
+const CLI::Validator kNotNan(
+    [](const std::string& text) { return std::isnan(std::stod(text)) ? "is not a number" : std::string(); }, "");
 const CLI::Validator kNotEmpty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
 
 void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
@@ -96,12 +99,23 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
 }
 
 // How long anybody would wait for links to be shared, by a rough estimate beforehand.
+void add_accuracy(CLI::App& command, double& accuracy) {
+  command
+      .add_option("--accuracy", accuracy,
+                  "Share links to this accuracy, for speed: makespans come out within about twice this (default 0: "
+                  "exact)")
+      ->type_name("ERROR")
+      ->check(CLI::Range(0.0, 0.1))
+      ->check(kNotNan);
+}
+
 void add_time_limit(CLI::App& command, double& seconds) {
   command
       .add_option("--time-limit", seconds,
                   "Refuse what would take longer to share links for, by a rough estimate (default 600)")
       ->type_name("SECONDS")
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(CLI::Range(0.0, 1e9))
+      ->check(kNotNan);
 }
 
 CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
@@ -166,12 +180,7 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
   collective->add_flag("--ideal", options.ideal,
                        "No protocol efficiency and no cost per message: bytes over links, and the hops' latencies");
   collective->add_flag("--zero-latency", options.zero_latency, "Transfers begin at once");
-  collective
-      ->add_option("--accuracy", options.accuracy,
-                   "Share links to this accuracy, for speed: makespans come out within about twice this (default 0: "
-                   "exact)")
-      ->type_name("ERROR")
-      ->check(CLI::Range(0.0, 0.1));
+  add_accuracy(*collective, options.accuracy);
   add_time_limit(*collective, options.time_limit);
   collective
       ->add_option("--flows", options.flows,
@@ -228,12 +237,7 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->add_option("--communicator", simulate_options.communicator,
                    "On a host: who carries messages, among those that the calibration has: threads, mpi")
       ->type_name("NAME");
-  simulate
-      ->add_option("--accuracy", simulate_options.accuracy,
-                   "Share links to this accuracy, for speed: an exchange comes out within about twice this (default 0: "
-                   "exact)")
-      ->type_name("ERROR")
-      ->check(CLI::Range(0.0, 0.1));
+  add_accuracy(*simulate, simulate_options.accuracy);
   simulate
       ->add_option("--layers-sampled", simulate_options.layers_sampled,
                    "Simulate only N of the model's layers, which stand for all, and state the error that this makes")

@@ -36,6 +36,7 @@ Json headline_json(const StoredHeadline& side) {
           {"topology", side.topology},
           {"calibration", side.calibration},
           {"communicator", side.communicator},
+          {"conditions", side.conditions},
           {"seed", side.seed}};
 }
 
@@ -166,6 +167,7 @@ std::string configuration_text(const StoredResult& a, const StoredResult& b) {
   row("topology", a.topology, b.topology);
   row("calibration", a.calibration, b.calibration);
   row("messages by", a.communicator, b.communicator);
+  row("conditions", a.conditions, b.conditions);
   row("seed", std::to_string(a.seed), std::to_string(b.seed));
   row("steps", std::to_string(a.trace.steps), std::to_string(b.trace.steps));
   row("slowest rank", std::to_string(a.slowest_rank), std::to_string(b.slowest_rank));

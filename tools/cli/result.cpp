@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "tools/cli/conditions.hpp"
 #include "tools/cli/numbers.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/explain/shown_ranks.hpp"
@@ -183,6 +184,7 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"tpot_ms", distribution_json(m.tpot)},
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
+  if (const auto conditions = conditions_of(loaded.scenario); !conditions.empty()) json["conditions"] = conditions;
   if (result.accuracy > 0) json["sharing"] = {{"accuracy", result.accuracy}, {"error", result.sharing_error}};
   if (result.sampling) json["layers_sampled"] = sampling_json(*result.sampling);
   if (!result.communicator.empty()) json["communicator"] = result.communicator;
@@ -248,6 +250,7 @@ std::string result_text(const Loaded& loaded, const Result& result) {
                   loaded.scenario.measure.steps, result.clock, loaded.scenario.routing.seed);
   if (!result.calibration.empty())
     text += fmt::format("  calibration {}, plan {}\n", result.calibration, loaded.plan.plan_hash);
+  for (const std::string& condition : conditions_of(loaded.scenario)) text += fmt::format("  with {}\n", condition);
   text += fmt::format("\n  TPS   {:>12} tokens/s", grouped(m.tps));
   const auto published = result.clock == kSimulated ? loaded.scenario.published : std::nullopt;
   if (published && published->tps)

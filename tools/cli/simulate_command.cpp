@@ -78,6 +78,14 @@ void write_timeline(const SimulateOptions& options, const Loaded& loaded, const 
              explain::timeline_json(trace, path, loaded.scenario.name + ", plan " + loaded.plan.plan_hash));
 }
 
+void check_brief(const SimulateOptions& options) {
+  if (options.brief && !options.json && (options.explain || options.sensitivity))
+    throw input_error(
+        "--brief", "",
+        fmt::format("{} is given too, which is all about why", options.explain ? "--explain" : "--sensitivity"),
+        "leave one of them out");
+}
+
 // What looks at single ops of a run has nothing to say of layers that were not simulated.
 void check_sampling(const SimulateOptions& options) {
   if (options.layers_sampled == 0) return;
@@ -123,6 +131,7 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
   refuse_to_replace(options.out, options.calibration);
   check_trace(options);
   check_sampling(options);
+  check_brief(options);
   std::string text;
   Json results = Json::array();
   Json whole = Json::array();

@@ -95,10 +95,13 @@ Bytes whole_size(const Query& query, Bytes bytes) {
 }
 
 std::vector<double> read_pattern(const std::filesystem::path& file, std::int32_t ranks) {
+  constexpr const char* kAdvice = "name a file of ranks x ranks numbers, or write uniform or skewed";
+  std::error_code status;
+  const auto kind = std::filesystem::status(file, status);
+  if (!status && std::filesystem::exists(kind) && !std::filesystem::is_regular_file(kind))
+    throw input_error(file.string(), "", "not a regular file", kAdvice);
   std::ifstream in(file);
-  if (!in)
-    throw input_error(file.string(), "", "cannot be read",
-                      "name a file of ranks x ranks numbers, or write uniform or skewed");
+  if (!in) throw input_error(file.string(), "", "cannot be read", kAdvice);
   std::vector<double> weights;
   double total = 0;
   std::int32_t rows = 0;

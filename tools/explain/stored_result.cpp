@@ -6,6 +6,7 @@
 
 #include "core/breakdown.hpp"
 #include "core/schema_header.hpp"
+#include "plan/scenario/limits.hpp"
 #include "tools/explain/stored_trace.hpp"
 
 namespace foretoken::explain {
@@ -56,6 +57,14 @@ PublishedEntry read_published(const JsonReader& place) {
   return published;
 }
 
+// Unlike a name it may be as long as there are faults.
+std::string read_conditions(const JsonReader& place) {
+  std::string text;
+  for (const JsonReader& condition : place.as_array(1, plan::kFaultsMax + 1))
+    text += (text.empty() ? "" : "; ") + condition.as_string();
+  return text;
+}
+
 StoredHeadline read_figures(JsonObject& root, const std::string& file) {
   StoredHeadline headline;
   headline.file = file;
@@ -66,6 +75,7 @@ StoredHeadline read_figures(JsonObject& root, const std::string& file) {
   headline.communicator = read_name(root, "communicator");
   headline.plan_hash = read_hash(root.require("plan_hash"));
   headline.clock = root.require("clock").as_string();
+  if (const auto conditions = root.optional("conditions")) headline.conditions = read_conditions(*conditions);
   headline.seed = root.require("seed").as_integer(INT64_MIN, INT64_MAX);
   headline.tps = root.require("tps").as_number(kTpsMin, kTpsMax);
   headline.tpot = read_distribution(root.require("tpot_ms"));

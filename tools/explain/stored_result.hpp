@@ -30,6 +30,7 @@ struct StoredHeadline {
   std::string calibration;   // name; empty for a live run
   std::string communicator;  // "threads", "mpi"; empty on GPUs
   std::string clock;         // "simulated", "wall"
+  std::string conditions;    // faults and launches, one after the other; empty: none
   std::string plan_hash;
   std::int64_t seed = 0;
   double tps = 0;
