@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 #include <functional>
 #include <new>
 #include <ostream>
@@ -34,6 +35,14 @@ constexpr const char* kExitCodes =
 
 // An argument of nothing is usually a variable that was not set.
 const CLI::Validator kNotEmpty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
+
+// A range lets "nan" pass, which is neither below nor above anything.
+const CLI::Validator kNotNan(
+    [](const std::string& text) {
+      double value = 0;
+      return CLI::detail::lexical_cast(text, value) && std::isnan(value) ? "is not a number" : std::string();
+    },
+    "");
 
 void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
   command.add_option("scenario", options.scenarios, "Scenario file(s)")
@@ -162,6 +171,7 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
                    "Share links to this accuracy, for speed: makespans come out within about twice this (default 0: "
                    "exact)")
       ->type_name("ERROR")
+      ->check(kNotNan)
       ->check(CLI::Range(0.0, 0.1));
   collective
       ->add_option("--flows", options.flows,
@@ -223,6 +233,7 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                    "Share links to this accuracy, for speed: an exchange comes out within about twice this (default 0: "
                    "exact)")
       ->type_name("ERROR")
+      ->check(kNotNan)
       ->check(CLI::Range(0.0, 0.1));
   simulate
       ->add_option("--layers-sampled", simulate_options.layers_sampled,
