@@ -34,9 +34,15 @@ constexpr const char* kExitCodes =
     "            5 measurement unhealthy, 6 a rank, device or link failed, 130 interrupted.";
 
 // An argument of nothing is usually a variable that was not set.
-const CLI::Validator kNotNan(
-    [](const std::string& text) { return std::isnan(std::stod(text)) ? "is not a number" : std::string(); }, "");
 const CLI::Validator kNotEmpty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
+
+// A range lets "nan" pass, which is neither below nor above anything.
+const CLI::Validator kNotNan(
+    [](const std::string& text) {
+      double value = 0;
+      return CLI::detail::lexical_cast(text, value) && std::isnan(value) ? "is not a number" : std::string();
+    },
+    "");
 
 void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
   command.add_option("scenario", options.scenarios, "Scenario file(s)")
