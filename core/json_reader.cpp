@@ -247,10 +247,11 @@ std::int64_t JsonReader::as_integer(std::int64_t min, std::int64_t max) const {
 }
 
 double JsonReader::as_number(double min, double max) const {
-  const std::string wanted = fmt::format("write a number from {} to {}", min, max);
-  if (!value_->is_number()) fail(fmt::format("{} is not a number", shown()), wanted);
+  const auto wanted = [&] { return fmt::format("write a number from {} to {}", min, max); };
+  if (!value_->is_number()) fail(fmt::format("{} is not a number", shown()), wanted());
   const double number = value_->get<double>();
-  if (!std::isfinite(number) || number < min || number > max) fail(fmt::format("{} is out of range", shown()), wanted);
+  if (!std::isfinite(number) || number < min || number > max)
+    fail(fmt::format("{} is out of range", shown()), wanted());
   return number;
 }
 

@@ -124,8 +124,7 @@ struct GpuRun {
 Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const SimulateOptions& options,
           const DurationOf& duration, const GpuRun& gpu = {}) {
   const std::int64_t routed_steps = plan.routing.routed_steps();
-  return run_engine({plan.program, transport,
-                     [&](RankId rank, OpId op, std::int64_t step) { return duration(rank, op, step % routed_steps); },
+  return run_engine({plan.program, transport, duration,
                      [&](const plan::Communication& communication, std::int64_t instance,
                          std::int64_t routed_step) -> const plan::RoutedRows& {
                        if (gpu.node_rows != nullptr) return gpu.node_rows->rows(communication, instance, routed_step);
@@ -133,7 +132,7 @@ Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& 
                                         communication.chunk, instance);
                      },
                      plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference,
-                     gpu.launches, gpu.faults, options.accuracy, options.link_samples});
+                     gpu.launches, gpu.faults, options.accuracy, options.link_samples, options.every_step});
 }
 
 std::optional<LaunchModel> launches_of(const plan::Scenario& scenario, const LaunchCalibration& calibration) {

@@ -33,6 +33,8 @@ struct SimulateOptions {
   /// At how many instants, about, Trace::links says what links of GPUs have carried; 0: at none, and there is no
   /// `links`.
   std::size_t link_samples = 0;
+  /// Simulates also steps that are known to recur, rather than copying them: slower, and the same trace.
+  bool every_step = false;
 };
 
 /// Simulates scenario.measure's warm-up and counted steps. Same arguments, same trace, to the bit.

@@ -125,8 +125,19 @@ void Communicator::forget_routes() {
   });
 }
 
+// The network's clock restarts whenever it is idle: rounding errors of its times, and thus what takes how many
+// picoseconds, do not depend on how late it is.
+void Communicator::advance_network(SimTime now) {
+  if (network_.active() > 0) {
+    network_.advance(to_seconds(now - busy_since_).value());
+    return;
+  }
+  network_.restart_clock();
+  busy_since_ = now;
+}
+
 void Communicator::fault(FaultTimeline& timeline, std::size_t index, SimTime now) {
-  network_.advance(to_seconds(now).value());
+  advance_network(now);
   const std::vector<std::int32_t> dying = timeline.dying(index);
   const std::vector<std::int32_t> moved = flows_over(dying);
   for (const CapacityChange& change : timeline.carry_out(index))
@@ -152,11 +163,7 @@ void Communicator::end_all(const Meeting& meeting, std::int32_t step, Communicat
   for (const Participant& p : meeting.participants) effects.ended.push_back({p.rank, p.op, step});
 }
 
-Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, std::int32_t step) {
-  const auto [entry, is_new] = exchanges_.try_emplace({meeting, step});
-  ExchangeState& state = entry->second;
-  if (!is_new) return state;
-
+const ExchangePattern& Communicator::pattern(std::int32_t meeting, std::int32_t step) {
   const std::int64_t routed_step = step % routed_steps_;
   auto pattern = patterns_.find({meeting, routed_step});
   if (pattern == patterns_.end()) {
@@ -166,16 +173,35 @@ Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, 
       return patterns_.try_emplace({meeting, routed_step}, program_, transport_, who, rows).first;
     });
   }
-  state.pattern = &pattern->second;
+  return pattern->second;
+}
+
+Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, std::int32_t step) {
+  const auto [entry, is_new] = exchanges_.try_emplace({meeting, step});
+  ExchangeState& state = entry->second;
+  if (!is_new) return state;
+
+  state.pattern = &pattern(meeting, step);
   const std::size_t participants = meetings_[meeting].participants.size();
   state.posted.assign(participants, 0);
   state.begun.assign(participants, 0);
   state.left.resize(participants);
   for (std::size_t p = 0; p < participants; ++p) {
     state.left[p] = static_cast<std::int32_t>(state.pattern->messages_of(static_cast<std::int32_t>(p)).size());
+    if (state.left[p] > 0) ++state.participants_left;
   }
-  state.participants_left = static_cast<std::int32_t>(participants);
   return state;
+}
+
+bool Communicator::is_quiet() const {
+  return network_.active() == 0 && free_batches_.size() == batches_.size() &&
+         std::none_of(exchanges_.begin(), exchanges_.end(), [](const auto& entry) { return entry.second.any_begun; });
+}
+
+void Communicator::forget_waiting() {
+  FORETOKEN_CHECK(is_quiet(), "who has begun cannot be forgotten");
+  for (MeetingState& state : state_) state.posted = 0;
+  exchanges_.clear();
 }
 
 void Communicator::begin_participant(const Meeting& meeting, std::int32_t step, ExchangeState& state,
@@ -183,6 +209,7 @@ void Communicator::begin_participant(const Meeting& meeting, std::int32_t step, 
   char& begun = state.begun[static_cast<std::size_t>(participant)];
   if (begun != 0) return;
   begun = 1;
+  state.any_begun = true;
   const Participant& p = meeting.participants[static_cast<std::size_t>(participant)];
   effects.begun.push_back({{p.rank, p.op, step}, state.pattern->provenance(), state.pattern->cpu(participant)});
 }
@@ -196,14 +223,16 @@ void Communicator::end_participant(const Meetings::Place& place, std::int32_t st
 
 void Communicator::post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now,
                                  CommunicationEffects& effects) {
-  ExchangeState& state = exchange_state(place.meeting, step);
   const Meeting& meeting = meetings_[place.meeting];
-  state.posted[static_cast<std::size_t>(place.participant)] = 1;
-  if (state.left[static_cast<std::size_t>(place.participant)] == 0) {
-    begin_participant(meeting, step, state, place.participant, effects);
-    end_participant(place, step, state, effects);
+  const ExchangePattern& traffic = pattern(place.meeting, step);
+  if (traffic.messages_of(place.participant).empty()) {
+    const Participant& p = meeting.participants[static_cast<std::size_t>(place.participant)];
+    effects.begun.push_back({{p.rank, p.op, step}, traffic.provenance(), traffic.cpu(place.participant)});
+    effects.ended.push_back({p.rank, p.op, step});
     return;
   }
+  ExchangeState& state = exchange_state(place.meeting, step);
+  state.posted[static_cast<std::size_t>(place.participant)] = 1;
   for (const std::int32_t m : state.pattern->messages_of(place.participant)) {
     const ExchangeMessage& message = state.pattern->message(m);
     const std::int32_t peer = message.from == place.participant ? message.to : message.from;
@@ -222,7 +251,7 @@ void Communicator::post_exchange(const Meetings::Place& place, std::int32_t step
 
 void Communicator::latency_over(std::int32_t batch, SimTime now, CommunicationEffects& effects) {
   Batch& started = batches_[static_cast<std::size_t>(batch)];
-  network_.advance(to_seconds(now).value());
+  advance_network(now);
   if (started.messages.empty()) {
     const Flow flow{started.meeting, started.step, -1};
     if (footprint(started.meeting, started.step).demand == 0) {
@@ -253,14 +282,14 @@ void Communicator::start_messages(const Batch& batch) {
 
 std::int32_t Communicator::start_compute(const Execution& execution, const Estimate& estimate, double speed,
                                          SimTime now) {
-  network_.advance(to_seconds(now).value());
+  advance_network(now);
   const std::int32_t tag = new_flow({-1, 0, -1, execution, estimate.time.value()});
   go_on_computing(tag, estimate, speed);
   return tag;
 }
 
 void Communicator::change_speed(std::int32_t tag, const Estimate& estimate, double speed, SimTime now) {
-  network_.advance(to_seconds(now).value());
+  advance_network(now);
   // What rounding has left nothing of still ends in its turn, with the next completions.
   flows_[static_cast<std::size_t>(tag)].left *= std::max(network_.withdraw(tag), 1e-12);
   go_on_computing(tag, estimate, speed);
@@ -275,7 +304,7 @@ void Communicator::go_on_computing(std::int32_t tag, const Estimate& estimate, d
 std::optional<SimTime> Communicator::next_completion() {
   const double time = network_.next_completion();
   if (!std::isfinite(time)) return std::nullopt;
-  return later(SimTime(0), Seconds(time));
+  return later(busy_since_, Seconds(time));
 }
 
 void Communicator::complete(CommunicationEffects& effects) {

@@ -52,6 +52,7 @@ struct CommunicationEffects {
   std::vector<Timer> timers;         // call latency_over(batch) then
   std::vector<LastPeer> last_peers;  // of the dispatches and combines among `ended`: whose message ended last
 
+  [[nodiscard]] bool empty() const { return begun.empty() && ended.empty() && timers.empty() && last_peers.empty(); }
   void clear() {
     begun.clear();
     ended.clear();
@@ -84,13 +85,19 @@ class Communicator {
   /// @throws Unreachable naming op and step if there is no other way
   void fault(FaultTimeline& timeline, std::size_t index, SimTime now);
 
+  /// Whether whoever has been posted and has not ended waits for others to be posted, and nothing else: no latency and
+  /// no flow is under way, and no exchange has had its first message.
+  [[nodiscard]] bool is_quiet() const;
+  /// While it is quiet: as if those that wait had not been posted.
+  void forget_waiting();
+
   /// When the network next finishes something, to the nearest picosecond; nothing if it is idle or stuck.
   std::optional<SimTime> next_completion();
   /// Finishes what next_completion() announced.
   void complete(CommunicationEffects& effects);
 
   /// What each of the transport's resources has given until `now`, when everything due by then has been carried out.
-  std::vector<double> carried(SimTime now) { return network_.carried(to_seconds(now).value()); }
+  std::vector<double> carried(SimTime now) { return network_.carried(to_seconds(now - busy_since_).value()); }
 
   /// FlowNetwork::error(): of sharing to an accuracy.
   [[nodiscard]] double sharing_error() const { return network_.error(); }
@@ -102,10 +109,11 @@ class Communicator {
   };
   struct ExchangeState {
     const ExchangePattern* pattern = nullptr;
-    std::vector<char> posted;        // [participant]
-    std::vector<char> begun;         // [participant]
-    std::vector<std::int32_t> left;  // [participant] messages to go
-    std::int32_t participants_left = 0;
+    std::vector<char> posted;            // [participant]
+    std::vector<char> begun;             // [participant]
+    std::vector<std::int32_t> left;      // [participant] messages to go
+    std::int32_t participants_left = 0;  // that have any
+    bool any_begun = false;
     std::int32_t batch = -1;  // opened at batch_time, still taking messages
     SimTime batch_time{-1};
   };
@@ -123,6 +131,7 @@ class Communicator {
     double left = 1;        // of the whole, after new starts on other ways; compute: seconds of its estimate
   };
 
+  void advance_network(SimTime now);
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
   [[nodiscard]] Footprint footprint_of(const Meeting& meeting) const;
   /// The meeting's, found anew after routes have changed.
@@ -142,6 +151,7 @@ class Communicator {
                        CommunicationEffects& effects);
   void start_messages(const Batch& batch);
   void go_on_computing(std::int32_t tag, const Estimate& estimate, double speed);
+  const ExchangePattern& pattern(std::int32_t meeting, std::int32_t step);
   ExchangeState& exchange_state(std::int32_t meeting, std::int32_t step);
   std::int32_t new_batch(Batch batch);
   std::int32_t new_flow(Flow flow);
@@ -153,7 +163,8 @@ class Communicator {
   std::int64_t routed_steps_;
   Meetings meetings_;
   FlowNetwork network_;
-  std::vector<MeetingState> state_;                                            // [meeting]
+  SimTime busy_since_{0};            // the network's time 0: since then something has been under way
+  std::vector<MeetingState> state_;  // [meeting]
   std::map<std::pair<std::int32_t, std::int32_t>, ExchangeState> exchanges_;   // by meeting and step, under way
   std::map<std::pair<std::int32_t, std::int64_t>, ExchangePattern> patterns_;  // by meeting and routed step
   std::vector<Batch> batches_;

@@ -13,6 +13,7 @@
 #include "plan/program/trace_roles.hpp"
 #include "sim/engine/link_sampler.hpp"
 #include "sim/engine/role_streams.hpp"
+#include "sim/engine/steady_state.hpp"
 #include "sim/later.hpp"
 #include "sim/program_index.hpp"
 
@@ -37,6 +38,7 @@ struct StreamState {
   std::int32_t position = 0;              // of the op to be taken up, or under way
   bool busy = false;                      // its op has been posted, or is about to be, and has not ended
   SimTime free_since{0};                  // end of the op before
+  SimTime ends = kNever;                  // of its compute op under way, if that is known
   bool waked = false;                     // in the list of streams to look at
   std::int32_t set = -1;                  // arrival set that it is in
   std::int32_t block_end = -1;            // of the block that it is in; -1: to be chosen
@@ -52,8 +54,13 @@ class Engine {
   void run_to_the_end();
   void prepare_trace();
   void prepare_links();
+  void prepare_steady_state();
   void sample_links(bool must_stay);
   void count_step_end(const Execution& execution);
+  void skip_what_recurs();
+  void repeat_until(const Recurrence& recurrence, std::size_t stream);
+  void repeat(const Execution& execution, const Recurrence& recurrence, const StreamPlace* under_way);
+  void resume(const RunState& state);
   void settle();
   void look_at(std::int32_t stream);
   bool choose_block(RankId rank, const RoleStream& stream, StreamState& state);
@@ -91,6 +98,7 @@ class Engine {
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   SimTime now_{0};
   Trace trace_;
+  std::optional<SteadyState> steady_state_;  // as long as it may help
 
   // What links carry, if it is asked for.
   std::vector<LinkResource> links_;
@@ -119,6 +127,7 @@ Engine::Engine(const EngineInput& input)
   }
   prepare_trace();
   prepare_links();
+  prepare_steady_state();
 }
 
 void Engine::prepare_trace() {
@@ -169,6 +178,19 @@ void Engine::prepare_links() {
   warmup_ends_left_ = input_.warmup_steps == 0 ? 0 : ends_per_step_;
   last_ends_left_ = ends_per_step_;
   if (input_.warmup_steps == 0) sample_links(true);
+}
+
+// Only of runs whose state a RunState is: launches, kernels that share a GPU, and blocks in order of arrival go by what
+// has been, too, faults come once, and what links carry is looked at as it comes.
+void Engine::prepare_steady_state() {
+  const bool faulty = input_.faults != nullptr && input_.faults->size() > 0;
+  if (input_.every_step || launches_ || input_.interference != nullptr || faulty || sampler_) return;
+  for (const RoleStreams& role : role_streams_) {
+    for (const RoleStream& stream : role.streams())
+      if (!stream.sets.empty()) return;
+  }
+  // Going round once to know, and once more to gain by it.
+  if (steps_ > input_.routed_steps + 1 && !streams_.empty()) steady_state_.emplace(input_.routed_steps, steps_);
 }
 
 void Engine::sample_links(bool must_stay) {
@@ -225,7 +247,85 @@ void Engine::run_to_the_end() {
       sample_links(edge_of_steps_);
       edge_of_steps_ = false;
     }
+    if (steady_state_) skip_what_recurs();
   }
+}
+
+// Where everything has been in the same state a routed cycle before, the cycle is copied as often as fits.
+void Engine::skip_what_recurs() {
+  const auto place_of = [&](const StreamState& stream) {
+    return StreamPlace{stream.step, stream.position, stream.busy, stream.ends == kNever ? kNever : stream.ends - now_};
+  };
+  const std::size_t ops = role_streams(RankId(0)).streams().front().ops.size();
+  if (!steady_state_->is_due(place_of(streams_.front()), ops) || !communicator_.is_quiet()) return;
+  RunState state{now_, {}};
+  state.streams.reserve(streams_.size());
+  for (const StreamState& stream : streams_) state.streams.push_back(place_of(stream));
+  const std::optional<Recurrence> recurrence = steady_state_->add(std::move(state), ops);
+  if (!recurrence) return;
+  for (std::size_t stream = 0; stream < streams_.size(); ++stream) repeat_until(*recurrence, stream);
+  resume(recurrence->state);
+  steady_state_.reset();
+}
+
+// What the stream does from now on until it is where it is in the state.
+void Engine::repeat_until(const Recurrence& recurrence, std::size_t stream) {
+  const RankId rank = rank_of_stream_[stream];
+  const auto own = stream - static_cast<std::size_t>(streams_before_[rank.index()]);
+  const std::vector<OpId>& ops = role_streams(rank).streams()[own].ops;
+  const StreamPlace& until = recurrence.state.streams[stream];
+  std::int32_t step = streams_[stream].step;
+  auto position = static_cast<std::size_t>(streams_[stream].position);
+  while (step != until.step || static_cast<std::int32_t>(position) != until.position) {
+    repeat({rank, ops[position], step}, recurrence, nullptr);
+    if (++position == ops.size()) {
+      position = 0;
+      ++step;
+    }
+  }
+  if (until.posted) repeat({rank, ops[position], step}, recurrence, &until);
+}
+
+// As in the cycle before, as far as it has got if it is under way. What has been posted already stays as it is: who
+// waits for others may have begun to wait at another time.
+void Engine::repeat(const Execution& execution, const Recurrence& recurrence, const StreamPlace* under_way) {
+  const std::size_t to = event_of(execution);
+  const std::size_t from =
+      event_of({execution.rank, execution.op, execution.step - static_cast<std::int32_t>(recurrence.steps)});
+  if (trace_.posted[to] == kNever) trace_.posted[to] = trace_.posted[from] + recurrence.span;
+  if (under_way != nullptr && under_way->left == kNever) return;
+  trace_.begun[to] = trace_.begun[from] + recurrence.span;
+  trace_.provenance[to] = trace_.provenance[from];
+  if (!trace_.cpu.empty()) trace_.cpu[to] = trace_.cpu[from];
+  if (under_way != nullptr) return;
+  FORETOKEN_CHECK(trace_.ended[from] != kNever, "what is repeated has been done before");
+  trace_.ended[to] = trace_.ended[from] + recurrence.span;
+  if (!trace_.last_peer.empty()) trace_.last_peer[to] = trace_.last_peer[from];
+}
+
+void Engine::resume(const RunState& state) {
+  now_ = state.time;
+  events_ = {};
+  communicator_.forget_waiting();
+  for (std::size_t stream = 0; stream < streams_.size(); ++stream) {
+    const StreamPlace& place = state.streams[stream];
+    streams_[stream] = {};
+    streams_[stream].step = place.step;
+    streams_[stream].position = place.position;
+    streams_[stream].busy = place.posted;
+    if (!place.posted) continue;
+    const RankId rank = rank_of_stream_[stream];
+    const auto own = stream - static_cast<std::size_t>(streams_before_[rank.index()]);
+    const OpId op = role_streams(rank).streams()[own].ops[static_cast<std::size_t>(place.position)];
+    const Execution execution{rank, op, place.step};
+    if (place.left == kNever) {
+      communicator_.post(execution, now_, effects_);
+      continue;
+    }
+    streams_[stream].ends = now_ + place.left;
+    events_.push({streams_[stream].ends, EventKind::compute_end, execution, -1});
+  }
+  FORETOKEN_CHECK(effects_.empty(), "who waited alone waits alone again");
 }
 
 // Everything that happens now, given what has happened already, except in the network.
@@ -334,7 +434,7 @@ void Engine::post(const Execution& execution) {
     carry_out_effects();
     return;
   }
-  const Estimate estimate = input_.duration(execution.rank, execution.op, execution.step);
+  const Estimate estimate = input_.duration(execution.rank, execution.op, execution.step % input_.routed_steps);
   trace_.begun[event] = now_;
   trace_.provenance[event] = estimate.provenance;
   if (!trace_.cpu.empty()) trace_.cpu[event] = to_sim_time(input_.transport.compute_cpu(estimate));
@@ -346,7 +446,10 @@ void Engine::post(const Execution& execution) {
     sharing_.start_compute(execution, estimate, now_);
     return;
   }
-  events_.push({later(now_, estimate.time), EventKind::compute_end, execution, -1});
+  const SimTime ends = later(now_, estimate.time);
+  events_.push({ends, EventKind::compute_end, execution, -1});
+  const std::int32_t own = role_streams(execution.rank).stream_of(execution.op);
+  streams_[static_cast<std::size_t>(streams_before_[execution.rank.index()] + own)].ends = ends;
 }
 
 void Engine::finish(const Execution& execution) {
@@ -374,6 +477,7 @@ void Engine::finish(const Execution& execution) {
 
 void Engine::go_on(const RoleStream& stream, StreamState& state) const {
   state.busy = false;
+  state.ends = kNever;
   ++state.position;
   if (state.set >= 0 && state.position == state.block_end) {
     state.block_end = -1;

@@ -10,6 +10,8 @@
 // op, step), faults last of them, then streams, in order of rank and stream; what that posts may end at the same
 // instant, and so on until nothing more happens. Blocks of an arrival set are therefore compared when everything that
 // arrives at an instant has arrived.
+//
+// Steps that recur are copied (sim/engine/steady_state.hpp).
 #pragma once
 
 #include <cstdint>
@@ -26,8 +28,8 @@
 
 namespace foretoken::sim {
 
-/// Duration of a compute op. Asked once per execution.
-using DurationOf = std::function<Estimate(RankId, OpId, std::int64_t step)>;
+/// Duration of a compute op, when nothing is shared. Asked at most once per execution.
+using DurationOf = std::function<Estimate(RankId, OpId, std::int64_t routed_step)>;
 
 struct EngineInput {
   const plan::Program& program;
@@ -44,6 +46,7 @@ struct EngineInput {
   FaultTimeline* faults = nullptr;  // whose effects on durations are `duration`'s to know; null: none
   double accuracy = 0;              // of sharing, as FlowNetwork's; 0: exact
   std::size_t link_samples = 0;     // at how many instants, about, the trace says what links carried; 0: at none
+  bool every_step = false;          // simulates also steps that are known to recur: slower, and the same trace
 };
 
 /// Everything of the trace but its outputs. Events are ordered by (rank, step, op). Same input, same trace.

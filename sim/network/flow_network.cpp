@@ -285,6 +285,19 @@ void FlowNetwork::advance(double time) {
   now_ = time;
 }
 
+void FlowNetwork::restart_clock() {
+  FORETOKEN_CHECK(active_ == 0, "a clock restarts while nothing is under way");
+  next_completion();  // empties components
+  now_ = 0;
+  events_ = {};
+  // Equal levels and times are in order of these numbers: they are given out anew, too.
+  records_.clear();
+  state_.activities.clear();
+  free_slots_.clear();
+  free_components_.clear();
+  for (std::size_t c = components_.size(); c > 0; --c) free_components_.push_back(static_cast<std::int32_t>(c - 1));
+}
+
 void FlowNetwork::take_out(std::int32_t slot, double done) {
   const Activity& activity = state_.activities[at(slot)];
   delivered_ += done;

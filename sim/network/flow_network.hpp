@@ -66,6 +66,10 @@ class FlowNetwork {
   /// Takes an activity out now. Searches. Returns the part of its demand that was left, in (0, 1].
   double withdraw(std::int32_t tag);
 
+  /// While nothing is under way: time begins anew at 0, and what follows depends on nothing that was before. Only what
+  /// has been delivered and carried, and the solves and errors made, stay counted.
+  void restart_clock();
+
   /// When the next activity ends; infinity if none does.
   double next_completion();
 

@@ -51,6 +51,19 @@ TEST_P(PaperScenario, SameArgumentsSameTrace) {
   EXPECT_EQ(one.provenance, two.provenance);
 }
 
+TEST_P(PaperScenario, StepsThatRecurAreCopiedToTheBit) {
+  const Loaded loaded = load(GetParam());
+  SimulateOptions every_step;
+  every_step.every_step = true;
+  const Trace copied = simulate(loaded.plan, loaded.machine, loaded.calibration);
+  const Trace simulated = simulate(loaded.plan, loaded.machine, loaded.calibration, every_step);
+  EXPECT_EQ(copied.posted, simulated.posted);
+  EXPECT_EQ(copied.begun, simulated.begun);
+  EXPECT_EQ(copied.ended, simulated.ended);
+  EXPECT_EQ(copied.provenance, simulated.provenance);
+  EXPECT_EQ(copied.last_peer, simulated.last_peer);
+}
+
 // break_down() checks that its parts add up to the window; no rank can be busy for longer than the window.
 TEST_P(PaperScenario, TheTimelineOfTheSlowestRankIsTiled) {
   const Loaded loaded = load(GetParam());

@@ -182,6 +182,7 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       program_,
       transport,
       [&](RankId rank, OpId op, std::int64_t) {
+        ++durations_asked;
         const std::string& name = program_.role_of(rank).ops[op.index()].name;
         const auto traffic = traffic_.find(name);
         const double speed = faults == nullptr ? 1.0 : faults->speed(rank);
@@ -196,7 +197,8 @@ Trace TinyProgram::run(const sim::Transport& transport, std::int64_t warmup_step
       launches,
       faults,
       0,
-      link_samples};
+      link_samples,
+      every_step};
   return sim::run_engine(input);
 }
 

@@ -63,6 +63,10 @@ class TinyProgram {
   std::vector<plan::PairRows> pairs;
   /// As sim::EngineInput::link_samples.
   std::size_t link_samples = 0;
+  /// As sim::EngineInput::every_step.
+  bool every_step = false;
+  /// How often runs have asked how long a compute op takes.
+  mutable std::int64_t durations_asked = 0;
 
   [[nodiscard]] Trace run(const plan::Machine& machine, std::int64_t warmup_steps, std::int64_t steps) const;
   /// One step, with faults in order of time.

@@ -40,6 +40,30 @@ TEST(FlowNetwork, ASecondFlowHalvesTheRateWhileItLasts) {
   EXPECT_DOUBLE_EQ(network.delivered(), 5);
 }
 
+// Ten flows of demands that are no binary fractions, over links that are none either: after any past, their times from
+// a restart on are the same, to the bit.
+TEST(FlowNetwork, WhatFollowsARestartOfItsClockDependsOnNothingBefore) {
+  FlowNetwork network({0.3, 0.7, 0.9});
+  const auto run = [&] {
+    for (std::int32_t tag = 0; tag < 10; ++tag) {
+      const std::vector<ResourceUse> links{{tag % 3, 1.0}, {(tag + 1) % 3, 1.0}};
+      network.start({.demand = 0.1 * (1 + tag), .ceiling = 0.11, .uses = links, .tag = tag});
+    }
+    std::vector<std::pair<double, std::vector<std::int32_t>>> ends;
+    while (network.active() > 0) {
+      const double time = network.next_completion();
+      ends.emplace_back(time, complete(network));
+    }
+    return ends;
+  };
+  const auto first = run();
+  const double carried = network.carried(network.now())[0];
+  network.restart_clock();
+  EXPECT_EQ(network.now(), 0);
+  EXPECT_EQ(run(), first);
+  EXPECT_DOUBLE_EQ(network.carried(network.now())[0], 2 * carried);
+}
+
 // A and B of demand 4 share a link of 2 per second: 2 done each by 2. At a half of it: half each, 4 s for the other 2.
 TEST(FlowNetwork, ACapacityMayChange) {
   FlowNetwork network({2.0});
