@@ -47,6 +47,8 @@ class Alone {
   /// Ranks 0 .. ranks-1 take part, on the GPUs of that number. Keeps a reference to the fabric.
   /// Precondition: 1 <= ranks, and the fabric has them.
   Alone(const Fabric& fabric, std::int32_t ranks, const AloneOptions& options = {});
+  /// These take part: rank i of a benchmark is the i-th of them. Node by node, without repetition.
+  Alone(const Fabric& fabric, std::vector<RankId> members, const AloneOptions& options = {});
 
   /// @param bytes as NetworkCost::collective
   [[nodiscard]] AloneResult collective(CollectiveOp op, CollectiveAlgorithm algorithm, Bytes bytes) const;
@@ -68,9 +70,10 @@ class Alone {
   /// Each flow joins the sharing at its start plus its message latency.
   [[nodiscard]] FlowTimes flows(std::span<const RequestedFlow> flows) const;
 
-  [[nodiscard]] std::int32_t ranks() const { return ranks_; }
+  [[nodiscard]] std::int32_t ranks() const { return static_cast<std::int32_t>(members_.size()); }
   /// That the ranks span.
   [[nodiscard]] int nodes() const;
+  [[nodiscard]] const Fabric& fabric() const { return fabric_; }
 
  private:
   class Flows;
@@ -78,7 +81,7 @@ class Alone {
   [[nodiscard]] AloneResult result_of(const Flows& flows, Provenance provenance) const;
 
   const Fabric& fabric_;
-  std::int32_t ranks_;
+  std::vector<RankId> members_;
   AloneOptions options_;
 };
 
