@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 
 #include "core/json_reader.hpp"
 
@@ -18,6 +19,9 @@ struct HeldOut {
   std::int64_t groups = 0;
   std::int64_t folds = 0;
   std::int64_t seed = 0;
+
+  /// p90, if there were rows to find it on.
+  [[nodiscard]] std::optional<double> known_p90() const { return rows > 0 ? std::optional(p90) : std::nullopt; }
 };
 
 /// Every member is required. @throws Error{invalid_input}

@@ -16,6 +16,10 @@ const plan::Extent* extent_of(const plan::Op& op) {
   return nullptr;
 }
 
+Estimate choose_experts(const ComputeCost& cost, const plan::RouteOp& shape, DType dtype) {
+  return cost.memory_bound(Bytes(shape.rows * (shape.experts * bytes_per_element(dtype) + shape.top_k * 8)));
+}
+
 namespace {
 
 struct DurationOfDetail {
@@ -56,9 +60,7 @@ struct DurationOfDetail {
   }
   Estimate operator()(const plan::RouteOp& shape) const {
     const Estimate gemm = cost.gemm(op.dtype, shape.rows, shape.experts, shape.hidden);
-    // Softmax and top-k read the logits once and write a 4-byte index and a 4-byte weight per choice.
-    const Bytes pass(shape.rows * (shape.experts * bytes_per_element(op.dtype) + shape.top_k * 8));
-    const Estimate choose = cost.memory_bound(pass);
+    const Estimate choose = choose_experts(cost, shape, op.dtype);
     return {gemm.time + choose.time, worst(gemm.provenance, choose.provenance)};
   }
   Estimate operator()(const plan::CollectiveOpDetail&) const { return communication(); }

@@ -18,10 +18,13 @@ namespace foretoken::sim {
 /// The extent that routing may decide; null for ops whose shape is always fixed.
 const plan::Extent* extent_of(const plan::Op& op);
 
+/// Softmax and top-k over a router's logits: read once, and a 4-byte index and a 4-byte weight written per choice.
+Estimate choose_experts(const ComputeCost& cost, const plan::RouteOp& shape, DType dtype);
+
 /// A compute op with its rows known.
 ///
 ///   gemm, grouped_gemm, attention     the fitted model of that kernel
-///   route                             its GEMM, then a pass of softmax and top-k: logits in, index and weight out
+///   route                             its GEMM, then choose_experts
 ///   norm, rope_kv, activation, add,   floor + traffic / bandwidth, traffic from plan::work_of
 ///   permute, unpermute
 ///   input, step_end                   nothing: marks in time, not kernels

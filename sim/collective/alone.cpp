@@ -12,6 +12,12 @@ namespace {
 // So fast that it takes no time beside any link, and yet far from where doubles lose whole bytes.
 constexpr BytesPerSecond kAtOnce(1e18);
 
+std::vector<RankId> first_ranks(std::int32_t ranks) {
+  std::vector<RankId> members;
+  for (std::int32_t rank = 0; rank < ranks; ++rank) members.emplace_back(rank);
+  return members;
+}
+
 Provenance worse_than_measured(Provenance provenance) { return worst(provenance, Provenance::extrapolated); }
 
 }  // namespace
@@ -99,9 +105,13 @@ class Alone::Flows {
 };
 
 Alone::Alone(const Fabric& fabric, std::int32_t ranks, const AloneOptions& options)
-    : fabric_(fabric), ranks_(ranks), options_(options) {
-  FORETOKEN_CHECK(1 <= ranks && ranks <= fabric.machine().gpus(), "the machine has the ranks");
-  for (std::int32_t rank = 0; rank < ranks_; ++rank) members_.emplace_back(rank);
+    : Alone(fabric, first_ranks(ranks), options) {}
+
+Alone::Alone(const Fabric& fabric, std::vector<RankId> members, const AloneOptions& options)
+    : fabric_(fabric), members_(std::move(members)), options_(options) {
+  FORETOKEN_CHECK(!members_.empty(), "somebody takes part");
+  for (const RankId rank : members_)
+    FORETOKEN_CHECK(0 <= rank.value() && rank.value() < fabric.machine().gpus(), "the machine has the ranks");
   group_ = fabric.group(members_);
 }
 
@@ -131,12 +141,13 @@ AloneResult Alone::collective(CollectiveOp op, CollectiveAlgorithm algorithm, By
 }
 
 AloneResult Alone::all_to_all(AllToAllAlgorithm algorithm, const TrafficMatrix& matrix) const {
-  FORETOKEN_CHECK(matrix.ranks() == ranks_, "the matrix is of these ranks");
+  const std::int32_t ranks = this->ranks();
+  FORETOKEN_CHECK(matrix.ranks() == ranks, "the matrix is of these ranks");
   const auto add = [&](Flows& flows, Provenance& provenance, std::int32_t from, std::int32_t to) {
     const Bytes bytes = matrix.at(from, to);
     if (from == to || bytes == Bytes(0)) return;
-    const RankId a(from);
-    const RankId b(to);
+    const RankId a = members_[static_cast<std::size_t>(from)];
+    const RankId b = members_[static_cast<std::size_t>(to)];
     const MessageEstimate message = fabric_.cost().message(fabric_.span(a, b), bytes);
     flows.add(a, b, static_cast<double>(bytes.value()), latency(message.latency, a, b), message.rate.value());
     provenance = worst(provenance, worst(message.provenance, fabric_.span_provenance(fabric_.span(a, b))));
@@ -144,14 +155,14 @@ AloneResult Alone::all_to_all(AllToAllAlgorithm algorithm, const TrafficMatrix& 
   Provenance provenance = worse_than_measured(Provenance::measured);
   if (algorithm == AllToAllAlgorithm::direct) {
     Flows flows(fabric_);
-    for (std::int32_t from = 0; from < ranks_; ++from)
-      for (std::int32_t to = 0; to < ranks_; ++to) add(flows, provenance, from, to);
+    for (std::int32_t from = 0; from < ranks; ++from)
+      for (std::int32_t to = 0; to < ranks; ++to) add(flows, provenance, from, to);
     return result_of(flows, provenance);
   }
   AloneResult result;
-  for (std::int32_t round = 1; round < ranks_; ++round) {
+  for (std::int32_t round = 1; round < ranks; ++round) {
     Flows flows(fabric_);
-    for (std::int32_t from = 0; from < ranks_; ++from) add(flows, provenance, from, (from + round) % ranks_);
+    for (std::int32_t from = 0; from < ranks; ++from) add(flows, provenance, from, (from + round) % ranks);
     const AloneResult one = result_of(flows, provenance);
     result.time += one.time;
     result.flows += one.flows;
@@ -165,9 +176,9 @@ AloneResult Alone::all_to_all(AllToAllAlgorithm algorithm, const TrafficMatrix& 
 AloneResult Alone::send_recv(Bytes bytes) const {
   Flows flows(fabric_);
   Provenance provenance = Provenance::measured;
-  for (std::int32_t rank = 0; rank < ranks_; ++rank) {
-    const RankId from(rank);
-    const RankId to((rank + 1) % ranks_);
+  for (std::size_t rank = 0; rank < members_.size(); ++rank) {
+    const RankId from = members_[rank];
+    const RankId to = members_[(rank + 1) % members_.size()];
     if (from == to || bytes == Bytes(0)) continue;
     const Footprint message = fabric_.transfer(from, to, bytes);
     flows.add(message, options_.zero_latency ? Seconds(0) : message.latency);
@@ -177,7 +188,8 @@ AloneResult Alone::send_recv(Bytes bytes) const {
 }
 
 AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const TokenExchange& exchange, int sms) const {
-  FORETOKEN_CHECK(exchange.ranks == ranks_ && exchange.nodes == nodes() && evenly_spread(),
+  const std::int32_t ranks = this->ranks();
+  FORETOKEN_CHECK(exchange.ranks == ranks && exchange.nodes == nodes() && evenly_spread(),
                   "the exchange is of these ranks, on full nodes");
   const bool low_latency = algorithm == ExchangeAlgorithm::low_latency;
   const TokenExchangeBytes bytes = token_exchange_bytes(algorithm, exchange);
@@ -185,8 +197,8 @@ AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const To
       low_latency ? static_cast<double>(exchange.row.value()) * exchange.tokens * exchange.top_k : bytes.in_node_sent;
   const Bytes sent_bytes(static_cast<std::int64_t>(sent));
   const ExchangeEstimate estimate =
-      low_latency ? fabric_.cost().exchange(op, ranks_, exchange.nodes, exchange.experts, sent_bytes)
-                  : fabric_.cost().hierarchical_exchange(op, ranks_, exchange.nodes, sms, sent_bytes);
+      low_latency ? fabric_.cost().exchange(op, ranks, exchange.nodes, exchange.experts, sent_bytes)
+                  : fabric_.cost().hierarchical_exchange(op, ranks, exchange.nodes, sms, sent_bytes);
   Flows flows(fabric_);
   const auto set_rates = [&](RankId rank) {
     for (const Direction direction : {Direction::out, Direction::in}) {
@@ -195,13 +207,13 @@ AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const To
                          fabric_.rate_across_nodes(estimate));
     }
   };
-  const std::int32_t on_node = ranks_ / exchange.nodes;
-  for (std::int32_t from = 0; from < ranks_; ++from) {
-    const RankId here(from);
+  const std::int32_t on_node = ranks / exchange.nodes;
+  for (std::int32_t from = 0; from < ranks; ++from) {
+    const RankId here = members_[static_cast<std::size_t>(from)];
     if (!low_latency) set_rates(here);
-    for (std::int32_t to = 0; to < ranks_; ++to) {
+    for (std::int32_t to = 0; to < ranks; ++to) {
       if (from == to) continue;
-      const RankId there(to);
+      const RankId there = members_[static_cast<std::size_t>(to)];
       const bool in_node = fabric_.span(here, there) == Span::in_node;
       // From node to node a token takes the way to its source's counterpart.
       if (!in_node && !low_latency && from % on_node != to % on_node) continue;

@@ -49,6 +49,8 @@ class Alone {
   /// Ranks 0 .. ranks-1 take part, on the GPUs of that number. Keeps a reference to the fabric.
   /// Precondition: 1 <= ranks, and the fabric has them.
   Alone(const Fabric& fabric, std::int32_t ranks, const AloneOptions& options = {});
+  /// These take part: rank i of a benchmark is the i-th of them. Node by node, without repetition.
+  Alone(const Fabric& fabric, std::vector<RankId> members, const AloneOptions& options = {});
 
   /// @param bytes as NetworkCost::collective
   [[nodiscard]] AloneResult collective(CollectiveOp op, CollectiveAlgorithm algorithm, Bytes bytes) const;
@@ -70,11 +72,12 @@ class Alone {
   /// Each flow joins the sharing at its start plus its message latency.
   [[nodiscard]] FlowTimes flows(std::span<const RequestedFlow> flows) const;
 
-  [[nodiscard]] std::int32_t ranks() const { return ranks_; }
+  [[nodiscard]] std::int32_t ranks() const { return static_cast<std::int32_t>(members_.size()); }
   /// That the ranks span.
   [[nodiscard]] int nodes() const { return group_.nodes; }
   /// Whether every node that they span has as many of them.
   [[nodiscard]] bool evenly_spread() const { return group_.evenly_spread(); }
+  [[nodiscard]] const Fabric& fabric() const { return fabric_; }
 
  private:
   class Flows;
@@ -82,7 +85,6 @@ class Alone {
   [[nodiscard]] AloneResult result_of(const Flows& flows, Provenance provenance) const;
 
   const Fabric& fabric_;
-  std::int32_t ranks_;
   std::vector<RankId> members_;
   CollectiveGroup group_;
   AloneOptions options_;

@@ -17,7 +17,7 @@ constexpr double kColdIsAnotherRegime = 1.05;
 std::array<double, 2> attention_coordinates(AttentionPhase phase, const AttentionShape& shape) {
   const auto d = [](std::int64_t value) { return static_cast<double>(value); };
   if (phase == AttentionPhase::decode)
-    return {std::log2(d(shape.batch) * d(shape.kv_heads)), std::log2(d(shape.context) * d(shape.head_dim))};
+    return {std::log2(d(shape.batch) * d(shape.kv_heads)), std::log2(d(shape.context) * kv_elements(shape) / 2)};
   return {std::log2(d(shape.batch) * d(shape.heads)), std::log2(d(shape.query))};
 }
 
@@ -40,7 +40,8 @@ Estimate AttentionCost::operator()(const AttentionShape& shape) const {
   const std::int64_t group = shape.heads / shape.kv_heads;
   bool inside = fit_.log_slowdown.contains(x) && x[0] + x[1] <= fit_.corner_sum_max && group >= fit_.group_min &&
                 group <= fit_.group_max &&
-                std::find(fit_.head_dims.begin(), fit_.head_dims.end(), shape.head_dim) != fit_.head_dims.end();
+                std::find(fit_.head_dims.begin(), fit_.head_dims.end(), shape.head_dim) != fit_.head_dims.end() &&
+                value_dim(shape) == shape.head_dim && !shape.latent;
   if (phase_ == AttentionPhase::prefill && shape.context != shape.query) inside = false;
   if (shape.kv == Residency::cold) {
     AttentionShape repeated = shape;
@@ -48,8 +49,10 @@ Estimate AttentionCost::operator()(const AttentionShape& shape) const {
     const Seconds warm = fit_.floor + attention_roofline(phase_, repeated, fit_.per_item, rates_);
     if (ideal > warm * kColdIsAnotherRegime) inside = false;
   }
-  return {std::max(ideal * slowdown, attention_lower_bound(shape, rates_)),
-          inside ? Provenance::interpolated : Provenance::extrapolated};
+  Estimate result{std::max(ideal * slowdown, attention_lower_bound(shape, rates_)),
+                  inside ? Provenance::interpolated : Provenance::extrapolated};
+  if (inside) result.error_p90 = fit_.held_out.known_p90();
+  return result;
 }
 
 }  // namespace foretoken::sim

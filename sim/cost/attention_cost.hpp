@@ -18,8 +18,8 @@ class AttentionCost {
   ///
   /// @param shape all >= 0, context >= query, heads a multiple of kv_heads; a zero takes no time
   /// Provenance: `extrapolated` outside the measured range; for a head_dim or a number of query heads per KV head that
-  /// was not measured; for prefill on top of a cached prefix; and for cold operands small enough that the
-  /// benchmark had them in L2, where the cold time is computed and was not measured.
+  /// was not measured; for latent attention; for prefill on top of a cached prefix; and for cold operands small enough
+  /// that the benchmark had them in L2, where the cold time is computed and was not measured.
   [[nodiscard]] Estimate operator()(const AttentionShape& shape) const;
 
  private:

@@ -36,6 +36,15 @@ Borrowed lender(DType dtype) {
   return {DType::bf16, dtype == DType::fp16 || dtype == DType::bf16 ? Provenance::interpolated : Provenance::assumed};
 }
 
+// What takes no time rests on nothing.
+Estimate at_best(Estimate found, Provenance best) {
+  if (!(found.time > Seconds(0))) return found;
+  found.provenance = worst(found.provenance, best);
+  // A fit's residuals are of what it was fitted to.
+  if (best > Provenance::interpolated) found.error_p90.reset();
+  return found;
+}
+
 }  // namespace
 
 ComputeCost::ComputeCost(const ComputeCalibration& calibration, const DeviceSpec& device, std::string_view framework)
@@ -84,15 +93,13 @@ const ComputeCost::Model<GemmCost>& ComputeCost::gemm_model(DType dtype) const {
 
 Estimate ComputeCost::gemm(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k) const {
   const Model<GemmCost>& model = gemm_model(dtype);
-  const Estimate found = model.cost(m, n, k);
-  return {found.time, found.time > Seconds(0) ? worst(found.provenance, model.at_best) : found.provenance};
+  return at_best(model.cost(m, n, k), model.at_best);
 }
 
 Estimate ComputeCost::grouped_gemm(DType dtype, std::span<const std::int64_t> rows_per_expert, std::int64_t n,
                                    std::int64_t k) const {
   const Model<GemmCost>& model = gemm_model(dtype);
-  const Estimate found = sim::grouped_gemm(model.cost, rows_per_expert, n, k);
-  return {found.time, found.time > Seconds(0) ? worst(found.provenance, model.at_best) : found.provenance};
+  return at_best(sim::grouped_gemm(model.cost, rows_per_expert, n, k), model.at_best);
 }
 
 Estimate ComputeCost::attention(const PerDType<AttentionCost>& models, const AttentionShape& shape) const {
@@ -101,11 +108,8 @@ Estimate ComputeCost::attention(const PerDType<AttentionCost>& models, const Att
     throw input_error(
         "", "", fmt::format("the calibration has no {} attention with {} KV", framework_, name_of(shape.kv_dtype)),
         "choose another framework or KV dtype");
-  Estimate found = model->cost(shape);
-  if (found.time > Seconds(0)) found.provenance = worst(found.provenance, model->at_best);
   // The math was measured in bf16; fp32 or fp8 math is a guess.
-  if (found.time > Seconds(0)) found.provenance = worst(found.provenance, lender(shape.dtype).at_best);
-  return found;
+  return at_best(model->cost(shape), worst(model->at_best, lender(shape.dtype).at_best));
 }
 
 Estimate ComputeCost::attention_decode(const AttentionShape& shape) const { return attention(decode_, shape); }

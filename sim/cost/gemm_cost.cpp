@@ -22,6 +22,7 @@ std::array<double, 3> gemm_coordinates(const GemmShape& shape) {
 
 GemmCost::GemmCost(const GemmFit& fit, MachineRates rates, std::int64_t element_bytes)
     : floor_(fit.floor),
+      error_p90_(fit.held_out.known_p90()),
       log_slowdown_(fit.log_slowdown),
       corner_sum_max_(fit.corner_sum_max),
       rates_(rates),
@@ -46,8 +47,10 @@ Estimate GemmCost::operator()(std::int64_t m, std::int64_t n, std::int64_t k) co
   }
   // log2 of an exact power of two is exact, so shapes on the edge of the measured range count as inside.
   const bool inside = log_slowdown_.contains(x) && x[1] + x[2] <= corner_sum_max_;
-  return {std::max(fitted, gemm_lower_bound(shape, rates_)),
-          inside ? Provenance::interpolated : Provenance::extrapolated};
+  Estimate result{std::max(fitted, gemm_lower_bound(shape, rates_)),
+                  inside ? Provenance::interpolated : Provenance::extrapolated};
+  if (inside) result.error_p90 = error_p90_;
+  return result;
 }
 
 }  // namespace foretoken::sim

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 
 #include "core/calibration_compute.hpp"
 #include "sim/cost/estimate.hpp"
@@ -29,6 +30,7 @@ class GemmCost {
 
  private:
   Seconds floor_;
+  std::optional<double> error_p90_;
   Lattice log_slowdown_;
   double corner_sum_max_;
   MachineRates rates_;

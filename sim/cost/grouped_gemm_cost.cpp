@@ -27,6 +27,7 @@ Estimate grouped_gemm(const GemmCost& gemm, std::span<const std::int64_t> rows_p
     const Estimate alike = gemm(rows[i], n * experts, k);
     total.time += alike.time * (static_cast<double>(next - i) / static_cast<double>(experts));
     total.provenance = worst(total.provenance, alike.provenance);
+    if (experts == 1) total.error_p90 = alike.error_p90;
     i = next;
   }
   return total;

@@ -50,6 +50,12 @@ Seconds gemm_roofline(const GemmShape& shape, const MachineRates& rates) {
   return Seconds(std::sqrt(memory * memory + math * math));
 }
 
+std::int64_t value_dim(const AttentionShape& shape) { return shape.value_dim > 0 ? shape.value_dim : shape.head_dim; }
+
+double kv_elements(const AttentionShape& shape) {
+  return as_double(shape.head_dim) + (shape.latent ? 0.0 : as_double(value_dim(shape)));
+}
+
 Seconds gemm_lower_bound(const GemmShape& shape, const MachineRates& rates) {
   return Seconds(std::max(weight_bytes(shape) / rates.memory.value(), gemm_flops(shape) / rates.peak.value()));
 }
@@ -65,11 +71,12 @@ struct AttentionWork {
 AttentionWork attention_work(const AttentionShape& shape) {
   const double batch = as_double(shape.batch), query = as_double(shape.query), dim = as_double(shape.head_dim);
   const double older = as_double(shape.context) - query;
-  const double kv_token = 2 * as_double(bytes_per_element(shape.kv_dtype)) * as_double(shape.kv_heads) * dim;
-  const double row = 2 * as_double(bytes_per_element(shape.dtype)) * as_double(shape.heads) * dim;
+  const double score_and_sum = dim + as_double(value_dim(shape));
+  const double kv_token = as_double(bytes_per_element(shape.kv_dtype)) * as_double(shape.kv_heads) * kv_elements(shape);
+  const double row = as_double(bytes_per_element(shape.dtype)) * as_double(shape.heads) * score_and_sum;
   const double attended = query * older + query * (query + 1) / 2;
   return {batch * older * kv_token, batch * query * (kv_token + row),
-          4 * dim * as_double(shape.heads) * batch * attended};
+          2 * score_and_sum * as_double(shape.heads) * batch * attended};
 }
 
 }  // namespace

@@ -54,11 +54,19 @@ struct AttentionShape {
   std::int64_t context = 0;  ///< tokens attended to at the end, the new ones included
   std::int64_t heads = 0;    ///< query heads on this GPU
   std::int64_t kv_heads = 0;
-  std::int64_t head_dim = 0;
+  std::int64_t head_dim = 0;     ///< of queries and keys
   DType dtype = DType::bf16;     ///< of queries, results and math
   DType kv_dtype = DType::bf16;  ///< of the KV cache
   Residency kv = Residency::cold;
+  std::int64_t value_dim = 0;  ///< of values and results; 0: head_dim
+  bool latent = false;         ///< values are the first value_dim elements of the keys, and read with them
 };
+
+/// Elements of a value.
+std::int64_t value_dim(const AttentionShape& shape);
+
+/// Elements of one token in one KV head: key and value, or the one latent that is both.
+double kv_elements(const AttentionShape& shape);
 
 /// What one group of thread blocks works on.
 enum class AttentionPhase {
@@ -72,10 +80,15 @@ enum class AttentionPhase {
 ///
 ///   t_items  = items / SMs x per_item     decode: items = batch x kv_heads; prefill: batch x heads x ceil(query / 128)
 ///   t_memory = (cached K and V) / (hbm, or L2 if repeated) + (new K and V, queries, results) / (hbm or L2, by size)
-///   t_flops  = 4 head_dim heads batch x (query (context - query) + query (query + 1) / 2) / peak     (causal mask)
+///   t_flops  = 2 (head_dim + value_dim) heads batch x (query (context - query) + query (query + 1) / 2) / peak
+///              (causal mask; scores from the keys, then the weighted sum of the values)
 ///
 /// The fourth power is a sharper corner than in GEMM: the published decode sweeps switch from one regime to the other
 /// within a factor of two in context.
+///
+/// Multi-head latent attention is this with other dimensions. Decode, its projections absorbed: one KV head, the
+/// latent, of head_dim 512 + 64, of which 512 are the value. Prefill, expanded: a KV head per head, head_dim 128 + 64,
+/// value_dim 128. (Dimensions of DeepSeek-V3.)
 Seconds attention_roofline(AttentionPhase phase, const AttentionShape& shape, Seconds per_item,
                            const MachineRates& rates);
 

@@ -19,7 +19,9 @@ TEST(SchemaText, IsTheFileByteForByte) {
                                                  {"calibration", "topologies/calibrations/calibration.schema.json"},
                                                  {"result", "tools/cli/result.schema.json"},
                                                  {"comparison", "tools/cli/comparison.schema.json"},
-                                                 {"collective", "tools/cli/collective.schema.json"}};
+                                                 {"collective", "tools/cli/collective.schema.json"},
+                                                 {"op", "tools/cli/op.schema.json"},
+                                                 {"score", "tools/cli/score.schema.json"}};
   for (const auto& [name, path] : files) {
     std::ostringstream text;
     text << std::ifstream(std::string(FORETOKEN_SOURCE_DIR) + "/" + path, std::ios::binary).rdbuf();
@@ -30,7 +32,7 @@ TEST(SchemaText, IsTheFileByteForByte) {
 
 TEST(SchemaText, EveryNameHasOne) {
   EXPECT_THAT(schema_names(), testing::IsSupersetOf({"scenario", "topology", "device", "calibration", "result",
-                                                     "comparison", "collective"}));
+                                                     "comparison", "collective", "op", "score"}));
   for (const auto name : schema_names()) EXPECT_TRUE(nlohmann::json::accept(schema_text(name).value_or(""))) << name;
 }
 

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <functional>
+#include <iostream>
 #include <new>
 #include <ostream>
 
@@ -27,6 +28,7 @@ constexpr const char* kExamples =
     "  foretoken simulate scenarios/paper/large-ep64.json --json | jq .tpot_ms.mean\n"
     "  foretoken plan scenarios/paper/large-ep64.json --text | less\n"
     "  foretoken compare predicted.json measured.json --fail-if 'tpot>10%'\n"
+    "  foretoken predict ops.jsonl > answers.jsonl\n"
     "  foretoken schema scenario > scenario.schema.json\n";
 
 constexpr const char* kExitCodes =
@@ -205,6 +207,71 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
   return collective;
 }
 
+void add_predict_options(CLI::App& command, PredictOptions& options) {
+  command.add_option("ops", options.ops, "Ops, one JSON object per line (default: standard input)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  command.add_option("--calibration", options.calibration, "Use this calibration instead of the topology's")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  command.add_option("--topology", options.topology, "The machine (default: HGX H100 nodes, as shipped)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  command
+      .add_option("--framework", options.framework,
+                  "Whose kernels, where a line does not say: vllm, sglang, trtllm (default: the calibration's)")
+      ->type_name("NAME")
+      ->check(kNotEmpty);
+}
+
+CLI::App* add_predict(CLI::App& app, PredictOptions& options) {
+  CLI::App* predict = app.add_subcommand(
+      "predict",
+      "Answer ops, one JSON object per line: the same line with time_us, low_us, high_us and provenance\n"
+      "gemm: m, n, k. grouped_gemm: rows (per expert), n, k. attention_decode, attention_prefill: batch, context, "
+      "heads,\n"
+      "      kv_heads, head_dim. mla_decode, mla_prefill: batch, context, heads. moe_module: tokens (of all GPUs), "
+      "hidden,\n"
+      "      expert_hidden, experts, top_k, tp, ep, distribution (balanced, uniform, power_law_1.2), without "
+      "communication.\n"
+      "      all_reduce, all_gather, reduce_scatter, all_to_all, send_recv: ranks, nodes, bytes, algorithm.\n"
+      "      dispatch, combine: ep, nodes, tokens (of a rank), hidden, top_k, experts, algorithm\n"
+      "Each may have dtype and framework; what is not known is passed through. `foretoken schema op` says all of it\n"
+      "low_us to high_us is a 90 % interval, from the calibration's errors on measurements that its fit did not see; "
+      "null\n"
+      "      where these say nothing. A line that cannot be answered comes back with \"error\", and the exit code is "
+      "2");
+  predict->footer(
+      "Examples: echo '{\"op\": \"gemm\", \"dtype\": \"bf16\", \"m\": 128, \"n\": 8192, \"k\": 4096}' | foretoken "
+      "predict\n"
+      "          foretoken predict ops.jsonl --framework trtllm > answers.jsonl\n"
+      "          foretoken predict --calibration mine.json --topology topologies/hgx-h100-8nodes-ndr400.json < "
+      "ops.jsonl");
+  add_predict_options(*predict, options);
+  return predict;
+}
+
+CLI::App* add_score(CLI::App& app, ScoreOptions& options) {
+  CLI::App* score =
+      app.add_subcommand("score",
+                         "Hold predictions against measurements: lines as of predict, each with measured_us\n"
+                         "By family the median of predicted / measured - 1 (negative: predicted too fast), median and "
+                         "p90 of its size, the\n"
+                         "      worst, and how many measurements lie in the 90 % interval of their prediction");
+  score->footer(
+      "Examples: foretoken score measured.jsonl\n"
+      "          foretoken score measured.jsonl --by op,framework,ranks --json | jq '.families[].median_abs_error'");
+  add_predict_options(*score, options);
+  score
+      ->add_option_function<std::string>(
+          "--by", [&options](const std::string& keys) { options.by = CLI::detail::split(keys, ','); },
+          "Members of a line that make a family, with commas (default op,dtype,framework); any member will do")
+      ->type_name("KEYS")
+      ->check(kNotEmpty);
+  score->add_flag("--json", options.json, "Machine-readable output");
+  return score;
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
@@ -282,6 +349,14 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   add_collective(app, collective_options)->callback([&] {
     chosen = [&] { run_collective(collective_options, out, err); };
   });
+
+  PredictOptions predict_options;
+  add_predict(app, predict_options)->callback([&] {
+    chosen = [&] { run_predict(predict_options, std::cin, out, err); };
+  });
+
+  ScoreOptions score_options;
+  add_score(app, score_options)->callback([&] { chosen = [&] { run_score(score_options, std::cin, out, err); }; });
 
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");

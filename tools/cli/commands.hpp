@@ -94,6 +94,18 @@ struct CollectiveOptions {
   std::filesystem::path out;
 };
 
+struct PredictOptions {
+  std::filesystem::path ops;          // a file, or "-" or nothing for standard input
+  std::filesystem::path topology;     // empty: the one that is shipped
+  std::filesystem::path calibration;  // instead of the topology's
+  std::string framework;              // where a line does not say; empty for the calibration's default
+};
+
+struct ScoreOptions : PredictOptions {
+  std::vector<std::string> by{"op", "dtype", "framework"};  // --by: members of a line that make a family
+  bool json = false;
+};
+
 /// What the simulator is told of it.
 sim::SimulateOptions simulation_options(const SimulateOptions& options);
 
@@ -102,6 +114,8 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
 void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out);
 void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
+void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
+void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
 void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err);

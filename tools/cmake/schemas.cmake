@@ -9,7 +9,9 @@ set(FORETOKEN_SCHEMAS
   calibration:topologies/calibrations/calibration.schema.json
   result:tools/cli/result.schema.json
   comparison:tools/cli/comparison.schema.json
-  collective:tools/cli/collective.schema.json)
+  collective:tools/cli/collective.schema.json
+  op:tools/cli/op.schema.json
+  score:tools/cli/score.schema.json)
 
 set(schema_entries)
 list(LENGTH FORETOKEN_SCHEMAS schema_count)

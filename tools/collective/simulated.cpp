@@ -79,10 +79,9 @@ Row exchange_row(const Query& query, const sim::Alone& alone, std::int64_t token
   return row;
 }
 
-Row row_of(const Query& query, const sim::Alone& alone, const sim::Fabric& fabric, std::int64_t asked,
-           sim::AloneResult& result) {
+Row row_of(const Query& query, const sim::Alone& alone, std::int64_t asked, sim::AloneResult& result) {
   if (is_exchange(query.op)) return exchange_row(query, alone, asked, result);
-  return plain_row(query, alone, alone.nodes(), fabric.machine().nvls(), asked, result);
+  return plain_row(query, alone, alone.nodes(), alone.fabric().machine().nvls(), asked, result);
 }
 
 template <class RowOf>
@@ -120,9 +119,17 @@ Table simulate(const Query& query, const sim::Fabric& fabric, const sim::AloneOp
   const sim::Alone alone(fabric, query.ranks, options);
   Table table = empty_table(query, fabric.machine(), alone.nodes(), options);
   add_rows(
-      table, [&](std::int64_t size, sim::AloneResult& result) { return row_of(query, alone, fabric, size, result); },
-      progress);
+      table, [&](std::int64_t size, sim::AloneResult& result) { return row_of(query, alone, size, result); }, progress);
   return table;
+}
+
+Row simulate_row(const Query& query, const sim::Alone& alone, std::int64_t asked) {
+  check_flows(query);
+  sim::AloneResult result;
+  Row row = row_of(query, alone, asked, result);
+  row.time = result.time;
+  row.provenance = result.provenance;
+  return row;
 }
 
 Table simulate(const Query& query, const plan::Machine& machine, const sim::HostTransport& transport,

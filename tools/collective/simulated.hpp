@@ -18,6 +18,10 @@ inline constexpr std::int64_t kFlowsMax = std::int64_t{1} << 23;
 Table simulate(const Query& query, const sim::Fabric& fabric, const sim::AloneOptions& options,
                const std::function<void(std::size_t, std::size_t)>& progress = {});
 
+/// One row of it: `asked` bytes (of exchanges tokens per rank) among the ranks of `alone`, which the query names too.
+/// @throws Error{invalid_input} as above
+Row simulate_row(const Query& query, const sim::Alone& alone, std::int64_t asked);
+
 /// The same among the threads of a computer: what `measure` finds there. Exchanges are not among it.
 /// @param machine  of the transport
 Table simulate(const Query& query, const plan::Machine& machine, const sim::HostTransport& transport,

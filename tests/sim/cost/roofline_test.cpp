@@ -76,5 +76,18 @@ TEST(AttentionRoofline, CausalPrefillCountsWhatEachTokenSees) {
   EXPECT_NEAR(attention_lower_bound(shape, rates(1e9)).value(), 136e-6, 1e-9);
 }
 
+TEST(AttentionRoofline, ALatentIsReadOnceForAllHeads) {
+  // 1000 cached tokens of 576 values of 2 B, value included: 1.152 MB at 1 TB/s.
+  AttentionShape shape{1, 1, 1001, 16, 1, 576, DType::bf16, DType::bf16, Residency::cold, 512, true};
+  EXPECT_NEAR(attention_lower_bound(shape, rates(1e30)).value(), 1.152e-6, 1e-12);
+  // Scores over 576 and sums over 512 values of 1001 tokens, 16 heads: 2 x 1088 x 1001 x 16 = 34.85 MFLOP.
+  EXPECT_NEAR(attention_lower_bound(shape, rates(1e12)).value(), 34.850816e-6, 1e-11);
+  // Keys of 192 and values of 128 by themselves: 320 of each token.
+  shape.head_dim = 192;
+  shape.value_dim = 128;
+  shape.latent = false;
+  EXPECT_NEAR(attention_lower_bound(shape, rates(1e30)).value(), 0.640e-6, 1e-12);
+}
+
 }  // namespace
 }  // namespace foretoken::sim

@@ -1,0 +1,54 @@
+#include "sim/moe_module.hpp"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "tests/sim/cost/invented_compute.hpp"
+
+namespace foretoken::sim {
+namespace {
+
+double us(Seconds time) { return time.value() * 1e6; }
+
+TEST(MoeModule, IsTheSumOfItsKernels) {
+  // 2 experts here of 8, 64 rows each, of 512 tokens (top-2) on 4 GPUs. 0.5 TB/s and a floor of 1 us for what moves
+  // memory:
+  //   choose      512 x (8 x 2 + 2 x 8) B          = 16,384 B
+  //   permute     128 rows x 1024 x 2 (in, out) x 2 B
+  //   activation  128 x 256 x 3 (gate, up, out) x 2 B
+  //   unpermute   (128 + 512) x 1024 x 2 B
+  const ComputeCost cost(invented_calibration(), invented_device());
+  const std::vector<std::int64_t> rows{64, 64};
+  const MoeModule module{512, 1024, 256, 8, 2, DType::bf16, true};
+  const double moved = 16384 + 128 * 1024 * 4 + 128 * 256 * 6 + (128 + 512) * 1024 * 2;
+  const double expected = 4 + moved / 5e11 * 1e6 + us(cost.grouped_gemm(DType::bf16, rows, 512, 1024).time) +
+                          us(cost.grouped_gemm(DType::bf16, rows, 1024, 256).time);
+  const Estimate estimate = moe_module(cost, module, rows);
+  EXPECT_NEAR(us(estimate.time), expected, 1e-9);
+  EXPECT_EQ(estimate.provenance, Provenance::assumed);  // element-wise kernels are
+  EXPECT_FALSE(estimate.error_p90.has_value());
+}
+
+TEST(MoeModule, WithoutRowsOnlyChoosesAndWritesZeros) {
+  // choose: 4 x (8 x 2 + 8) B; unpermute writes 4 x 1024 x 2 B; each with its floor.
+  const ComputeCost cost(invented_calibration(), invented_device());
+  const std::vector<std::int64_t> none{0, 0};
+  EXPECT_NEAR(us(moe_module(cost, {4, 1024, 256, 8, 1, DType::bf16, true}, none).time), 2 + (96 + 8192) / 5e5, 1e-9);
+}
+
+TEST(MoeModule, PlainExpertsHaveOneMatrixLess) {
+  const ComputeCost cost(invented_calibration(), invented_device());
+  const std::vector<std::int64_t> rows{2048, 2048};
+  const MoeModule gated{2048, 1024, 1024, 2, 2, DType::bf16, true};
+  MoeModule plain = gated;
+  plain.gated = false;
+  // Up takes half, and the activation reads and writes 2/3 as much.
+  const double up = us(cost.grouped_gemm(DType::bf16, rows, 2048, 1024).time) -
+                    us(cost.grouped_gemm(DType::bf16, rows, 1024, 1024).time);
+  EXPECT_NEAR(us(moe_module(cost, gated, rows).time) - us(moe_module(cost, plain, rows).time),
+              up + 4096.0 * 1024 * 2 / 5e5, 1e-6);
+}
+
+}  // namespace
+}  // namespace foretoken::sim
