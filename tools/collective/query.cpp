@@ -96,9 +96,9 @@ Bytes whole_size(const Query& query, Bytes bytes) {
 
 std::vector<double> read_pattern(const std::filesystem::path& file, std::int32_t ranks) {
   constexpr const char* kAdvice = "name a file of ranks x ranks numbers, or write uniform or skewed";
-  std::error_code status;
-  const auto kind = std::filesystem::status(file, status);
-  if (!status && std::filesystem::exists(kind) && !std::filesystem::is_regular_file(kind))
+  std::error_code failed;
+  const auto kind = std::filesystem::status(file, failed);
+  if (!failed && std::filesystem::exists(kind) && !std::filesystem::is_regular_file(kind))
     throw input_error(file.string(), "", "not a regular file", kAdvice);
   std::ifstream in(file);
   if (!in) throw input_error(file.string(), "", "cannot be read", kAdvice);
