@@ -117,11 +117,13 @@ Json parse_strictly(std::string_view text, const std::string& name) {
                         "keep one of them");
     return true;
   };
-  if (const auto nul = text.find('\0'); nul != std::string_view::npos)
-    throw input_error(name, "", fmt::format("not text: a NUL byte at {}", line_and_column(text, nul + 1)),
-                      "name a JSON file");
   try {
-    return Json::parse(text, watch);
+    Json parsed = Json::parse(text, watch);
+    // The parser takes a NUL byte for the end of the text.
+    if (const auto nul = text.find('\0'); nul != std::string_view::npos)
+      throw input_error(name, "", fmt::format("not valid JSON at {} (a NUL byte)", line_and_column(text, nul + 1)),
+                        "end the file there");
+    return parsed;
   } catch (const Json::parse_error& error) {
     const bool ended = error.byte > text.size();
     throw input_error(

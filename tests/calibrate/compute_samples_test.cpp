@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -17,7 +18,8 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 std::filesystem::path file_of(const std::string& name, const std::string& text) {
-  const std::filesystem::path path = std::filesystem::path(::testing::TempDir()) / ("compute_samples_" + name);
+  const std::filesystem::path path =
+      std::filesystem::path(::testing::TempDir()) / ("compute_samples_" + std::to_string(::getpid()) + "_" + name);
   std::ofstream(path) << text;
   return path;
 }

@@ -31,6 +31,10 @@ std::string message_of(std::string_view text) {
   return "accepted";
 }
 
+TEST(CsvTable, AByteOrderMarkIsNoPartOfTheFirstColumn) {
+  EXPECT_EQ(message_of("\xEF\xBB\xBFtime,size\n1,8\n"), "accepted");
+}
+
 TEST(CsvTable, FindsColumnsByNameAndSkipsComments) {
   const CsvTable table = CsvTable::from_text("# source: somewhere, far\r\nsize,other,time\r\n8,x,1.5\r\n\r\n16,y,2e1\n",
                                              "t.csv", kColumns);

@@ -166,5 +166,18 @@ TEST(Accuracy, IsANumberFromNothingToATenth) {
   }
 }
 
+TEST(Conditions, FaultsAndLaunchesStandInTheReport) {
+  const std::vector<std::string> degraded{"--set", R"(faults=[{"nic":"node0.nic3","bandwidth":"50 %","from":"1 ms"}])",
+                                          "--set", R"(execution={"mode":"eager"})"};
+  const Answer text = foretoken_cli(simulate_ep16(degraded));
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out, AllOf(HasSubstr("  with node0.nic3 at 50 % of its bandwidth from 1"),
+                              HasSubstr("  with eager launches\n")));
+  std::vector<std::string> as_json = degraded;
+  as_json.emplace_back("--json");
+  EXPECT_EQ(checked(foretoken_cli(simulate_ep16(as_json)))["conditions"].size(), 2U);
+  EXPECT_FALSE(checked(foretoken_cli(simulate_ep16({"--json"}))).contains("conditions"));
+}
+
 }  // namespace
 }  // namespace foretoken::cli

@@ -118,6 +118,8 @@ TEST_F(PatternFile, OtherFilesAreRefusedByLine) {
   EXPECT_THAT(read("0 1\n1 0\n1 1\n", 2), HasSubstr("a row 3"));
   EXPECT_THAT(read("0 0\n0 0\n", 2), HasSubstr("nobody sends"));
   EXPECT_THAT(message_of([] { (void)read_pattern("no/such/file", 2); }), HasSubstr("cannot be read"));
+  for (const char* endless : {"/dev/zero", "/tmp"})
+    EXPECT_THAT(message_of([&] { (void)read_pattern(endless, 2); }), HasSubstr("not a regular file"));
 }
 
 }  // namespace

@@ -74,6 +74,19 @@ TEST_F(ExplainCommand, TextSaysWhy) {
   EXPECT_THAT(answer.err, IsEmpty());
 }
 
+// Where communication runs beside compute, memory is shared too; links are told all the same.
+TEST_F(ExplainCommand, LinksOfAPlanThatOverlaps) {
+  const Answer answer = foretoken_cli({"simulate", "scenarios/paper/baseline-tp8-pp2.json", "--explain"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.out, HasSubstr("Links over the counted steps"));
+}
+
+TEST_F(ExplainCommand, ALineIsNoPlaceForReasons) {
+  const Answer answer = foretoken_cli({"simulate", kScenario, "--brief", "--explain"});
+  EXPECT_EQ(answer.code, 2);
+  EXPECT_THAT(answer.err, HasSubstr("--brief: --explain is given too"));
+}
+
 TEST_F(ExplainCommand, WithoutItNothingChanges) {
   const Answer plain = foretoken_cli({"simulate", kScenario});
   EXPECT_THAT(plain.out, Not(HasSubstr("Critical path")));

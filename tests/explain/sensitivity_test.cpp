@@ -90,13 +90,13 @@ TEST(Sensitivity, EverythingBetterDividesTpotByTheFactor) {
   const std::vector<Case> cases = {
       {"scenarios/paper/baseline-tp8-pp2.json", {}},
       {"scenarios/paper/scaling-ep16.json", {}},
-      {"scenarios/paper/baseline-tp8-pp2.json", {"collectives.all_reduce=nvls"}},
+      {"scenarios/paper/baseline-tp8-pp2.json", {"deployment.collectives.all_reduce=nvls"}},
       {"scenarios/paper/baseline-tp8-pp2.json", {"execution={\"mode\":\"eager\"}"}},
       {"scenarios/paper/baseline-tp8-pp2.json",
        {"execution={\"mode\":\"eager\",\"launch\":\"40 us\",\"gap\":\"2 us\"}"}},
-      {"scenarios/paper/scaling-ep16.json", {"collectives.exchange=hierarchical"}},
+      {"scenarios/paper/scaling-ep16.json", {"deployment.collectives.exchange=hierarchical"}},
       {"scenarios/paper/scaling-ep16.json", {}, to_leaf_spine},
-      {"scenarios/paper/scaling-ep16.json", {"collectives.exchange=hierarchical"}, to_two_switches}};
+      {"scenarios/paper/scaling-ep16.json", {"deployment.collectives.exchange=hierarchical"}, to_two_switches}};
   for (const Case& one : cases) {
     Loaded loaded = load(one.file, one.overrides, one.change);
     improve_all(loaded, 2.0);

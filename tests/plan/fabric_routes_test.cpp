@@ -254,6 +254,23 @@ TEST(DeadLinks, AreAvoidedByThoseWhoUsedThem) {
   }
 }
 
+// Whichever NICs die, none of those that are left has to do more for others than it must.
+TEST(DeadLinks, NicsThatWorkTakeTurns) {
+  const Machine healthy = build_machine(base(2, 8));
+  for (const std::vector<int>& dead : {std::vector<int>{4, 5, 6, 7}, {1, 3, 5, 7}, {0, 1, 2, 3, 6, 7}, {2}}) {
+    std::vector<LinkId> cables;
+    for (const int nic : dead)
+      for (const LinkId link : cables_at(healthy, "node0.nic" + std::to_string(nic))) cables.push_back(link);
+    const Machine damaged = healthy.without(cables);
+    std::map<std::string, std::size_t> gpus;  // by NIC that they leave node 0 through
+    for (std::int64_t from = 0; from < 8; ++from)
+      for (const std::string& name : visited(damaged, from, 8 + from))
+        if (name.starts_with("node0.nic")) ++gpus[name];
+    ASSERT_EQ(gpus.size(), 8 - dead.size());
+    for (const auto& [nic, count] : gpus) EXPECT_LE(count, 1 + (dead.size() + gpus.size() - 1) / gpus.size()) << nic;
+  }
+}
+
 TEST(DeadLinks, ADeadSpineLeavesTheOthers) {
   const Machine healthy = build_machine(leaf_spine(4, 4, 2, 3));
   const Machine damaged = healthy.without(cables_at(healthy, "spine1"));

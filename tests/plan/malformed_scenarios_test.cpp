@@ -182,6 +182,7 @@ TEST(MalformedScenarios, BytesThatAreNoText) {
 }
 
 TEST(MalformedScenarios, TextAfterTheEnd) {
+  EXPECT_THAT(refusal_of(base_scenario("stages").dump() + '\0' + "}"), HasSubstr("(a NUL byte)"));
   EXPECT_THAT(refusal_of(base_scenario("stages").dump() + "}"),
               HasSubstr("case.json: not valid JSON at line 1, column "));
 }
