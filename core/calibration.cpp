@@ -130,6 +130,7 @@ std::string calibration_text(const Calibration& calibration) {
 
 void require_calibration_for(const Calibration& calibration, const DeviceSpec& device) {
   if (calibration.device.name == device.name) return;
+  if (calibration.host && device.name == kAnyCpu) return;
   throw input_error(
       calibration.file, "/device/name",
       fmt::format("\"{}\" is calibrated here, but the topology has \"{}\"", calibration.device.name, device.name),

@@ -58,6 +58,9 @@ Calibration read_calibration(const JsonDocument& document);
 std::string calibration_text(const Calibration& calibration);
 
 /// @throws Error{invalid_input} if the calibration was made for another device
+/// A topology of hosts may leave open which CPU they have.
+inline constexpr const char* kAnyCpu = "any";
+
 void require_calibration_for(const Calibration& calibration, const DeviceSpec& device);
 
 }  // namespace foretoken

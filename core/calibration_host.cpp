@@ -152,6 +152,16 @@ HostCalibration read_host_calibration(const JsonReader& place) {
     object.finish();
     out.communication.push_back(std::move(one));
   }
+  if (const auto network = root.optional("network")) {
+    JsonObject object(*network);
+    HostNetwork one;
+    one.source = object.require("source").as_string();
+    one.payload = object.require("payload").as_number(1e-3, 1);
+    one.latency = Seconds(read_cost(object.require("latency")));
+    one.per_message = Seconds(read_cost(object.require("per_message")));
+    object.finish();
+    out.network = one;
+  }
   root.finish();
   return out;
 }
@@ -176,11 +186,17 @@ nlohmann::json to_json(const HostCalibration& calibration) {
     write_terms(entry, static_cast<std::size_t>(HostFamily::communication), one.unit_costs);
     communication.push_back(std::move(entry));
   }
-  return {{"cores", calibration.cores},
-          {"source", calibration.source},
-          {"cache", {{"alone", cache_json(calibration.cache[0])}, {"crowded", cache_json(calibration.cache[1])}}},
-          {"families", std::move(families)},
-          {"communication", std::move(communication)}};
+  Json json{{"cores", calibration.cores},
+            {"source", calibration.source},
+            {"cache", {{"alone", cache_json(calibration.cache[0])}, {"crowded", cache_json(calibration.cache[1])}}},
+            {"families", std::move(families)},
+            {"communication", std::move(communication)}};
+  if (const auto& network = calibration.network)
+    json["network"] = {{"source", network->source},
+                       {"payload", std::stod(fmt::format("{:.6g}", network->payload))},
+                       {"latency", nanoseconds(network->latency.value())},
+                       {"per_message", nanoseconds(network->per_message.value())}};
+  return json;
 }
 
 }  // namespace foretoken

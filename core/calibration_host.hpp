@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,14 @@ struct HostCommunication {
   HeldOut held_out;
 };
 
+/// Messages between nodes: one that has its links to itself takes latency + per_message + bytes / (payload x rate).
+struct HostNetwork {
+  std::string source;
+  double payload = 1;     ///< of a link's nominal rate, in (0, 1]
+  Seconds latency{};      ///< beyond the topology's, until the receiver goes on; holds no link
+  Seconds per_message{};  ///< that a message holds its links for, whatever its size
+};
+
 struct HostCalibration {
   std::int64_t cores = 1;
   std::string source;
@@ -48,6 +57,7 @@ struct HostCalibration {
   };
   std::array<Family, kHostFamilyNames.size()> families;
   std::vector<HostCommunication> communication;  ///< at least one
+  std::optional<HostNetwork> network;            ///< where nodes were measured
 
   [[nodiscard]] const HostTerms& costs(HostLoad load) const { return unit_costs[static_cast<std::size_t>(load)]; }
 

@@ -19,4 +19,10 @@ std::optional<std::int64_t> launched_ranks() {
   return std::nullopt;
 }
 
+std::optional<std::filesystem::path> emulated_topology() {
+  const char* const value = std::getenv("FORETOKEN_NETLAB");  // NOLINT(concurrency-mt-unsafe): as above
+  if (value == nullptr || *value == '\0') return std::nullopt;
+  return value;
+}
+
 }  // namespace foretoken::runtime

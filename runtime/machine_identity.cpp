@@ -45,4 +45,18 @@ std::int64_t usable_cores() {
   return std::max<std::int64_t>(1, std::thread::hardware_concurrency());
 }
 
+// "cpu user nice system idle iowait irq softirq steal …": guests are in user already.
+CoreTime core_time() {
+  std::ifstream stat("/proc/stat");
+  std::string word;
+  CoreTime time;
+  stat >> word;
+  std::int64_t ticks = 0;
+  for (int column = 0; column < 8 && stat >> ticks; ++column) {
+    time.all += ticks;
+    if (column == 3 || column == 4) time.idle += ticks;
+  }
+  return time;
+}
+
 }  // namespace foretoken::runtime

@@ -151,7 +151,11 @@ RankRecord RankRun::run() {
   record.machine = this_machine();
   const std::int64_t steps = steps_of(plan_);
   communicator_.meet(options_.setup_deadline);
+  const CoreTime before = core_time();
   executor_.run(steps, record.ends, nullptr);
+  const CoreTime after = core_time();
+  if (after.all > before.all)
+    record.busy = 1 - static_cast<double>(after.idle - before.idle) / static_cast<double>(after.all - before.all);
   record.began = nanoseconds_of(executor_.began());
   record.activations = activations();
   if (options_.instrumented) {
@@ -202,6 +206,7 @@ RunResult put_together(const plan::Plan& plan, const std::string& communicator, 
     result.machine_of_rank.push_back(static_cast<std::int32_t>(known - result.machines.begin()));
     if (known == result.machines.end()) result.machines.push_back(record.machine);
   }
+  result.busy = records.front().busy;
   result.activations_hash = hash_of_activations(result.activations);
   return result;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct RankRecord {
   RankEvents events;
   std::vector<Activations> activations;
   MachineIdentity machine;
+  std::optional<double> busy;  // see RunResult; of this rank's computer
 };
 
 /// Holds a rank's tensors and schedules. They must outlive all ranks' runs: others copy from them.

@@ -11,6 +11,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -64,6 +65,7 @@ struct RunResult {
   std::optional<Trace> trace;             // of the instrumented run: all ops, with CPU times; clock: wall
   std::optional<double> overhead;         // mean step time, instrumented / headline - 1
   std::vector<Seconds> cpu_per_step;      // [rank] mean of the counted steps, from the instrumented run
+  std::optional<double> busy;             // share of the computer's core time that anybody used in the headline run
   std::vector<Activations> activations;   // ascending by rank, micro-batch
   std::string activations_hash;           // of their bits: equal for equal plans, whoever carries the messages
   std::vector<MachineIdentity> machines;  // distinct ones
@@ -78,6 +80,10 @@ RunResult run_threads(const plan::Plan& plan, const RunOptions& options = {});
 
 /// Number of ranks if this process was started by mpirun or a like launcher, or nothing. Reads the environment only.
 std::optional<std::int64_t> launched_ranks();
+
+/// The topology file of the emulated cluster that this process runs in (tools/netlab), or nothing. Reads the
+/// environment only.
+std::optional<std::filesystem::path> emulated_topology();
 
 #ifdef FORETOKEN_MPI
 /// MPI from initialisation to finalisation: one per process, before any other use.

@@ -203,8 +203,8 @@ Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const 
                                   machine.cores_per_node()),
                       "calibrate on the computer of the topology");
   plan::require_host_can_run(plan);
-  const HostCost cost(*calibration.host, options.communicator, plan.program.ranks);
-  const HostTransport transport(machine, cost, plan.program.ranks);
+  const HostCost cost(*calibration.host, options.communicator, ranks_on_computer(machine, plan.program.ranks));
+  const HostTransport transport(machine, cost, plan.program.ranks, calibration.host->network);
   HostDurations durations(plan, cost, rows);
   return run(plan, transport, rows, options,
              [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });

@@ -24,6 +24,7 @@ Machine build_machine(const Topology& topology) {
   machine->device = topology.device;
   machine->nvls = topology.nvls;
   machine->cores_per_node = topology.cores_per_node;
+  machine->emulated = topology.emulated;
   machine->wiring = std::make_shared<const Wiring>(wire(topology));
   machine->graphs = routing_graphs(*machine->wiring);
   machine->router = std::make_unique<Router>(machine->wiring, machine->graphs, std::vector<char>{});
@@ -36,6 +37,7 @@ Machine Machine::without(std::span<const LinkId> links) const {
   machine->device = impl_->device;
   machine->nvls = impl_->nvls;
   machine->cores_per_node = impl_->cores_per_node;
+  machine->emulated = impl_->emulated;
   machine->wiring = impl_->wiring;
   machine->graphs = impl_->graphs;
   machine->dead = impl_->dead;

@@ -15,6 +15,7 @@ std::int64_t Machine::gpus() const { return impl_->wiring->gpus(); }
 std::int64_t Machine::nodes() const { return impl_->wiring->nodes; }
 std::int64_t Machine::nics_per_node() const { return impl_->wiring->nics_per_node; }
 std::int64_t Machine::cores_per_node() const { return impl_->cores_per_node; }
+std::int64_t Machine::computers() const { return impl_->emulated ? 1 : nodes(); }
 bool Machine::nvls() const { return impl_->nvls; }
 std::span<const Link> Machine::links() const { return impl_->wiring->links; }
 std::size_t Machine::vertices() const { return static_cast<std::size_t>(impl_->wiring->vertices()); }

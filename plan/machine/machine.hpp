@@ -40,10 +40,13 @@ class Machine {
   [[nodiscard]] std::int64_t nodes() const;
   /// Node of GPU `gpu` (GPUs are numbered node by node), 0 <= gpu < gpus().
   [[nodiscard]] std::int32_t node_of(RankId gpu) const;
-  /// True if ranks are threads of a computer's cores (`gpus()` is how many it takes), and there are no links.
+  /// True if ranks are threads or processes on a computer's cores (`gpus()` is how many there may be). One computer has
+  /// no links; between several there are NICs and a fabric.
   [[nodiscard]] bool is_host() const { return cores_per_node() > 0; }
   /// 0 unless this is a host.
   [[nodiscard]] std::int64_t cores_per_node() const;
+  /// Computers that the nodes are: one where it emulates them all.
+  [[nodiscard]] std::int64_t computers() const;
   /// True if the node's NVSwitch can reduce and multicast (NVLink SHARP).
   [[nodiscard]] bool nvls() const;
   [[nodiscard]] std::span<const Link> links() const;

@@ -39,7 +39,8 @@ class RouteCache {
 struct Machine::Impl {
   std::string name;
   DeviceSpec device;
-  std::int64_t cores_per_node = 0;  // of a host: no links then
+  std::int64_t cores_per_node = 0;  // of a host
+  bool emulated = false;
   bool nvls = false;
   std::shared_ptr<const Wiring> wiring;
   std::shared_ptr<const RoutingGraphs> graphs;

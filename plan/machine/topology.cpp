@@ -24,6 +24,7 @@ constexpr std::array<std::string_view, 6> kSourcedNumbers{"node.nvlink.bandwidth
                                                           "node.nic.bandwidth",    "node.nic.latency"};
 
 constexpr std::array<std::string_view, 2> kSourcedHostNumbers{"node.host.cores", "node.host.memory"};
+constexpr std::array<std::string_view, 2> kSourcedHostNic{"node.nic.bandwidth", "node.nic.latency"};
 
 struct Port {
   BytesPerSecond bandwidth;
@@ -49,6 +50,7 @@ void read_host(const JsonReader& place, Topology& topology) {
   topology.device.memory = host.require("memory").as_bytes(Bytes(1), Bytes(std::int64_t{1} << 50));
   topology.cores_per_node = host.require("cores").as_integer(1, kCoresPerNodeMax);
   topology.gpus_per_node = host.require("ranks").as_integer(1, kRanksPerHostMax);
+  if (const auto emulated = host.optional("emulated")) topology.emulated = emulated->as_bool();
   host.finish();
 }
 
@@ -172,16 +174,28 @@ void read_gpu_machine(JsonObject& root, const JsonReader& node, const std::files
   topology.device = read_device(device);
 }
 
-void read_host_machine(JsonObject& root, const JsonReader& host, const std::filesystem::path& directory,
+void read_host_machine(JsonObject& root, JsonObject& node, const std::filesystem::path& directory,
                        const TopologyOverrides& overrides, const std::string& file, Topology& topology) {
-  read_host(host, topology);
-  read_sources(root, kSourcedHostNumbers, topology.fabric, topology);
+  read_host(node.require("host"), topology);
+  std::vector<std::string_view> numbers(kSourcedHostNumbers.begin(), kSourcedHostNumbers.end());
+  if (const auto nic = node.optional("nic")) {
+    numbers.insert(numbers.end(), kSourcedHostNic.begin(), kSourcedHostNic.end());
+    const Port port = read_closed_port(*nic);
+    topology.nics_per_node = 1;
+    topology.nic_bandwidth = overrides.nic_bandwidth.value_or(port.bandwidth);
+    check_nic(file, topology.nic_bandwidth);
+    topology.nic_latency = port.latency;
+    topology.fabric =
+        read_fabric(root.require("fabric"), {topology.nodes, 1, topology.nic_bandwidth, topology.nic_latency});
+  } else if (topology.nodes != 1 || overrides.nodes.value_or(1) != 1) {
+    throw input_error(file, "/nodes", "hosts without NICs are one computer",
+                      "write 1, or give \"node\": {\"nic\": …} and \"fabric\"");
+  } else if (overrides.nic_bandwidth) {
+    throw input_error(file, "/node/host", "this host has no NIC", "leave cluster.nic out");
+  }
+  read_sources(root, numbers, topology.fabric, topology);
   if (const auto calibration = root.optional("calibration"))
     topology.calibration = directory / calibration->as_string();
-  if (topology.nodes != 1 || overrides.nodes.value_or(1) != 1)
-    throw input_error(file, "/nodes", "a host is one computer", "write 1; several computers are not modelled yet");
-  if (overrides.nic_bandwidth)
-    throw input_error(file, "/node/host", "a host has no NIC between its ranks", "leave cluster.nic out");
 }
 
 }  // namespace
@@ -198,7 +212,7 @@ Topology read_topology(const std::filesystem::path& file, const TopologyOverride
   const JsonReader node = root.require("node");
   if (node.is_object() && node.json().contains("host")) {
     JsonObject only(node);
-    read_host_machine(root, only.require("host"), document.directory(), overrides, document.name(), topology);
+    read_host_machine(root, only, document.directory(), overrides, document.name(), topology);
     only.finish();
   } else {
     read_gpu_machine(root, node, document.directory(), overrides, document.name(), topology);

@@ -15,8 +15,8 @@
 
 namespace foretoken::plan {
 
-/// Nodes of GPUs behind one NVSwitch fabric each, NICs, and a fabric between them; or a host, one computer whose cores
-/// are the ranks.
+/// Nodes of GPUs behind one NVSwitch fabric each, NICs, and a fabric between them; or hosts, whose cores are the ranks:
+/// one computer, or several with a NIC each and a fabric between them, which tools/netlab emulates on one.
 struct Topology {
   std::string name;
   std::string about;
@@ -25,6 +25,7 @@ struct Topology {
   std::int64_t nodes = 0;
   std::int64_t gpus_per_node = 0;   // of a host: ranks that it takes
   std::int64_t cores_per_node = 0;  // of a host; 0: nodes of GPUs, and all that follows
+  bool emulated = false;            // hosts on one computer, which share its cores and memory
   std::int64_t nics_per_node = 0;   // divides gpus_per_node; 0: one per GPU
   std::int64_t pcie_switches = 0;   // of a node, GPUs and NICs evenly under them; 0: each GPU has its NIC to itself
   BytesPerSecond nvlink_bandwidth;  // per GPU and direction

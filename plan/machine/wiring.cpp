@@ -35,7 +35,7 @@ class Wirer {
   }
 
   Wiring wire() {
-    if (topology_.cores_per_node > 0) return std::move(wiring_);  // ranks reach one another through memory
+    if (is_host() && topology_.nics_per_node == 0) return std::move(wiring_);  // ranks meet in memory alone
     wiring_.links.reserve(static_cast<std::size_t>(6 * wiring_.gpus()));
     for (std::int64_t node = 0; node < wiring_.nodes; ++node) {
       wire_node(node);
@@ -48,6 +48,8 @@ class Wirer {
 
  private:
   static VertexId vertex(std::int64_t index) { return VertexId(static_cast<std::size_t>(index)); }
+
+  [[nodiscard]] bool is_host() const { return topology_.cores_per_node > 0; }
 
   // Of the fabric: sprayed over evenly, all of them are one.
   [[nodiscard]] std::int64_t spines() const {
@@ -73,9 +75,14 @@ class Wirer {
       const VertexId gpu = vertex(node * gpus + g);
       const std::int64_t m = g / gpus_per_nic;
       const VertexId nic = vertex(wiring_.gpus() + node * nics + m);
-      connect(gpu, nvswitch, LinkClass::nvlink, topology_.nvlink_bandwidth, topology_.nvlink_latency);
-      connect(gpu, pcie > 0 ? pcie_switch(g, gpus) : nic, LinkClass::pcie, topology_.pcie_bandwidth,
-              topology_.pcie_latency);
+      // A host's ranks meet in memory, and their way to its NIC is never what limits it.
+      if (is_host()) {
+        connect(gpu, nic, LinkClass::pcie, kBandwidthMax, Seconds(0));
+      } else {
+        connect(gpu, nvswitch, LinkClass::nvlink, topology_.nvlink_bandwidth, topology_.nvlink_latency);
+        connect(gpu, pcie > 0 ? pcie_switch(g, gpus) : nic, LinkClass::pcie, topology_.pcie_bandwidth,
+                topology_.pcie_latency);
+      }
       if (g % gpus_per_nic != 0) continue;
       if (pcie > 0)
         connect(nic, pcie_switch(m, nics), LinkClass::pcie, topology_.pcie_bandwidth, topology_.pcie_latency);

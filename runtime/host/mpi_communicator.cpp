@@ -18,6 +18,9 @@ namespace {
 // ranks take most of the time from the one that works.
 constexpr int kLooksBeforeSleep = 20;
 constexpr std::chrono::microseconds kNap{30};
+// Naps grow with the wait, to a few percent of it: many ranks that wait long for a slow network would fill the cores.
+constexpr int kLooksPerNap = 16;
+constexpr std::chrono::microseconds kNapMax{1000};
 
 // Assumed, in picoseconds: a look in vain at a handful of requests takes a fraction of a microsecond, and copying a
 // piece of a large message several.
@@ -125,16 +128,18 @@ bool MpiCommunicator::progress() {
 }
 
 void MpiCommunicator::yield(int idle) const {
-  if (oversubscribed_ && idle >= kLooksBeforeSleep) std::this_thread::sleep_for(kNap);
+  if (oversubscribed_ && idle >= kLooksBeforeSleep)
+    std::this_thread::sleep_for(std::min<std::chrono::microseconds>(kNapMax, kNap * (1 + idle / kLooksPerNap)));
   else sched_yield();
 }
 
 void MpiCommunicator::rest(std::chrono::microseconds patience) {
   const auto until = std::chrono::steady_clock::now() + patience;
-  for (int idle = 0; !happened_ && std::chrono::steady_clock::now() < until; ++idle) {
-    yield(idle);
+  while (!happened_ && std::chrono::steady_clock::now() < until) {
+    yield(looks_++);
     happened_ = test();
   }
+  if (happened_) looks_ = 0;
 }
 
 void MpiCommunicator::meet(std::chrono::milliseconds deadline) {

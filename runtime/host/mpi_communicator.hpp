@@ -43,6 +43,7 @@ class MpiCommunicator final : public Communicator {
   bool oversubscribed_;
   bool timing_ = false;
   std::int64_t moving_cpu_ = 0;
+  int looks_ = 0;                      // in vain, one after the other
   bool happened_ = false;              // found while resting, not yet reported by progress()
   std::vector<MPI_Request> requests_;  // under way
   std::vector<Expected> expected_;     // of each

@@ -199,7 +199,9 @@ std::string mpi_version() {
   return all.substr(0, all.find(','));
 }
 
-bool oversubscribed() {
+// Emulated nodes share the cores of one computer.
+bool oversubscribed(std::int64_t all_ranks) {
+  if (emulated_topology()) return static_cast<unsigned>(all_ranks) > std::thread::hardware_concurrency();
   MPI_Comm node = MPI_COMM_NULL;
   check_mpi(MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node), "MPI_Comm_split_type");
   int ranks = 0;
@@ -227,7 +229,7 @@ class OwnComm {
 RankRecord run_rank(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   const RankId rank(static_cast<std::int32_t>(mpi.rank()));
   const OwnComm comm;
-  host::MpiCommunicator communicator(comm.get(), oversubscribed());
+  host::MpiCommunicator communicator(comm.get(), oversubscribed(mpi.ranks()));
   std::unique_ptr<RankRun> run;
   const auto fail = [&](const std::string& what) {
     mpi.end_all(Error(ErrorCode::rank_failed, fmt::format("rank {} on {} failed: {}; {}", mpi.rank(),

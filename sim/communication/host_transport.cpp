@@ -15,24 +15,74 @@ double crowding_of(const HostEstimate& estimate) {
 
 }  // namespace
 
-HostTransport::HostTransport(const plan::Machine& machine, const HostCost& cost, std::int64_t ranks)
-    : machine_(machine), cost_(cost), ranks_(ranks) {
+std::int64_t ranks_on_computer(const plan::Machine& machine, std::int64_t ranks) {
+  return machine.computers() > 1 ? std::min(ranks, machine.gpus() / machine.nodes()) : ranks;
+}
+
+HostTransport::HostTransport(const plan::Machine& machine, const HostCost& cost, std::int64_t ranks,
+                             const std::optional<HostNetwork>& network)
+    : machine_(machine), cost_(cost), ranks_(ranks), network_(network.value_or(HostNetwork{})) {
   FORETOKEN_CHECK(machine.is_host(), "ranks are threads on a host only");
   FORETOKEN_CHECK(ranks <= machine.gpus(), "more ranks than the machine takes");
+  if (!network && ranks > 1 && crosses(RankId(0), RankId(static_cast<std::int32_t>(ranks - 1))))
+    throw input_error("", "/host/network", "is not in the calibration, and the ranks are on several nodes",
+                      "measure it: foretoken calibrate network, under mpirun on nodes of that kind");
+  for (const plan::Link& link : machine_.links())
+    if (link.link_class == LinkClass::infiniband) fastest_ = std::max(fastest_, rate_of(link));
 }
+
+double HostTransport::rate_of(const plan::Link& link) const { return link.bandwidth.value() * network_.payload; }
 
 std::vector<double> HostTransport::capacities() const {
   std::vector<double> capacities(static_cast<std::size_t>(ranks_), 1.0);
-  capacities.insert(capacities.end(), static_cast<std::size_t>(machine_.nodes()),
+  capacities.insert(capacities.end(), static_cast<std::size_t>(machine_.computers()),
                     static_cast<double>(machine_.cores_per_node()));
+  for (const plan::Link& link : machine_.links()) capacities.push_back(rate_of(link));
   return capacities;
+}
+
+std::vector<LinkResource> HostTransport::link_resources() const {
+  std::vector<LinkResource> resources;
+  for (std::size_t l = 0; l < machine_.links().size(); ++l) {
+    const plan::Link& link = machine_.links()[l];
+    if (link.link_class != LinkClass::infiniband) continue;
+    const bool nic =
+        machine_.kind_of(link.from) == plan::VertexKind::nic || machine_.kind_of(link.to) == plan::VertexKind::nic;
+    resources.push_back({resource_of(LinkId(l)),
+                         machine_.vertex_name(link.from) + " > " + machine_.vertex_name(link.to),
+                         nic ? "nic" : "trunk"});
+  }
+  return resources;
+}
+
+Seconds HostTransport::wait_for(RankId from, RankId to) const {
+  if (!crosses(from, to)) return cost_.wake();
+  Seconds latency = network_.latency;
+  for (const LinkId link : machine_.route(from, to)) latency += machine_.links()[link.index()].latency;
+  return latency;
+}
+
+// A message's own time on a link counts as bytes of the fastest one: it is what packets and headers take there.
+void HostTransport::add_load(RankId from, RankId to, double messages, double bytes, LinkLoads& loads) const {
+  if (!crosses(from, to)) return;
+  const double all = bytes + messages * network_.per_message.value() * fastest_;
+  for (const LinkId id : machine_.route(from, to))
+    if (machine_.links()[id.index()].link_class == LinkClass::infiniband) loads[resource_of(id)] += all;
+}
+
+void HostTransport::put_on_links(const LinkLoads& loads, double& demand, std::vector<ResourceUse>& uses) const {
+  if (loads.empty()) return;
+  const double work = demand;
+  for (const auto& [resource, bytes] : loads) demand = std::max(demand, bytes / fastest_);
+  for (ResourceUse& use : uses) use.amount *= work / demand;
+  for (const auto& [resource, bytes] : loads) uses.push_back({resource, bytes / demand});
 }
 
 // n ranks on c cores advance at min(1, c / (n x crowding)) of their speed alone; of that slowdown the turns of others,
 // n / c of it once there are more ranks than cores, are not a rank's own CPU time.
 Seconds HostTransport::cpu_of(const HostEstimate& estimate) const {
-  const double busy =
-      std::min(1.0, static_cast<double>(ranks_) / static_cast<double>(machine_.nodes() * machine_.cores_per_node()));
+  const double busy = std::min(
+      1.0, static_cast<double>(ranks_) / static_cast<double>(machine_.computers() * machine_.cores_per_node()));
   return std::max(estimate.alone, estimate.crowded * busy);
 }
 
@@ -41,7 +91,22 @@ Footprint HostTransport::collective(CollectiveOp op, CollectiveAlgorithm algorit
   const HostTerms amounts = host_collective_amounts(op, algorithm, static_cast<std::int64_t>(members.size()), bytes);
   const HostEstimate work = cost_.communication(amounts);
   Footprint footprint;
-  footprint.latency = cost_.wake() * amounts[HostTerm::communication_rounds];
+  const double rounds = amounts[HostTerm::communication_rounds];
+  Seconds wait = cost_.wake();
+  LinkLoads loads;
+  // What each member sends: all of it to the next one around a ring, or a part to every other one.
+  const bool ring = algorithm == CollectiveAlgorithm::ring;
+  const double sent = amounts[HostTerm::communication_messages] / 2;
+  const double bytes_sent = amounts[HostTerm::communication_bytes] / 2;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    for (std::size_t step = 1; step < (ring ? std::min<std::size_t>(2, members.size()) : members.size()); ++step) {
+      const RankId to = members[(i + step) % members.size()];
+      const double share = ring ? 1 : 1 / static_cast<double>(members.size() - 1);
+      wait = std::max(wait, wait_for(members[i], to));
+      add_load(members[i], to, sent * share, bytes_sent * share, loads);
+    }
+  }
+  footprint.latency = wait * rounds;
   footprint.demand = work.alone.value();
   footprint.ceiling = 1.0;
   footprint.provenance = work.provenance;
@@ -53,29 +118,48 @@ Footprint HostTransport::collective(CollectiveOp op, CollectiveAlgorithm algorit
     cores[cores_of(member)] += crowding_of(work);
   }
   for (const auto& [resource, amount] : cores) footprint.uses.push_back({resource, amount});
+  put_on_links(loads, footprint.demand, footprint.uses);
   return footprint;
+}
+
+// Of a message's work half is done at either end.
+void HostTransport::add_cores(RankId from, RankId to, double amount, std::vector<ResourceUse>& uses) const {
+  if (cores_of(from) == cores_of(to)) {
+    uses.push_back({cores_of(from), amount});
+  } else {
+    uses.push_back({cores_of(from), amount / 2});
+    uses.push_back({cores_of(to), amount / 2});
+  }
 }
 
 Footprint HostTransport::transfer(RankId from, RankId to, Bytes bytes) const {
   const HostEstimate side = cost_.communication(host_transfer_amounts(bytes));
   Footprint footprint;
-  footprint.latency = cost_.wake();
+  footprint.latency = wait_for(from, to);
   footprint.demand = 2 * side.alone.value();
   footprint.ceiling = 1.0;
   footprint.provenance = side.provenance;
   footprint.cpu = cpu_of(side);
-  footprint.uses = {{thread_of(from), 0.5}, {thread_of(to), 0.5}, {cores_of(from), crowding_of(side)}};
+  footprint.uses = {{thread_of(from), 0.5}, {thread_of(to), 0.5}};
+  add_cores(from, to, crowding_of(side), footprint.uses);
+  LinkLoads loads;
+  add_load(from, to, 1, static_cast<double>(bytes.value()), loads);
+  put_on_links(loads, footprint.demand, footprint.uses);
   return footprint;
 }
 
 // Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
-ExchangeTraits HostTransport::exchange(ExchangeOp, std::span<const RankId>, std::span<const ExchangeMessage>,
-                                       std::int64_t, Bytes) const {
+ExchangeTraits HostTransport::exchange(ExchangeOp, std::span<const RankId> participants,
+                                       std::span<const ExchangeMessage> messages, std::int64_t, Bytes) const {
+  Seconds wait = cost_.wake();
+  for (const ExchangeMessage& message : messages)
+    wait = std::max(wait, wait_for(participants[static_cast<std::size_t>(message.from)],
+                                   participants[static_cast<std::size_t>(message.to)]));
   HostTerms amounts;
   amounts[HostTerm::communication_ops] = 1;
   amounts[HostTerm::communication_rounds] = 1;
   const HostEstimate op = cost_.communication(amounts);
-  return {cost_.wake() + op.alone, op.provenance};
+  return {wait + op.alone, op.provenance};
 }
 
 MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes bytes,
@@ -90,8 +174,13 @@ MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes byt
   amounts[HostTerm::communication_messages] = 2;
   amounts[HostTerm::communication_bytes] = 2 * static_cast<double>(bytes.value());
   const HostEstimate work = cost_.communication(amounts);
-  uses = {{thread_of(from), 0.5}, {thread_of(to), 0.5}, {cores_of(from), crowding_of(work)}};
-  return {std::max(work.alone.value(), 1e-12), 1.0};
+  uses = {{thread_of(from), 0.5}, {thread_of(to), 0.5}};
+  add_cores(from, to, crowding_of(work), uses);
+  double demand = std::max(work.alone.value(), 1e-12);
+  LinkLoads loads;
+  add_load(from, to, 1, static_cast<double>(bytes.value()), loads);
+  put_on_links(loads, demand, uses);
+  return {demand, 1.0};
 }
 
 double HostTransport::compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const {

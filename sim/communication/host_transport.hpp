@@ -1,7 +1,8 @@
-// Ranks as threads of one computer: bytes are moved by the ranks' own cores.
+// Ranks as threads or processes of computers: bytes are moved by the ranks' own cores and, from node to node, by links.
 //
 // Resources are numbered: first the thread of each rank, which does one thing at a time (capacity 1, in seconds of work
-// per second); then the cores of each node (capacity: their number).
+// per second); then the cores of each
+// computer (capacity: their number), then links (capacity: the bytes per second of payload that they carry).
 //
 //   work of one rank for t seconds alone   demand t, ceiling 1, its thread 1, its node's cores `crowding`
 //
@@ -10,9 +11,16 @@
 //
 // A collective is one activity on all its members' threads; a message one on both ends', half of its work on each; what
 // a wait for somebody else's message costs beyond that is a latency that uses no core.
+//
+// What crosses nodes uses links beside all that. Its unit of advance is a second at the rate of the machine's fastest
+// link (or of its cores' work, if that takes longer), so that max-min shares of a link are shares in bytes:
+//
+//   demand d = max(work w, bytes / fastest rate), ceiling 1, threads and cores w / d of the above, each link bytes / d
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,12 +30,19 @@
 
 namespace foretoken::sim {
 
+/// How many of the first `ranks` ranks share a computer: those of a node, or all where one emulates all nodes.
+std::int64_t ranks_on_computer(const plan::Machine& machine, std::int64_t ranks);
+
 class HostTransport final : public Transport {
  public:
-  /// Both are kept by reference. Precondition: machine.is_host(), ranks <= machine.gpus().
-  HostTransport(const plan::Machine& machine, const HostCost& cost, std::int64_t ranks);
+  /// Machine and cost are kept by reference. Precondition: machine.is_host(), ranks <= machine.gpus().
+  /// @param network  needed where ranks are on several nodes
+  /// @throws Error{invalid_input} if it is not there then
+  HostTransport(const plan::Machine& machine, const HostCost& cost, std::int64_t ranks,
+                const std::optional<HostNetwork>& network = std::nullopt);
 
   [[nodiscard]] std::vector<double> capacities() const override;
+  [[nodiscard]] std::vector<LinkResource> link_resources() const override;
   [[nodiscard]] Footprint collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
                                      Bytes bytes) const override;
   [[nodiscard]] Footprint transfer(RankId from, RankId to, Bytes bytes) const override;
@@ -46,13 +61,27 @@ class HostTransport final : public Transport {
  private:
   [[nodiscard]] std::int32_t thread_of(RankId rank) const { return rank.value(); }
   [[nodiscard]] std::int32_t cores_of(RankId rank) const {
-    return static_cast<std::int32_t>(ranks_) + machine_.node_of(rank);
+    return static_cast<std::int32_t>(ranks_) + (machine_.computers() > 1 ? machine_.node_of(rank) : 0);
   }
+  [[nodiscard]] std::int32_t resource_of(LinkId link) const {
+    return static_cast<std::int32_t>(ranks_ + machine_.computers()) + link.value();
+  }
+  [[nodiscard]] double rate_of(const plan::Link& link) const;
+  [[nodiscard]] bool crosses(RankId from, RankId to) const { return machine_.node_of(from) != machine_.node_of(to); }
+  /// From the end of a message until its receiver goes on.
+  [[nodiscard]] Seconds wait_for(RankId from, RankId to) const;
+  using LinkLoads = std::map<std::int32_t, double>;  // resource -> bytes
+  void add_load(RankId from, RankId to, double messages, double bytes, LinkLoads& loads) const;
+  void add_cores(RankId from, RankId to, double amount, std::vector<ResourceUse>& uses) const;
+  /// Turns an activity of `demand` seconds of work into one that also puts these loads on links.
+  void put_on_links(const LinkLoads& loads, double& demand, std::vector<ResourceUse>& uses) const;
   [[nodiscard]] Seconds cpu_of(const HostEstimate& estimate) const;
 
   const plan::Machine& machine_;
   const HostCost& cost_;
   std::int64_t ranks_;
+  HostNetwork network_;
+  double fastest_ = 0;  // link, bytes of payload per second
 };
 
 }  // namespace foretoken::sim

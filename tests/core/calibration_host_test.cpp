@@ -67,6 +67,16 @@ TEST(HostCalibration, ReadsBackWhatWasWritten) {
   EXPECT_EQ(again.host->communication[0].wake, Seconds(5e-6));
 }
 
+TEST(HostCalibration, ReadsBackANetwork) {
+  Calibration first = invented();
+  first.host->network = HostNetwork{"here", 0.95, Seconds(80e-6), Seconds(5e-6)};
+  const Calibration again = read_calibration(JsonDocument::from_text(calibration_text(first), "again.json"));
+  ASSERT_TRUE(again.host->network.has_value());
+  EXPECT_DOUBLE_EQ(again.host->network->payload, 0.95);
+  EXPECT_DOUBLE_EQ(again.host->network->latency.value(), 80e-6);
+  EXPECT_DOUBLE_EQ(again.host->network->per_message.value(), 5e-6);
+}
+
 TEST(HostCalibration, StreamingIsLinearInTheLogarithmOfTheFootprint) {
   const HostCalibration host = *invented().host;
   // Nearest 0.1 ns/B. At 4 KB 0.4 - 0.1; half-way between 1 and 2 KB in log 0.15 - 0.1; constant outside.

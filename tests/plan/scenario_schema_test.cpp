@@ -120,6 +120,7 @@ std::vector<Json> examples_of(const std::string& kind) {
   if (kind == "device") return {Json::parse(text_of_file("tests/data/plan/gpu.json"))};
   Json host = Json::parse(text_of_file("topologies/host.json"));
   host["calibration"] = "measured.json";
+  host["node"]["host"]["emulated"] = true;
   std::vector<Json> examples{Json::parse(text_of_file("tests/data/plan/machine.json")), host};
   const auto add_fabric = [&](const char* fabric, std::vector<std::string> sources) {
     Json topology = examples.front();

@@ -173,6 +173,53 @@ TEST_F(HostTransportTest, ARankMayHaveRowsForItselfAlone) {
   EXPECT_NEAR(times_of(trace, 1, "dispatch").ended, 0, kNear);
 }
 
+// Two emulated nodes of two ranks, NICs of 10 MB/s: payload gets half, a message takes a NIC 20 us, its receiver goes
+// on 30 us later.
+plan::Machine two_nodes() {
+  plan::Topology topology;
+  topology.name = "invented";
+  topology.device.name = "invented";
+  topology.nodes = 2;
+  topology.gpus_per_node = 2;
+  topology.cores_per_node = 8;
+  topology.emulated = true;
+  topology.nics_per_node = 1;
+  topology.nic_bandwidth = BytesPerSecond(10e6);
+  return plan::build_machine(topology);
+}
+constexpr double kPayload = 0.5;
+HostNetwork invented_network() { return {"invented", kPayload, 30_us, 20_us}; }
+
+// Alone: 30 us + 20 us + 1,000 bytes at 5 MB/s, 200 us. Two from one node share its NIC: 30 + 2 x 220 us. Two ranks of
+// one node do not use it: the 13 us of a message in memory.
+TEST_F(HostTransportTest, MessagesBetweenNodesShareNics) {
+  const plan::Machine machine = two_nodes();
+  const HostCalibration calibration = invented_host(8);
+  const sim::HostCost cost(calibration, "", 4);
+  const sim::HostTransport transport(machine, cost, 4, invented_network());
+  const auto ended = [&](const std::vector<std::pair<int, int>>& messages) {
+    TinyProgram program(4);
+    for (const auto& [from, to] : messages) {
+      const auto transfer = program.communication(OpKind::send);
+      program.send(program.role({from}), "send", transfer, to - from, 1000);
+      program.recv(program.role({to}), "recv", transfer, from - to, 1000);
+    }
+    return times_of(program.run(transport, 0, 1, 1.0), messages.back().second, "recv").ended;
+  };
+  EXPECT_NEAR(ended({{0, 2}}), 250, kNear);
+  EXPECT_NEAR(ended({{0, 2}, {1, 3}}), 470, kNear);
+  EXPECT_NEAR(ended({{0, 1}}), 13, kNear);
+}
+
+TEST_F(HostTransportTest, RanksOnSeveralNodesNeedANetwork) {
+  const plan::Machine machine = two_nodes();
+  const HostCalibration calibration = invented_host(8);
+  const sim::HostCost cost(calibration, "", 4);
+  EXPECT_NO_THROW(sim::HostTransport(machine, cost, 2));
+  EXPECT_THROW(sim::HostTransport(machine, cost, 4), Error);
+  EXPECT_EQ(sim::ranks_on_computer(machine, 4), 4);
+}
+
 TEST_F(HostTransportTest, GpusHaveNoCpuTimes) {
   TinyProgram program(1);
   program.compute(program.role({0}), "work", 10);

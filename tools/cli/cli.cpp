@@ -340,6 +340,11 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                   "End the run with exit code 6 when nothing has moved for this many seconds (default 30)")
       ->check(CLI::Range(0.1, 86400.0))
       ->type_name("SECONDS");
+  run->add_option("--busy-max", run_options.busy_max,
+                  "End with exit code 5 if more than this share of the computer's core time was used, by anybody: then "
+                  "no network was the bottleneck (default 1)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->type_name("SHARE");
   run->callback([&] { chosen = [&] { run_run(run_options, out); }; });
 
   CompareOptions compare_options;
@@ -357,6 +362,16 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   ScoreOptions score_options;
   add_score(app, score_options)->callback([&] { chosen = [&] { run_score(score_options, std::cin, out, err); }; });
+
+  TopologyOptions topology_options;
+  CLI::App* topology = app.add_subcommand("topology", "Show the nodes and links that a topology file comes to");
+  topology->footer("Example: foretoken topology topologies/lab/2nodes.json");
+  topology->add_option("topology", topology_options.topology, "Topology file")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  topology->add_flag("--json", topology_options.json, "Machine-readable output");
+  topology->callback([&] { chosen = [&] { run_topology(topology_options, out); }; });
 
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");
@@ -411,6 +426,26 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
   host->add_flag("--json", host_options.json, "Machine-readable summary");
   host->callback([&] { chosen = [&] { run_calibrate_host(host_options, out, err); }; });
+
+  CalibrateNetworkOptions network_options;
+  CLI::App* network = calibrate->add_subcommand(
+      "network",
+      "Under mpirun, measure messages between nodes of CPUs, and add them to what calibrate host has written");
+  network->footer(
+      "Example: mpirun -n 8 foretoken calibrate network --topology topologies/lab/4x2.json --calibration "
+      "mine/calibration.json");
+  network->add_option("--topology", network_options.topology, "The nodes, with as many ranks as processes")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  network->add_option("--calibration", network_options.calibration, "Of the same computer; is replaced")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  network->add_option("--iterations", network_options.iterations, "That a time is the mean of (default 20)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{3}, std::int64_t{100'000}));
+  network->callback([&] { chosen = [&] { run_calibrate_network(network_options, out, err); }; });
 
   std::string shell;
   CLI::App* completion = app.add_subcommand("completion", "Print what makes a shell complete foretoken's arguments");

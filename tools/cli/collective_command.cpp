@@ -224,11 +224,11 @@ void run_host(const CollectiveOptions& options, const plan::Topology& topology, 
     throw input_error(file.string(), "", "is a calibration of GPUs, and the topology is a host",
                       "choose a calibration of the topology's own kind");
   const plan::Machine machine = plan::build_machine(topology);
-  if (options.ranks == 0)
+  if (options.ranks == 0 && machine.nodes() == 1)
     throw input_error("--ranks", "", "is not given, and a host takes any number", "write for example --ranks 2");
   const std::int32_t ranks = ranks_of(options, machine.gpus(), machine.name());
-  const sim::HostCost cost(*calibration.host, options.communicator, ranks);
-  const sim::HostTransport transport(machine, cost, ranks);
+  const sim::HostCost cost(*calibration.host, options.communicator, sim::ranks_on_computer(machine, ranks));
+  const sim::HostTransport transport(machine, cost, ranks, calibration.host->network);
   collective::Table table = collective::simulate(query_of(options, ranks), machine, transport, alone_options(options),
                                                  [&](std::size_t done, std::size_t all) { progress(done, all); });
   table.calibration = calibration.name;

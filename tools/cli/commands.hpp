@@ -40,6 +40,7 @@ struct SimulateOptions : ScenarioOptions {
 
 struct RunOptions : ScenarioOptions {
   double deadline_seconds = 30;  // --deadline: nothing moves for so long
+  double busy_max = 1;           // --busy-max: of the computer's core time, else the run is unhealthy
 };
 
 struct CompareOptions {
@@ -50,6 +51,11 @@ struct CompareOptions {
   bool cpu = false;                  // --clock cpu: CPU time too
   bool brief = false;                // --brief: one line
   bool critical_path = false;        // --critical-path: of both sides
+  bool json = false;
+};
+
+struct TopologyOptions {
+  std::filesystem::path topology;
   bool json = false;
 };
 
@@ -66,6 +72,12 @@ struct CalibrateHostOptions {
   double budget_seconds = 60;                    // --budget
   std::int64_t seed = 1;                         // --seed: of the order of probes
   bool json = false;
+};
+
+struct CalibrateNetworkOptions {
+  std::filesystem::path topology;
+  std::filesystem::path calibration;  // read, and written again
+  std::int64_t iterations = 20;
 };
 
 struct CollectiveOptions {
@@ -116,8 +128,10 @@ void run_compare(const CompareOptions& options, std::ostream& out);
 void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
 void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
+void run_topology(const TopologyOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
 void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err);
+void run_calibrate_network(const CalibrateNetworkOptions& options, std::ostream& out, std::ostream& err);
 
 }  // namespace foretoken::cli

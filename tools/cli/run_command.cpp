@@ -31,6 +31,9 @@ Json live_json(const runtime::RunResult& run) {
             {"cpu_per_step_ms", std::move(cpu)},
             {"machines", std::move(machines)},
             {"machine_of_rank", run.machine_of_rank}};
+  if (run.busy) json["busy"] = *run.busy;
+  if (const auto emulated = runtime::emulated_topology())
+    json["emulated_topology"] = Json::parse(JsonDocument::from_file(*emulated).json().dump());
   if (run.overhead) json["instrumentation_overhead"] = *run.overhead;
   return json;
 }
@@ -39,6 +42,10 @@ std::string live_text(const runtime::RunResult& run) {
   std::string text = fmt::format("  Ran on {} ({}), {} cores, ranks by {}\n", run.machines.front().host,
                                  run.machines.front().cpu, run.machines.front().cores, run.communicator);
   if (run.machines.size() > 1) text += fmt::format("  and {} more machines\n", run.machines.size() - 1);
+  if (run.busy)
+    text += fmt::format("  {:.0f} % of the core time of {} used\n", 100 * *run.busy, run.machines.front().host);
+  if (const auto emulated = runtime::emulated_topology())
+    text += fmt::format("  Nodes emulated on one computer: {}\n", emulated->string());
   if (run.overhead)
     text += fmt::format("  The breakdown is of a second run with per-op times, whose steps took {:+.1f} %\n",
                         100 * *run.overhead);
@@ -46,6 +53,12 @@ std::string live_text(const runtime::RunResult& run) {
 }
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, std::ostream& out) {
+  if (run.busy && *run.busy > options.busy_max)
+    throw Error(
+        ErrorCode::unhealthy,
+        fmt::format("{:.0f} % of the computer's core time was used, more than the {:.0f} % of --busy-max: not the "
+                    "network was the bottleneck; give it a slower one, or leave the computer alone",
+                    100 * *run.busy, 100 * options.busy_max));
   Result result = make_result(*run.trace, "");
   result.metrics = run.metrics;
   Json json = result_json(loaded, options.overrides, result);
@@ -58,6 +71,18 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
   }
   if (options.json) out << json.dump(2) << "\n";
   else out << result_text(loaded, result) << live_text(run);
+}
+
+// A result must not claim another network than it had.
+void check_emulated(const Loaded& loaded) {
+  const auto emulated = runtime::emulated_topology();
+  if (!emulated) return;
+  const plan::Topology topology = plan::read_topology(*emulated);
+  if (topology.name == loaded.topology.name && loaded.topology.emulated) return;
+  throw input_error(
+      loaded.scenario.cluster.topology.string(), "/name",
+      fmt::format("\"{}\" is planned for, and the emulated cluster is \"{}\"", loaded.topology.name, topology.name),
+      fmt::format("give --topology {}", emulated->string()));
 }
 
 runtime::RunOptions runtime_options(const RunOptions& options) {
@@ -77,10 +102,12 @@ void run_run(const RunOptions& options, std::ostream& out) {
     throw input_error("run", "", fmt::format("{} scenarios are given", options.scenarios.size()), "run one at a time");
   const bool launched = run_under_mpi([&](auto& mpi) {
     const Loaded loaded = load(options.scenarios.front(), options);
+    check_emulated(loaded);
     if (const auto run = run_mpi(mpi, loaded.plan, runtime_options(options))) report(loaded, options, *run, out);
   });
   if (launched) return;
   const Loaded loaded = load(options.scenarios.front(), options);
+  check_emulated(loaded);
   report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), out);
 }
 

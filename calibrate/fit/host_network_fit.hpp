@@ -1,0 +1,34 @@
+// What messages between nodes of CPUs take, from times of patterns of them.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/calibration_host.hpp"
+#include "core/units.hpp"
+
+namespace foretoken::calibrate {
+
+/// One pattern of messages at one size, all begun at once and measured until the last rank has all of its own.
+struct HostNetworkSample {
+  std::string pattern;  ///< "send_recv", "all_to_all"
+  Bytes size;           ///< of a message
+  double messages = 0;  ///< over the link that takes longest
+  Seconds nominal{};    ///< that it takes for their bytes at its nominal rate
+  Seconds time{};       ///< measured, > 0
+};
+
+/// Latency, per_message and payload that fit best, by ratio:
+///
+///   time = latency + messages x per_message + nominal / payload
+///
+/// A payload above 1 can only be a fault of measurement, and is taken as 1.
+/// @throws Error{invalid_input} with fewer than three samples
+/// Limits: waits for other links than the longest one are not in it, so patterns should load all links evenly.
+HostNetwork fit_host_network(std::span<const HostNetworkSample> samples);
+
+/// What the fit makes of a sample.
+Seconds host_network_time(const HostNetwork& network, const HostNetworkSample& sample);
+
+}  // namespace foretoken::calibrate

@@ -1,0 +1,73 @@
+// tools/netlab: labs come up, run commands on their nodes, and leave nothing behind. Skipped, visibly, where namespaces
+// are not permitted.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace foretoken::cli {
+namespace {
+
+using testing::HasSubstr;
+
+struct Said {
+  int code = -1;
+  std::string text;
+};
+
+class Netlab : public testing::Test {
+ protected:
+  void SetUp() override {
+    const Said check = netlab("check");
+    if (check.code != 0) GTEST_SKIP() << "no emulated clusters here: " << check.text;
+  }
+  static Said netlab(const std::string& arguments) {
+    Said said;
+    const std::string command = "FORETOKEN='" FORETOKEN_BINARY "' '" FORETOKEN_SOURCE_DIR "/tools/netlab' " + arguments;
+    FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
+    if (pipe == nullptr) return said;
+    char buffer[4096];
+    for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) said.text.append(buffer, size);
+    said.code = WEXITSTATUS(pclose(pipe));
+    return said;
+  }
+};
+
+TEST_F(Netlab, ACommandRunsOnNodeZeroWithOneShapedNic) {
+  const Said said = netlab(
+      "exec topologies/lab/2x4.json bash -c 'hostname; tc qdisc show dev eth0; ip -oneline link | wc -l; exit 7'");
+  EXPECT_EQ(said.code, 7) << said.text;
+  EXPECT_THAT(said.text, HasSubstr("node0\n"));
+  EXPECT_THAT(said.text, HasSubstr("rate 100Mbit"));
+  EXPECT_THAT(said.text, HasSubstr("\n2\n"));  // lo and eth0: nothing of the computer's own
+}
+
+TEST_F(Netlab, UpTwiceIsRefusedAndDownTwiceIsNot) {
+  ASSERT_EQ(netlab("up topologies/lab/2x1.json").code, 0);
+  EXPECT_THAT(netlab("status").text, HasSubstr("topologies/lab/2x1.json up"));
+  EXPECT_EQ(netlab("up topologies/lab/2x1.json").code, 2);
+  EXPECT_EQ(netlab("exec topologies/lab/2x1.json true").code, 0);
+  EXPECT_EQ(netlab("down topologies/lab/2x1.json").code, 0);
+  EXPECT_EQ(netlab("down topologies/lab/2x1.json").code, 0);
+  EXPECT_THAT(netlab("status").text, testing::Not(HasSubstr("2x1.json")));
+}
+
+// The whole test of fifty, ten of them killed, is tools/netlab stress topologies/lab/4x2.json.
+TEST_F(Netlab, NothingIsLeftOfLabsThatAreKilled) {
+  const Said said = netlab("stress topologies/lab/2x1.json 5");
+  EXPECT_EQ(said.code, 0) << said.text;
+  EXPECT_THAT(said.text, HasSubstr("1 killed: nothing is left"));
+}
+
+TEST_F(Netlab, OtherTopologiesAreRefusedByName) {
+  const Said host = netlab("up topologies/host.json");
+  EXPECT_EQ(host.code, 2);
+  EXPECT_THAT(host.text, HasSubstr("emulated"));
+  EXPECT_EQ(netlab("exec topologies/lab/none.json true").code, 2);
+  EXPECT_EQ(netlab("sideways topologies/lab/2x1.json").code, 2);
+}
+
+}  // namespace
+}  // namespace foretoken::cli

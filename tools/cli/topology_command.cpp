@@ -1,0 +1,48 @@
+// foretoken topology: what a topology file comes to, node by node and link by link. For people, and for tools/netlab.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "plan/machine/topology.hpp"
+#include "tools/cli/commands.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A link and its way back are one after the other; both are shown.
+Json links_json(const plan::Machine& machine) {
+  Json links = Json::array();
+  for (const plan::Link& link : machine.links())
+    if (!machine.is_host() || link.link_class == LinkClass::infiniband)
+      links.push_back({{"from", machine.vertex_name(link.from)},
+                       {"to", machine.vertex_name(link.to)},
+                       {"bytes_per_second", link.bandwidth.value()},
+                       {"latency_us", link.latency.value() * 1e6}});
+  return links;
+}
+
+}  // namespace
+
+void run_topology(const TopologyOptions& options, std::ostream& out) {
+  const plan::Topology topology = plan::read_topology(options.topology);
+  const plan::Machine machine = plan::build_machine(topology);
+  const Json json{{"schema_version", 1},         {"name", machine.name()},
+                  {"nodes", machine.nodes()},    {"ranks_per_node", machine.gpus() / machine.nodes()},
+                  {"host", machine.is_host()},   {"emulated", topology.emulated},
+                  {"links", links_json(machine)}};
+  if (options.json) {
+    out << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+    return;
+  }
+  out << fmt::format("topology {}\nnodes {}\nranks_per_node {}\nemulated {}\n", machine.name(), machine.nodes(),
+                     machine.gpus() / machine.nodes(), topology.emulated ? "yes" : "no");
+  for (const Json& link : json["links"])
+    out << fmt::format("link {} {} {:.0f} B/s {:g} us\n", link["from"].get<std::string>(),
+                       link["to"].get<std::string>(), link["bytes_per_second"].get<double>(),
+                       link["latency_us"].get<double>());
+}
+
+}  // namespace foretoken::cli
