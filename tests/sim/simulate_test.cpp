@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <thread>
+#include <vector>
+
 #include "core/breakdown.hpp"
 #include "core/error.hpp"
 #include "core/metrics.hpp"
@@ -49,6 +53,18 @@ TEST_P(PaperScenario, SameArgumentsSameTrace) {
   EXPECT_EQ(one.begun, two.begun);
   EXPECT_EQ(one.ended, two.ended);
   EXPECT_EQ(one.provenance, two.provenance);
+}
+
+// Nothing is shared but what is read, and the machine's routes, which whoever comes first finds for all.
+TEST_P(PaperScenario, ThreadsDoNotDisturbOneAnother) {
+  const Loaded loaded = load(GetParam());
+  std::array<Trace, 4> traces;
+  std::vector<std::thread> threads;
+  for (Trace& trace : traces)
+    threads.emplace_back([&] { trace = simulate(loaded.plan, loaded.machine, loaded.calibration); });
+  for (std::thread& thread : threads) thread.join();
+  const Trace alone = simulate(loaded.plan, loaded.machine, loaded.calibration);
+  for (const Trace& trace : traces) EXPECT_EQ(trace.ended, alone.ended);
 }
 
 TEST_P(PaperScenario, StepsThatRecurAreCopiedToTheBit) {
