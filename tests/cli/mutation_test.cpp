@@ -40,10 +40,12 @@ constexpr std::size_t kEvery = 8;
 constexpr std::size_t kEvery = 1;
 #endif
 
-// What a scenario of scenarios/laptop runs on ships without a calibration, so those are planned.
-std::string command_for(const std::string& scenario) {
-  return scenario.find("/laptop/") == std::string::npos ? "simulate" : "plan";
+bool is_of_a_host(const std::string& scenario) {
+  return scenario.find("/laptop/") != std::string::npos || scenario.find("/lab/") != std::string::npos;
 }
+
+// What scenarios of hosts run on ships without a calibration, so those are planned.
+std::string command_for(const std::string& scenario) { return is_of_a_host(scenario) ? "plan" : "simulate"; }
 
 // The scaling series differs from large-ep64 in sizes alone: of its mutations every fourth is run.
 std::size_t stride_of(const std::string& scenario) {
@@ -178,10 +180,10 @@ TEST_P(Mutations, EndWithAResultOrAMessage) {
   RecordProperty("infeasible", codes[3]);
 }
 
-// Most of scenarios/laptop are the paper's deployments in other sizes, and would take a minute to say nothing new.
-// Those tried have what the paper's files have not: dense layers, Zipf routing and shared experts.
+// Most of scenarios/laptop and scenarios/lab are the paper's deployments in other sizes, and would take a minute to say
+// nothing new. Those tried have what the paper's files have not: dense layers, Zipf routing, shared experts, nodes.
 bool is_tried(const std::string& path) {
-  return path.find("/laptop/") == std::string::npos || path.ends_with("/shape-r1-dense.json") ||
+  return !is_of_a_host(path) || path.ends_with("/large-ep-2x4.json") || path.ends_with("/shape-r1-dense.json") ||
          path.ends_with("/shape-r2-ep2-rows.json") || path.ends_with("/shape-r2-ep2-two-batch.json");
 }
 

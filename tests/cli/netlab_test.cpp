@@ -2,9 +2,11 @@
 // are not permitted.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 
 namespace foretoken::cli {
@@ -23,9 +25,19 @@ class Netlab : public testing::Test {
     const Said check = netlab("check");
     if (check.code != 0) GTEST_SKIP() << "no emulated clusters here: " << check.text;
   }
+  static void TearDownTestSuite() { std::filesystem::remove_all(notes()); }
+
+  // Where labs are noted: tests that run at one time must not take each other's labs for theirs.
+  static std::string notes() { return testing::TempDir() + "foretoken_netlab_" + std::to_string(getpid()); }
+
   static Said netlab(const std::string& arguments) {
     Said said;
-    const std::string command = "FORETOKEN='" FORETOKEN_BINARY "' '" FORETOKEN_SOURCE_DIR "/tools/netlab' " + arguments;
+    // Notes of its own, so that tests at one time do not take each other's labs for theirs.
+    static const std::string notes = testing::TempDir() + "foretoken_netlab_" + std::to_string(getpid());
+    std::filesystem::create_directories(notes);
+    const std::string command = "XDG_RUNTIME_DIR='" + notes +
+                                "' FORETOKEN='" FORETOKEN_BINARY "' '" FORETOKEN_SOURCE_DIR "/tools/netlab' " +
+                                arguments;
     FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
     if (pipe == nullptr) return said;
     char buffer[4096];

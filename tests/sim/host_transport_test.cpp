@@ -199,6 +199,7 @@ TEST_F(HostTransportTest, MessagesBetweenNodesShareNics) {
   const sim::HostTransport transport(machine, cost, 4, invented_network());
   const auto ended = [&](const std::vector<std::pair<int, int>>& messages) {
     TinyProgram program(4);
+    program.role({0, 1, 2, 3});  // idle, unless said otherwise
     for (const auto& [from, to] : messages) {
       const auto transfer = program.communication(OpKind::send);
       program.send(program.role({from}), "send", transfer, to - from, 1000);
