@@ -124,8 +124,8 @@ AloneResult Alone::result_of(const Flows& flows, Provenance provenance) const {
   result.provenance = provenance;
   if (flows.set().flows.empty()) return result;
   const FlowTimes times = run_flows(flows.set(), {options_.accuracy, true, options_.seconds_max});
-  result.time = Seconds(*std::max_element(times.completion.begin(), times.completion.end()));
-  result.flows = std::ssize(times.completion);
+  result.time = Seconds(times.completion.last());
+  result.flows = static_cast<std::int64_t>(times.completion.size());
   result.classes = times.classes;
   result.error = times.error;
   return result;
@@ -228,23 +228,21 @@ AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const To
 FlowTimes Alone::flows(std::span<const RequestedFlow> flows) const {
   Flows set(fabric_);
   std::vector<std::size_t> carried;
-  FlowTimes all;
+  std::vector<double> completion;
   for (std::size_t i = 0; i < flows.size(); ++i) {
     const RequestedFlow& flow = flows[i];
-    all.completion.push_back(flow.start.value());  // of what goes nowhere
+    completion.push_back(flow.start.value());  // of what goes nowhere
     if (flow.from == flow.to || flow.bytes == Bytes(0)) continue;
     const MessageEstimate message = fabric_.cost().message(fabric_.span(flow.from, flow.to), flow.bytes);
     set.add(flow.from, flow.to, static_cast<double>(flow.bytes.value()),
             flow.start + latency(message.latency, flow.from, flow.to), message.rate.value());
     carried.push_back(i);
   }
-  if (carried.empty()) return all;
-  const FlowTimes times = run_flows(set.set(), {options_.accuracy, true, options_.seconds_max});
-  for (std::size_t i = 0; i < carried.size(); ++i) all.completion[carried[i]] = times.completion[i];
-  all.classes = times.classes;
-  all.solves = times.solves;
-  all.error = times.error;
-  return all;
+  FlowTimes times;
+  if (!carried.empty()) times = run_flows(set.set(), {options_.accuracy, true, options_.seconds_max});
+  for (std::size_t i = 0; i < carried.size(); ++i) completion[carried[i]] = times.completion[i];
+  times.completion = Completions(std::move(completion));
+  return times;
 }
 
 }  // namespace foretoken::sim

@@ -31,7 +31,7 @@ AloneResult HostAlone::together(std::span<const Footprint> footprints) const {
   }
   if (set.flows.empty()) return result;
   const FlowTimes times = run_flows(set, {options_.accuracy, true, options_.seconds_max});
-  for (const double end : times.completion) result.time = std::max(result.time, Seconds(end));
+  result.time = std::max(result.time, Seconds(times.completion.last()));
   result.flows = std::ssize(set.flows);
   result.classes = times.classes;
   result.error = times.error;

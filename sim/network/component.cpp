@@ -217,11 +217,16 @@ void Component::solve_window(SharingState& state, double now, double asked) {
   find_next();
 }
 
-// Appends those of the filling that are due by `time`, and sorts.
-void Component::add_due(double time, std::vector<Due>& due) {
+// Appends those of the filling that are due by `time`, some perhaps twice.
+void Component::append_due(double time, std::vector<Due>& due) {
   members_.clear();
   filling_.due_by(time, members_);
   for (const Filling::Due& member : members_) due.push_back({member.time, filling_.slot(member.member)});
+}
+
+// Appends them, and sorts.
+void Component::add_due(double time, std::vector<Due>& due) {
+  append_due(time, due);
   std::sort(due.begin(), due.end());
   due.erase(std::unique(due.begin(), due.end()), due.end());
 }
@@ -230,11 +235,15 @@ void Component::add_due(double time, std::vector<Due>& due) {
 double Component::let_leave(SharingState& state, double now) {
   std::erase_if(leaving_, [&](const Due& due) { return state.activities[at(due.slot)].member != Activity::kLeaving; });
   const double soon = kWindowMax * std::sqrt(accuracy) * (now - origin);
-  std::vector<Due> candidates = leaving_;
-  add_due(now + soon, candidates);
+  // A heap: mostly only a few of those that are due soon can leave.
+  candidates_ = leaving_;
+  append_due(now + soon, candidates_);
+  const auto later = [](const Due& a, const Due& b) { return b < a; };
+  std::make_heap(candidates_.begin(), candidates_.end(), later);
   double half = soon;
   std::size_t left = 0;
-  for (const Due& due : candidates) {
+  while (!candidates_.empty()) {
+    const Due due = candidates_.front();
     const Activity& activity = state.activities[at(due.slot)];
     bool too_much = false;
     if (activity.member != Activity::kLeaving) {
@@ -252,6 +261,8 @@ double Component::let_leave(SharingState& state, double now) {
     }
     ++left;
     if (activity.member != Activity::kLeaving) leave(state, due, now);
+    std::pop_heap(candidates_.begin(), candidates_.end(), later);
+    candidates_.pop_back();
   }
   return left == 0 ? soon / 2 : half;
 }

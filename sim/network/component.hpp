@@ -69,6 +69,7 @@ class Component {
   bool add(SharingState& state, std::int32_t slot);
   bool constrain(SharingState& state, std::int32_t resource);
   void collect_uses(const SharingState& state, const Activity& activity);
+  void append_due(double time, std::vector<Due>& due);
   void add_due(double time, std::vector<Due>& due);
   double let_leave(SharingState& state, double now);
   void leave(SharingState& state, const Due& due, double now);
@@ -83,6 +84,7 @@ class Component {
   std::vector<Due> leaving_;           // also of activities that have ended
   std::vector<std::int32_t> touched_;  // resources, since the last window
 
+  std::vector<Due> candidates_;        // scratch
   std::vector<ResourceUse> wanted_;    // scratch
   std::vector<Filling::Use> uses_;     // scratch
   std::vector<Filling::Due> members_;  // scratch

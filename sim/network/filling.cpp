@@ -225,42 +225,37 @@ void Filling::sum_afresh(std::int32_t number) {
 
 void Filling::fill(double now, bool checkpoints) {
   std::int32_t growing = resume();
-  heap_.clear();
+  tournament_.clear();
   for (std::size_t c = 1; c < constraints_used_; ++c) {
     const auto constraint = static_cast<std::int32_t>(c);
-    if (closed_[c] == 0 && grows(constraint)) heap_.push_back({level_of(open_[c].free, open_[c].slope), constraint});
+    if (closed_[c] == 0 && grows(constraint)) tournament_.add(level_of(open_[c].free, open_[c].slope), constraint);
   }
-  std::make_heap(heap_.begin(), heap_.end());
+  tournament_.play();
 
   const std::int32_t per_checkpoint = std::max(kStopsPerCheckpointMin, live_ / kCheckpoints);
   std::int32_t grew_at_checkpoint = growing + per_checkpoint - 1;
   while (growing > 0) {
-    FORETOKEN_CHECK(!heap_.empty(), "an activity grows forever");
-    std::pop_heap(heap_.begin(), heap_.end());
-    const Candidate candidate = heap_.back();
-    heap_.pop_back();
-    if (!grows(candidate.constraint)) continue;
-    const Constraint& constraint = constraints_[at(candidate.constraint)];
-    const auto is_next = [&](double level) {
-      return level <= candidate.level || heap_.empty() || level <= heap_.front().level;
-    };
-    const Open& open = open_[at(candidate.constraint)];
-    double level = level_of(open.free, open.slope);
-    if (is_next(level) &&
-        (open.slope < kCancelled * constraint.slope || open.free < kCancelled * constraint.capacity)) {
-      sum_afresh(candidate.constraint);
-      level = level_of(open.free, open.slope);
-    }
-    if (!is_next(level)) {
-      heap_.push_back({level, candidate.constraint});
-      std::push_heap(heap_.begin(), heap_.end());
+    FORETOKEN_CHECK(std::isfinite(tournament_.key()), "an activity grows forever");
+    const std::int32_t next = tournament_.winner();
+    if (!grows(next)) {
+      tournament_.change_winner(kInfinity);
       continue;
     }
+    const Constraint& constraint = constraints_[at(next)];
+    const Open& open = open_[at(next)];
+    double level = level_of(open.free, open.slope);
+    if (level > tournament_.key() && !tournament_.change_winner(level)) continue;
+    if (open.slope < kCancelled * constraint.slope || open.free < kCancelled * constraint.capacity) {
+      sum_afresh(next);
+      level = level_of(open.free, open.slope);
+      if (level > tournament_.key() && !tournament_.change_winner(level)) continue;
+    }
+    tournament_.change_winner(kInfinity);
     if (checkpoints && growing + per_checkpoint <= grew_at_checkpoint) {
       store_checkpoint();
       grew_at_checkpoint = growing;
     }
-    growing -= close(candidate.constraint, level, now);
+    growing -= close(next, level, now);
   }
   restart_ = static_cast<std::int32_t>(steps_.size());
 }

@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "sim/network/tournament.hpp"
+
 namespace foretoken::sim {
 
 /// Who grows until when, and how far each has come.
@@ -117,15 +119,6 @@ class Filling {
     std::vector<Open> open;
     std::vector<std::int32_t> growing;
   };
-  struct Candidate {
-    double level;
-    std::int32_t constraint;
-    // Inverted, for a heap with the least level on top; equal levels: lower constraint first.
-    bool operator<(const Candidate& other) const {
-      return std::pair(level, constraint) > std::pair(other.level, other.constraint);
-    }
-  };
-
   static constexpr std::int32_t kNoPeer = 0;  // a constraint that never fills up
 
   static std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
@@ -178,7 +171,7 @@ class Filling {
   std::vector<Checkpoint> checkpoints_;
   std::size_t checkpoints_used_ = 0;
 
-  std::vector<Candidate> heap_;     // scratch
+  Tournament tournament_;           // scratch: of constraints, by lower bounds of their levels
   std::vector<std::size_t> newly_;  // scratch: positions of members that something else held
 };
 

@@ -25,7 +25,7 @@ FlowTimes run_each(const FlowSet& set, const FlowSetOptions& options) {
   });
 
   FlowTimes times;
-  times.completion.assign(set.flows.size(), 0.0);
+  std::vector<double> completion(set.flows.size(), 0.0);
   times.classes = static_cast<std::int64_t>(set.flows.size());
   FlowNetwork network(set.capacity, options.accuracy);
   std::vector<std::int32_t> ended;
@@ -38,7 +38,7 @@ FlowTimes run_each(const FlowSet& set, const FlowSetOptions& options) {
         throw Error(ErrorCode::invalid_input, "a flow never ends: a resource that it uses has no capacity");
       ended.clear();
       network.complete(ended);
-      for (const std::int32_t flow : ended) times.completion[static_cast<std::size_t>(flow)] = network.now();
+      for (const std::int32_t flow : ended) completion[static_cast<std::size_t>(flow)] = network.now();
       continue;
     }
     network.advance(start);
@@ -49,6 +49,7 @@ FlowTimes run_each(const FlowSet& set, const FlowSetOptions& options) {
       network.start({flow.demand, flow.weight, flow.ceiling, uses, order[next]});
     }
   }
+  times.completion = Completions(std::move(completion));
   times.solves = network.solves();
   times.error = network.error();
   return times;
@@ -56,15 +57,23 @@ FlowTimes run_each(const FlowSet& set, const FlowSetOptions& options) {
 
 }  // namespace
 
+double Completions::last() const {
+  return of_class_.empty() ? 0.0 : *std::max_element(of_class_.begin(), of_class_.end());
+}
+
+std::vector<double> Completions::each() const {
+  if (class_of_.empty()) return of_class_;
+  std::vector<double> each;
+  each.reserve(class_of_.size());
+  for (const std::int32_t number : class_of_) each.push_back(of_class_[static_cast<std::size_t>(number)]);
+  return each;
+}
+
 FlowTimes run_flows(const FlowSet& set, const FlowSetOptions& options) {
   if (options.merge_symmetric) {
-    if (const auto classes = find_classes(set)) {
+    if (auto classes = find_classes(set)) {
       FlowTimes times = run_each(classes->quotient, options);
-      std::vector<double> completion;
-      completion.reserve(set.flows.size());
-      for (const std::int32_t number : classes->of_flow)
-        completion.push_back(times.completion[static_cast<std::size_t>(number)]);
-      times.completion = std::move(completion);
+      times.completion = Completions(times.completion.each(), std::move(classes->of_flow));
       return times;
     }
   }

@@ -3,8 +3,10 @@
 // Who starts flows while others are under way, as the simulator does, uses sim/network/flow_network.hpp itself.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "sim/network/max_min.hpp"
@@ -34,11 +36,32 @@ struct FlowSetOptions {
   double seconds_max = std::numeric_limits<double>::infinity();  // that this may take by sharing_seconds()
 };
 
+/// When each flow ends, in seconds. Flows of a class end at one time, which is stored once.
+class Completions {
+ public:
+  Completions() = default;
+  explicit Completions(std::vector<double> of_class) : of_class_(std::move(of_class)) {}  // each flow a class
+  Completions(std::vector<double> of_class, std::vector<std::int32_t> class_of)
+      : of_class_(std::move(of_class)), class_of_(std::move(class_of)) {}
+
+  [[nodiscard]] std::size_t size() const { return class_of_.empty() ? of_class_.size() : class_of_.size(); }
+  [[nodiscard]] double operator[](std::size_t flow) const {
+    return of_class_[class_of_.empty() ? flow : static_cast<std::size_t>(class_of_[flow])];
+  }
+  /// Of all flows; 0 if there are none.
+  [[nodiscard]] double last() const;
+  [[nodiscard]] std::vector<double> each() const;  // [flow]
+
+ private:
+  std::vector<double> of_class_;        // every class has a flow
+  std::vector<std::int32_t> class_of_;  // [flow]; empty: its own number
+};
+
 struct FlowTimes {
-  std::vector<double> completion;  // [flow], seconds
-  std::int64_t classes = 0;        // flows that were solved for
-  std::int64_t solves = 0;         // times that shares were found
-  double error = 0;                // FlowNetwork::error(); 0 if exact
+  Completions completion;
+  std::int64_t classes = 0;  // flows that were solved for
+  std::int64_t solves = 0;   // times that shares were found
+  double error = 0;          // FlowNetwork::error(); 0 if exact
 };
 
 /// When each flow ends, all sharing by max-min fairness.

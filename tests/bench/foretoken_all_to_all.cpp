@@ -45,14 +45,14 @@ int run(int argc, char** argv) {
   print("cpu_s", cpu_seconds() - begin);
   print("peak_bytes", static_cast<double>(peak_memory()));
   print("grown_bytes", static_cast<double>(peak_memory() - memory_before));
-  print("makespan_s", *std::max_element(found.completion.begin(), found.completion.end()));
+  print("makespan_s", found.completion.last());
   print("classes", static_cast<double>(found.classes));
   print("solves", static_cast<double>(found.solves));
   print("error", found.error);
 
   if (times_file.empty() && against_file.empty()) return 0;
   const std::vector<double> times =
-      by_classes ? sim::times_of_flows(exchange, classes, found.completion) : found.completion;
+      by_classes ? sim::times_of_flows(exchange, classes, found.completion.each()) : found.completion.each();
   if (!times_file.empty()) write_times(times_file, times);
   if (!against_file.empty()) compare(times, read_times(against_file, times.size()));
   return 0;

@@ -15,10 +15,7 @@ constexpr double kMicrosecondsPerSecond = 1e6;
 constexpr double kStartMaxUs = 1e12;
 constexpr std::int64_t kBytesMax = std::int64_t{1} << 50;
 
-double makespan_us(const FlowReport& report) {
-  const auto& ends = report.times.completion;
-  return ends.empty() ? 0 : *std::max_element(ends.begin(), ends.end()) * kMicrosecondsPerSecond;
-}
+double makespan_us(const FlowReport& report) { return report.times.completion.last() * kMicrosecondsPerSecond; }
 
 }  // namespace
 

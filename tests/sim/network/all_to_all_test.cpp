@@ -64,7 +64,7 @@ class AllToAll : public ::testing::TestWithParam<Case> {
 };
 
 TEST_P(AllToAll, EndsWhenAnotherSimulatorSays) {
-  expect_times(run_flows(all_to_all_flows(GetParam().exchange)).completion);
+  expect_times(run_flows(all_to_all_flows(GetParam().exchange)).completion.each());
 }
 
 TEST_P(AllToAll, EndsThenInANetworkThatLearnsOfFlowsAsTheyStart) {
@@ -81,8 +81,8 @@ TEST(AllToAllClasses, EndWhenTheirFlowsDo) {
       const AllToAllCase exchange{64, nodes_per_leaf, workload};
       const std::vector<FlowClass> classes = flow_classes(exchange);
       const std::vector<double> by_class =
-          times_of_flows(exchange, classes, run_flows(class_set(exchange, classes)).completion);
-      const std::vector<double> by_flow = run_flows(all_to_all_flows(exchange)).completion;
+          times_of_flows(exchange, classes, run_flows(class_set(exchange, classes)).completion.each());
+      const std::vector<double> by_flow = run_flows(all_to_all_flows(exchange)).completion.each();
       ASSERT_EQ(by_class.size(), by_flow.size());
       for (std::size_t f = 0; f < by_flow.size(); ++f)
         ASSERT_NEAR(by_class[f], by_flow[f], 1e-9 * by_flow[f]) << "flow " << f;

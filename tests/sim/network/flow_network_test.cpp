@@ -64,6 +64,23 @@ TEST(FlowNetwork, WhatFollowsARestartOfItsClockDependsOnNothingBefore) {
   EXPECT_DOUBLE_EQ(network.carried(network.now())[0], 2 * carried);
 }
 
+// Two flows pass a link of 5 and then one of 6, which guards keep out of the solving. At 1 two more come that use only
+// the second: it is full now, at 1.5 each, and the first of no account.
+//   0..1  2.5 each, 2.5 left      1..8/3  1.5 each: two done, 7.5 left of the others' 10      then 3 each, for 2.5
+TEST(FlowNetwork, ALinkThatStopsBeingGuardedLimitsThoseThatUsedIt) {
+  FlowNetwork network({5.0, 6.0});
+  const std::vector<ResourceUse> both{{0, 1.0}, {1, 1.0}};
+  const std::vector<ResourceUse> second{{1, 1.0}};
+  for (const std::int32_t tag : {1, 2}) network.start({.demand = 5, .uses = both, .tag = tag});
+  EXPECT_DOUBLE_EQ(network.next_completion(), 2);
+  network.advance(1);
+  for (const std::int32_t tag : {3, 4}) network.start({.demand = 10, .uses = second, .tag = tag});
+  EXPECT_DOUBLE_EQ(network.next_completion(), 8.0 / 3);
+  EXPECT_THAT(complete(network), ElementsAre(1, 2));
+  EXPECT_DOUBLE_EQ(network.next_completion(), 31.0 / 6);
+  EXPECT_THAT(complete(network), ElementsAre(3, 4));
+}
+
 // A and B of demand 4 share a link of 2 per second: 2 done each by 2. At a half of it: half each, 4 s for the other 2.
 TEST(FlowNetwork, ACapacityMayChange) {
   FlowNetwork network({2.0});

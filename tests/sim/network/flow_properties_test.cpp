@@ -45,7 +45,7 @@ std::vector<double> rates(FlowNetwork& network, const std::vector<char>& active)
 void for_both(const FlowSet& set, const std::function<void(const std::vector<double>&)>& check) {
   for (const bool merge : {false, true}) {
     SCOPED_TRACE(merge ? "merging symmetric flows" : "every flow by itself");
-    check(run_flows(set, {.merge_symmetric = merge}).completion);
+    check(run_flows(set, {.merge_symmetric = merge}).completion.each());
   }
 }
 
@@ -157,7 +157,7 @@ TEST(FlowProperties, OtherNamesGiveTheSameTimes) {
       std::reverse(renamed.uses.begin() + flow.uses_begin, renamed.uses.end());
       renamed.flows.push_back(flow);
     }
-    const std::vector<double> before = run_flows(set).completion;
+    const std::vector<double> before = run_flows(set).completion.each();
     std::vector<double> expected;
     for (const std::size_t f : old_flow) expected.push_back(before[f]);
     for_both(renamed, [&](const std::vector<double>& completion) { expect_equal(completion, expected); });
@@ -170,7 +170,7 @@ TEST(FlowProperties, TwoHalvesOfAFlowEndWhenItDoes) {
     if (HasFatalFailure()) return;  // one replay is enough
     SCOPED_TRACE(replay(seed));
     FlowSet set = random_flows(seed);
-    const std::vector<double> before = run_flows(set).completion;
+    const std::vector<double> before = run_flows(set).completion.each();
     std::vector<double> expected = before;
     std::mt19937_64 random(seed);
     const std::size_t count = set.flows.size();
@@ -194,7 +194,7 @@ TEST(FlowProperties, TimesAreInverseToBandwidth) {
     SCOPED_TRACE(replay(seed));
     FlowSet set = random_flows(seed);
     for (TimedFlow& flow : set.flows) flow.start = 0;  // latencies do not scale
-    std::vector<double> expected = run_flows(set).completion;
+    std::vector<double> expected = run_flows(set).completion.each();
     std::mt19937_64 random(seed);
     const double factor = std::pow(10.0, std::uniform_real_distribution<double>(-3, 3)(random));
     for (double& time : expected) time /= factor;
@@ -222,7 +222,7 @@ TEST(FlowProperties, SystemsSideBySideKeepTheirTimes) {
         flow.uses_end += first_use;
         all.flows.push_back(flow);
       }
-      const std::vector<double> alone = run_flows(set).completion;
+      const std::vector<double> alone = run_flows(set).completion.each();
       expected.insert(expected.end(), alone.begin(), alone.end());
     }
     for_both(all, [&](const std::vector<double>& completion) { expect_equal(completion, expected); });
@@ -251,7 +251,7 @@ TEST(FlowProperties, AResourceThatNeverFillsChangesNothing) {
       wide.flows.push_back(flow);
       wide.capacity.back() += 1.5 * alone;
     }
-    const std::vector<double> expected = run_flows(set).completion;
+    const std::vector<double> expected = run_flows(set).completion.each();
     for_both(wide, [&](const std::vector<double>& completion) { expect_equal(completion, expected); });
   }
 }

@@ -34,14 +34,14 @@ TEST(SlowSolver, AgreesWithPencilAndPaper) {
 // A flow without a resource runs at its ceiling: 3 / 0.5 = 6 after its start at 2.
 TEST(FlowSet, CeilingsAmountsAndStartsByHand) {
   const FlowSet set{{2}, {{0, 4, 1, kInfinity, 0, 1}, {1, 2, 1, 0.25, 1, 2}, {2, 3, 1, 0.5, 2, 2}}, {{0, 1}, {0, 2}}};
-  EXPECT_THAT(run_flows(set).completion, ElementsAre(DoubleEq(1 + 4.0 / 3), DoubleEq(9), DoubleEq(8)));
+  EXPECT_THAT(run_flows(set).completion.each(), ElementsAre(DoubleEq(1 + 4.0 / 3), DoubleEq(9), DoubleEq(8)));
 }
 
 TEST(FlowSet, EdgesOfTheSystem) {
-  EXPECT_TRUE(run_flows({}).completion.empty());
-  EXPECT_TRUE(run_flows({{1, 2}, {}, {}}).completion.empty());
+  EXPECT_TRUE(run_flows({}).completion.each().empty());
+  EXPECT_TRUE(run_flows({{1, 2}, {}, {}}).completion.each().empty());
   // A resource that nobody uses may be dead; one that is used may not, by whoever it is and however late.
-  EXPECT_THAT(run_flows({{0, 2}, {{0, 2, 1, kInfinity, 0, 1}}, {{1, 1}}}).completion, ElementsAre(DoubleEq(1)));
+  EXPECT_THAT(run_flows({{0, 2}, {{0, 2, 1, kInfinity, 0, 1}}, {{1, 1}}}).completion.each(), ElementsAre(DoubleEq(1)));
   const FlowSet dead{{0, 2}, {{0, 2, 1, kInfinity, 0, 1}, {9, 2, 1, 1, 1, 3}}, {{1, 1}, {1, 1}, {0, 1}}};
   for (const bool merge : {false, true}) {
     try {
@@ -64,7 +64,7 @@ TEST(FlowSet, WhatWouldTakeTooLongIsRefused) {
     set.uses.push_back({0, 1});
   }
   const FlowSetOptions options{.seconds_max = 1e-6};  // 3.2 ns for one, 32 us for a hundred
-  EXPECT_THAT(run_flows(set, options).completion.front(), DoubleEq(50));
+  EXPECT_THAT(run_flows(set, options).completion[0], DoubleEq(50));
   for (std::size_t i = 0; i < set.flows.size(); ++i) set.flows[i].demand += static_cast<double>(i);
   try {
     static_cast<void>(run_flows(set, options));
@@ -84,8 +84,8 @@ void expect_what_the_definition_says(std::uint64_t count, int scale) {
     const std::vector<double> expected = completions_by_definition(set);
     FlowNetwork network(set.capacity);
     const std::vector<std::pair<const char*, std::vector<double>>> found{
-        {"run_flows", run_flows(set).completion},
-        {"run_flows, without merging", run_flows(set, {.merge_symmetric = false}).completion},
+        {"run_flows", run_flows(set).completion.each()},
+        {"run_flows, without merging", run_flows(set, {.merge_symmetric = false}).completion.each()},
         {"FlowNetwork", drive(network, set)}};
     for (const auto& [who, completion] : found) {
       ASSERT_EQ(completion.size(), expected.size()) << who;
