@@ -20,7 +20,7 @@ constexpr std::chrono::microseconds kPatience{20'000};
 
 }  // namespace
 
-Executor::Executor(const plan::Plan& plan, RankId rank, const RowTables& tables, ComputeSide& compute,
+Executor::Executor(const plan::Plan& plan, RankId rank, RowTables& tables, ComputeSide& compute,
                    Communicator& communicator, ExecutorOptions options)
     : plan_(plan),
       rank_(rank),
@@ -34,14 +34,17 @@ Executor::Executor(const plan::Plan& plan, RankId rank, const RowTables& tables,
       streams_(streams_of(role_)) {
   for (std::size_t o = 0; o < role_.ops.size(); ++o) {
     const plan::Op& op = role_.ops[o];
-    if (!is_communication(op.kind)) continue;
-    CommunicationBuffers buffers;
-    if (!op.inputs.empty()) buffers.in = compute_.bytes(op.inputs.front());
-    if (!op.outputs.empty()) buffers.out = compute_.bytes(op.outputs.front());
-    const bool routed = op.kind == plan::OpKind::dispatch || op.kind == plan::OpKind::combine;
-    for (std::int64_t step = 0; step < (routed ? routed_steps_ : 1); ++step)
-      schedules_[o].push_back(builder_.build(op, buffers, step));
+    if (!is_communication(op.kind) || builder_.at_run_time(op)) continue;
+    for (std::int64_t step = 0; step < (is_exchange(op.kind) ? routed_steps_ : 1); ++step)
+      schedules_[o].push_back(builder_.build(op, buffers_of(op), step));
   }
+}
+
+CommunicationBuffers Executor::buffers_of(const plan::Op& op) const {
+  CommunicationBuffers buffers;
+  if (!op.inputs.empty()) buffers.in = compute_.bytes(op.inputs.front());
+  if (!op.outputs.empty()) buffers.out = compute_.bytes(op.outputs.front());
+  return buffers;
 }
 
 void Executor::prepare() {
@@ -168,7 +171,13 @@ void Executor::start(StreamState& state, OpId op) {
   }
   if (is_communication(what.kind)) {
     const auto& schedules = schedules_[op.index()];
-    state.schedule = &schedules[schedules.size() == 1 ? 0 : static_cast<std::size_t>(routed_step)];
+    if (schedules.empty()) {
+      builder_.recycle(state.made);
+      state.made = builder_.build(what, buffers_of(what), routed_step);
+      state.schedule = &state.made;
+    } else {
+      state.schedule = &schedules[schedules.size() == 1 ? 0 : static_cast<std::size_t>(routed_step)];
+    }
     state.active = true;
     state.round = 0;
     carry_out(state.schedule->before);
@@ -198,9 +207,14 @@ void Executor::post_round(StreamState& state, OpId op) {
     for (const Message& m : round.sends)
       state.pending.push_back({communicator_.send(m.peer, id, {m.data, m.bytes}), m.peer, false});
     if (!state.pending.empty()) return;
-    carry_out(round.work);
+    end_round(round);
   }
   state.active = false;
+}
+
+void Executor::end_round(const Round& round) {
+  if (round.arrived) round.arrived();
+  carry_out(round.work);
 }
 
 // Takes note of messages that are done; true if the op has moved on.
@@ -218,7 +232,7 @@ bool Executor::advance(StreamState& state, OpId op) {
   }
   if (!state.pending.empty()) return state.pending.size() < before;
   const std::int64_t cpu = events_ == nullptr ? 0 : thread_cpu_now();
-  carry_out(state.schedule->rounds[state.round].work);
+  end_round(state.schedule->rounds[state.round]);
   ++state.round;
   post_round(state, op);
   if (events_ != nullptr) events_->cpu[event(state.step, op)] += thread_cpu_now() - cpu;

@@ -56,9 +56,10 @@ struct RankEvents {
 
 class Executor {
  public:
-  /// Builds all schedules. Keeps references to all four; `plan` is the whole one, of which this rank runs its part.
-  Executor(const plan::Plan& plan, RankId rank, const RowTables& tables, ComputeSide& compute,
-           Communicator& communicator, ExecutorOptions options);
+  /// Builds the schedules that are known beforehand. Keeps references to all four; `plan` is the whole one, of which
+  /// this rank runs its part.
+  Executor(const plan::Plan& plan, RankId rank, RowTables& tables, ComputeSide& compute, Communicator& communicator,
+           ExecutorOptions options);
 
   /// Runs steps 0 to steps - 1.
   /// @param events  filled with every op's times, or null: then only the ends of step_end ops are recorded
@@ -86,6 +87,7 @@ class Executor {
     std::size_t position = 0;  // in the block
     bool active = false;       // its op, a communication, is under way
     const Schedule* schedule = nullptr;
+    Schedule made;  // of an op whose messages are known only now
     std::size_t round = 0;
     std::vector<Pending> pending;
   };
@@ -96,6 +98,8 @@ class Executor {
   void start(StreamState& state, OpId op);
   bool advance(StreamState& state, OpId op);
   void post_round(StreamState& state, OpId op);
+  static void end_round(const Round& round);
+  [[nodiscard]] CommunicationBuffers buffers_of(const plan::Op& op) const;
   void finish(StreamState& state, const RoleStream& stream, OpId op);
   bool progress();
   void count_moves();
@@ -115,7 +119,7 @@ class Executor {
   ExecutorOptions options_;
   std::int64_t routed_steps_;
   ScheduleBuilder builder_;
-  std::vector<std::vector<Schedule>> schedules_;  // [op][routed step, or 0]
+  std::vector<std::vector<Schedule>> schedules_;  // [op][routed step, or 0]; none where it is made at run time
   std::vector<RoleStream> streams_;
 
   // Of the run under way.

@@ -127,6 +127,55 @@ void add_events(const plan::Plan& plan, const std::vector<RankRecord>& records, 
   }
 }
 
+// Layers on a rank whose tokens have experts.
+plan::Range routed_layers(const plan::Plan& plan, RankId rank) {
+  const plan::Range layers = plan.placement.layers_of_stage(plan.placement.stage_of(rank));
+  return {std::max(layers.begin, plan.scenario.model.dense_layers), layers.end};
+}
+
+// What the ranks' routers decided, as one record, and the hashes of the plan that replays it.
+void add_routing(const plan::Plan& plan, const std::vector<RankRecord>& records, RunResult& result) {
+  const plan::ModelSpec& model = plan.scenario.model;
+  plan::RoutingRecord record{.seed = plan.scenario.routing.seed,
+                             .routed_steps = plan.routing.routed_steps(),
+                             .layers = model.layers,
+                             .dense_layers = model.dense_layers,
+                             .tokens = plan.scenario.workload.sequences,
+                             .experts = model.experts,
+                             .top_k = model.top_k,
+                             .choices = {},
+                             .hash = {}};
+  record.choices.assign(record.place(record.routed_steps, model.dense_layers, 0), -1);
+  const bool dispatch = plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch;
+  for (std::size_t r = 0; r < records.size(); ++r) {
+    const RankId rank(r);
+    const std::int64_t replica = plan.placement.replica_of(rank);
+    const std::int64_t index = plan.placement.tp_index_of(rank);
+    const plan::Range layers = routed_layers(plan, rank);
+    auto next = records[r].routes.begin();
+    if (next == records[r].routes.end()) continue;
+    for (std::int64_t step = 0; step < record.routed_steps; ++step)
+      for (std::int64_t layer = layers.begin; layer < layers.end; ++layer)
+        for (std::int64_t batch = 0; batch < plan.scenario.deployment.micro_batches; ++batch) {
+          const plan::Range tokens =
+              dispatch ? plan.placement.slice(replica, batch, index) : plan.placement.sequences(replica, batch);
+          const auto end = next + tokens.size() * model.top_k;
+          std::copy(next, end,
+                    record.choices.begin() + static_cast<std::ptrdiff_t>(record.place(step, layer, tokens.begin)));
+          next = end;
+        }
+    FORETOKEN_CHECK(next == records[r].routes.end(), "routes of other tokens");
+  }
+  record.seal();
+  plan::RoutingSpec spec = plan.scenario.routing;
+  spec.kind = plan::RoutingKind::recorded;
+  spec.record = std::make_shared<const plan::RoutingRecord>(record);
+  const plan::Routing replayed(spec, model.layers, model.experts, model.top_k);
+  result.routing_hash = plan::hash_of(replayed.canonical_text());
+  result.plan_hash = plan::hash_of(plan.program_hash + result.routing_hash);
+  result.routing = std::move(record);
+}
+
 std::string hash_of_activations(const std::vector<Activations>& all) {
   std::string bytes;
   for (const Activations& one : all)
@@ -158,6 +207,7 @@ RankRecord RankRun::run() {
     record.busy = 1 - static_cast<double>(after.idle - before.idle) / static_cast<double>(after.all - before.all);
   record.began = nanoseconds_of(executor_.began());
   record.activations = activations();
+  if (!plan_.routing.known()) record.routes = routes();
   if (options_.instrumented) {
     communicator_.meet(options_.setup_deadline);
     executor_.run(steps, record.instrumented_ends, &record.events);
@@ -185,11 +235,27 @@ std::vector<Activations> RankRun::activations() const {
   return all;
 }
 
+std::vector<std::int32_t> RankRun::routes() const {
+  std::vector<std::int32_t> all;
+  const bool dispatch = plan_.scenario.deployment.exchange == plan::ExpertExchange::dispatch;
+  if (!dispatch && plan_.placement.tp_index_of(rank_) != 0) return all;
+  const plan::Range layers = routed_layers(plan_, rank_);
+  for (std::int64_t step = 0; step < plan_.routing.routed_steps(); ++step)
+    for (std::int64_t layer = layers.begin; layer < layers.end; ++layer)
+      for (std::int64_t batch = 0; batch < plan_.scenario.deployment.micro_batches; ++batch) {
+        const auto& experts = tables_.at(step, layer, batch).experts;
+        all.insert(all.end(), experts.begin(), experts.end());
+      }
+  return all;
+}
+
 RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records) {
   FORETOKEN_CHECK(static_cast<std::int64_t>(records.size()) == plan.program.ranks, "a record per rank");
   align_clocks(records);
   RunResult result;
   result.plan_hash = plan.plan_hash;
+  result.routing_hash = plan.routing_hash;
+  if (!plan.routing.known()) add_routing(plan, records, result);
   result.communicator = communicator;
   result.headline = empty_trace(plan);
   add_outputs(plan, records, &RankRecord::ends, result.headline);

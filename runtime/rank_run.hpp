@@ -23,6 +23,7 @@ struct RankRecord {
   std::vector<std::int64_t> instrumented_ends;  // empty if there was no such run
   RankEvents events;
   std::vector<Activations> activations;
+  std::vector<std::int32_t> routes;  // where the model's own router decides: see RankRun::routes
   MachineIdentity machine;
   std::optional<double> busy;  // see RunResult; of this rank's computer
 };
@@ -41,6 +42,8 @@ class RankRun {
 
  private:
   [[nodiscard]] std::vector<Activations> activations() const;
+  // Experts of the tokens of this rank's that no other rank tells of, by (routed step, layer, micro-batch, token).
+  [[nodiscard]] std::vector<std::int32_t> routes() const;
 
   const plan::Plan& plan_;
   RankId rank_;

@@ -6,14 +6,12 @@
 #include "core/error.hpp"
 
 namespace foretoken::runtime {
-namespace {
-
 using plan::Range;
 
 // Builds the tables of one rank. Tokens are named by sequence here.
-class TableBuilder {
+class RowTables::Builder {
  public:
-  TableBuilder(const plan::Plan& plan, RankId rank)
+  Builder(const plan::Plan& plan, RankId rank)
       : placement_(plan.placement),
         routing_(plan.routing),
         deployment_(plan.scenario.deployment),
@@ -22,29 +20,90 @@ class TableBuilder {
         experts_(plan.scenario.model.experts),
         chosen_(static_cast<std::size_t>(top_k_)) {}
 
+  /// All that is known beforehand.
   RoutedRowTable build(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch) {
-    routed_step_ = routed_step;
-    layer_ = layer;
-    micro_batch_ = micro_batch;
-    number_experts();
+    set_place(routed_step, layer, micro_batch);
     RoutedRowTable table;
-    if (dispatches()) {
-      own_rows(table, slice_of(rank_));
-      const std::int64_t chunks = deployment_.overlap == plan::Overlap::micro_stages ? deployment_.chunks : 1;
-      for (std::int64_t c = 0; c < chunks; ++c) {
-        const bool chunked = deployment_.overlap == plan::Overlap::micro_stages;
-        table.hosted.push_back(arriving(chunked ? placement_.chunk_sources(c) : Range{0, deployment_.ep}));
+    const Range tokens = tokens_here();
+    table.tokens = tokens.size();
+    if (routing_.known()) {
+      table.experts.reserve(static_cast<std::size_t>(tokens.size() * top_k_));
+      for (std::int64_t token = tokens.begin; token < tokens.end; ++token) {
+        routing_.experts_of(routed_step_, layer_, token, chosen_);
+        table.experts.insert(table.experts.end(), chosen_.begin(), chosen_.end());
       }
-    } else {
-      own_rows(table, placement_.sequences(placement_.replica_of(rank_), micro_batch_));
+      lay_out(table);
     }
+    if (dispatches())
+      for (std::int64_t c = 0; c < chunks(); ++c)
+        table.hosted.push_back(routing_.known() ? arriving(sources_of(c)) : no_rows());
     return table;
+  }
+
+  void route(RoutedRowTable& table, std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch,
+             std::span<const std::int32_t> experts) {
+    set_place(routed_step, layer, micro_batch);
+    FORETOKEN_CHECK(static_cast<std::int64_t>(experts.size()) == table.tokens * top_k_, "routes of other tokens");
+    table.experts.assign(experts.begin(), experts.end());
+    lay_out(table);
+  }
+
+  HostedRows arrived(std::int64_t layer, std::int64_t chunk, std::span<const std::int32_t> counts) {
+    set_place(routed_step_, layer, micro_batch_);
+    const Range sources = sources_of(chunk);
+    const std::size_t locals = experts_here().size();
+    FORETOKEN_CHECK(counts.size() == static_cast<std::size_t>(sources.size()) * locals, "counts of other sources");
+    HostedRows hosted = no_rows();
+    std::vector<std::vector<std::int64_t>> rows;  // [source][local expert]
+    for (std::int64_t source = sources.begin; source < sources.end; ++source) {
+      const auto of_source = counts.subspan(static_cast<std::size_t>(source - sources.begin) * locals, locals);
+      rows.emplace_back(of_source.begin(), of_source.end());
+      for (std::size_t local = 0; local < locals; ++local) add_rows(hosted, source, local, of_source[local]);
+    }
+    sort_rows(hosted, rows);
+    return hosted;
+  }
+
+  /// The most rows that any routing gives to the experts here. A token's experts are distinct.
+  [[nodiscard]] std::int64_t rows_bound(const plan::Extent& extent) {
+    set_place(0, extent.layer, extent.micro_batch);
+    std::int64_t tokens = tokens_here().size();
+    if (dispatches()) {
+      tokens = 0;
+      const Range sources = sources_of(std::max<std::int64_t>(extent.chunk, 0));
+      for (std::int64_t source = sources.begin; source < sources.end; ++source)
+        tokens += slice_of(member(source)).size();
+    }
+    return tokens * std::min(top_k_, static_cast<std::int64_t>(experts_here().size()));
   }
 
  private:
   [[nodiscard]] bool dispatches() const { return deployment_.exchange == plan::ExpertExchange::dispatch; }
   [[nodiscard]] Range slice_of(RankId rank) const {
     return placement_.slice(placement_.replica_of(rank), micro_batch_, placement_.tp_index_of(rank));
+  }
+
+  [[nodiscard]] Range tokens_here() const {
+    return dispatches() ? slice_of(rank_) : placement_.sequences(placement_.replica_of(rank_), micro_batch_);
+  }
+  [[nodiscard]] std::span<const std::int32_t> experts_here() const {
+    return placement_.experts_on(layer_, placement_.ep_index_of(rank_));
+  }
+  [[nodiscard]] bool chunked() const { return deployment_.overlap == plan::Overlap::micro_stages; }
+  [[nodiscard]] std::int64_t chunks() const { return chunked() ? deployment_.chunks : 1; }
+  [[nodiscard]] Range sources_of(std::int64_t chunk) const {
+    return chunked() ? placement_.chunk_sources(chunk) : Range{0, deployment_.ep};
+  }
+  [[nodiscard]] RankId member(std::int64_t index) const {
+    return RankId(static_cast<std::int32_t>(rank_.value() / deployment_.ep * deployment_.ep + index));
+  }
+
+  void set_place(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch) {
+    routed_step_ = routed_step;
+    micro_batch_ = micro_batch;
+    if (layer_ == layer) return;
+    layer_ = layer;
+    number_experts();
   }
 
   // Place of every expert in the order (host, expert on that host), and of those on this rank in its own order.
@@ -63,28 +122,22 @@ class TableBuilder {
   }
 
   // `select` and `pack`: counting sort of the choices by expert, tokens in order.
-  void own_rows(RoutedRowTable& table, Range tokens) {
-    table.tokens = tokens.size();
-    table.experts.reserve(static_cast<std::size_t>(tokens.size() * top_k_));
+  void lay_out(RoutedRowTable& table) {
     std::vector<std::int64_t> count(static_cast<std::size_t>(experts_) + 1, 0);
-    for (std::int64_t token = tokens.begin; token < tokens.end; ++token) {
-      routing_.experts_of(routed_step_, layer_, token, chosen_);
-      for (const std::int32_t expert : chosen_) {
-        table.experts.push_back(expert);
-        if (taken(expert)) ++count[place(expert) + 1];
-      }
-    }
+    for (const std::int32_t expert : table.experts)
+      if (taken(expert)) ++count[place(expert) + 1];
     if (!dispatches()) {
       HostedRows hosted;
-      for (const std::int32_t expert : placement_.experts_on(layer_, placement_.ep_index_of(rank_))) {
+      for (const std::int32_t expert : experts_here()) {
         hosted.rows_of_expert.push_back(count[place(expert) + 1]);
         hosted.rows += hosted.rows_of_expert.back();
       }
-      table.hosted.push_back(std::move(hosted));
+      table.hosted.assign(1, std::move(hosted));
     } else {
       table.rows_to.assign(static_cast<std::size_t>(deployment_.ep), 0);
       for (const std::int32_t expert : table.experts)
         ++table.rows_to[static_cast<std::size_t>(placement_.host_of(layer_, expert))];
+      table.counts.assign(count.begin() + 1, count.end());
     }
     for (std::size_t i = 1; i < count.size(); ++i) count[i] += count[i - 1];
     table.selected.resize(static_cast<std::size_t>(count.back()));
@@ -105,27 +158,33 @@ class TableBuilder {
     return static_cast<std::size_t>(order_of_expert_[static_cast<std::size_t>(expert)]);
   }
 
-  HostedRows arriving(Range sources) {
+  [[nodiscard]] HostedRows no_rows() const {
     HostedRows hosted;
-    const std::size_t locals = placement_.experts_on(layer_, placement_.ep_index_of(rank_)).size();
-    hosted.rows_of_expert.assign(locals, 0);
+    hosted.rows_of_expert.assign(experts_here().size(), 0);
     hosted.rows_from.assign(static_cast<std::size_t>(deployment_.ep), 0);
-    if (locals == 0) return hosted;
+    return hosted;
+  }
+  static void add_rows(HostedRows& hosted, std::int64_t source, std::size_t local, std::int64_t rows) {
+    hosted.rows_of_expert[local] += rows;
+    hosted.rows_from[static_cast<std::size_t>(source)] += rows;
+    hosted.rows += rows;
+  }
+
+  HostedRows arriving(Range sources) {
+    HostedRows hosted = no_rows();
+    if (experts_here().empty()) return hosted;
     std::vector<std::vector<std::int64_t>> rows(static_cast<std::size_t>(sources.size()));  // [source][local expert]
-    const auto first = static_cast<std::int32_t>(rank_.value() / deployment_.ep * deployment_.ep);
     for (std::int64_t source = sources.begin; source < sources.end; ++source) {
       std::vector<std::int64_t>& of_expert = rows[static_cast<std::size_t>(source - sources.begin)];
-      of_expert.assign(locals, 0);
-      const Range tokens = slice_of(RankId(first + static_cast<std::int32_t>(source)));
+      of_expert.assign(experts_here().size(), 0);
+      const Range tokens = slice_of(member(source));
       for (std::int64_t token = tokens.begin; token < tokens.end; ++token) {
         routing_.experts_of(routed_step_, layer_, token, chosen_);
         for (const std::int32_t expert : chosen_) {
           const std::int32_t local = local_of_expert_[static_cast<std::size_t>(expert)];
           if (local < 0) continue;
           ++of_expert[static_cast<std::size_t>(local)];
-          ++hosted.rows_of_expert[static_cast<std::size_t>(local)];
-          ++hosted.rows_from[static_cast<std::size_t>(source)];
-          ++hosted.rows;
+          add_rows(hosted, source, static_cast<std::size_t>(local), 1);
         }
       }
     }
@@ -154,23 +213,38 @@ class TableBuilder {
   std::int64_t top_k_;
   std::int64_t experts_;
   std::int64_t routed_step_ = 0;
-  std::int64_t layer_ = 0;
+  std::int64_t layer_ = -1;
   std::int64_t micro_batch_ = 0;
   std::vector<std::int32_t> chosen_;
   std::vector<std::int32_t> order_of_expert_;
   std::vector<std::int32_t> local_of_expert_;
 };
 
-}  // namespace
-
-RowTables::RowTables(const plan::Plan& plan, RankId rank) : routed_steps_(plan.routing.routed_steps()) {
-  TableBuilder builder(plan, rank);
+RowTables::RowTables(const plan::Plan& plan, RankId rank)
+    : builder_(std::make_unique<Builder>(plan, rank)),
+      routed_steps_(plan.routing.routed_steps()),
+      known_(plan.routing.known()) {
   const plan::ModelSpec& model = plan.scenario.model;
   const Range layers = plan.placement.layers_of_stage(plan.placement.stage_of(rank));
   for (std::int64_t step = 0; step < routed_steps_; ++step)
     for (std::int64_t layer = std::max(layers.begin, model.dense_layers); layer < layers.end; ++layer)
       for (std::int64_t batch = 0; batch < plan.scenario.deployment.micro_batches; ++batch)
-        tables_.emplace(std::tuple(step, layer, batch), builder.build(step, layer, batch));
+        tables_.emplace(std::tuple(step, layer, batch), builder_->build(step, layer, batch));
+}
+
+RowTables::RowTables(RowTables&&) noexcept = default;
+RowTables::~RowTables() = default;
+
+void RowTables::route(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch,
+                      std::span<const std::int32_t> experts) {
+  builder_->route(tables_.at({routed_step, layer, micro_batch}), routed_step, layer, micro_batch, experts);
+}
+
+void RowTables::arrive(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch, std::int64_t chunk,
+                       std::span<const std::int32_t> counts) {
+  const std::int64_t which = std::max<std::int64_t>(chunk, 0);
+  tables_.at({routed_step, layer, micro_batch}).hosted.at(static_cast<std::size_t>(which)) =
+      builder_->arrived(layer, which, counts);
 }
 
 const RoutedRowTable& RowTables::at(std::int64_t routed_step, std::int64_t layer, std::int64_t micro_batch) const {
@@ -190,6 +264,8 @@ std::int64_t RowTables::rows(const plan::Extent& extent, std::int64_t routed_ste
 }
 
 std::int64_t RowTables::rows_max(const plan::Extent& extent) const {
+  if (extent.kind == plan::Extent::Kind::fixed) return extent.count;
+  if (!known_) return builder_->rows_bound(extent);
   std::int64_t most = 0;
   for (std::int64_t step = 0; step < routed_steps_; ++step) most = std::max(most, rows(extent, step));
   return most;

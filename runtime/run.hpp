@@ -22,6 +22,7 @@
 #include "core/metrics.hpp"
 #include "core/trace.hpp"
 #include "plan/plan.hpp"
+#include "plan/routing/routing_record.hpp"
 
 namespace foretoken::runtime {
 
@@ -58,13 +59,15 @@ struct Activations {
 };
 
 struct RunResult {
-  std::string plan_hash;
-  std::string communicator;               // "threads", "mpi"
-  Metrics metrics;                        // of the headline run; clock: wall
-  Trace headline;                         // outputs only, no events
-  std::optional<Trace> trace;             // of the instrumented run: all ops, with CPU times; clock: wall
-  std::optional<double> overhead;         // mean step time, instrumented / headline - 1
-  std::vector<Seconds> cpu_per_step;      // [rank] mean of the counted steps, from the instrumented run
+  std::string plan_hash;                       // where the model's own router decided: of the plan that replays it
+  std::string routing_hash;                    // likewise
+  std::optional<plan::RoutingRecord> routing;  // what the model's own router decided, where it did
+  std::string communicator;                    // "threads", "mpi"
+  Metrics metrics;                             // of the headline run; clock: wall
+  Trace headline;                              // outputs only, no events
+  std::optional<Trace> trace;                  // of the instrumented run: all ops, with CPU times; clock: wall
+  std::optional<double> overhead;              // mean step time, instrumented / headline - 1
+  std::vector<Seconds> cpu_per_step;           // [rank] mean of the counted steps, from the instrumented run
   std::optional<double> busy;             // share of the computer's core time that anybody used in the headline run
   std::vector<Activations> activations;   // ascending by rank, micro-batch
   std::string activations_hash;           // of their bits: equal for equal plans, whoever carries the messages

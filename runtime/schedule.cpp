@@ -40,7 +40,7 @@ void carry_out(std::span<const LocalWork> work) {
   }
 }
 
-ScheduleBuilder::ScheduleBuilder(const plan::Plan& plan, RankId rank, const RowTables& tables)
+ScheduleBuilder::ScheduleBuilder(const plan::Plan& plan, RankId rank, RowTables& tables)
     : plan_(plan), rank_(rank), tables_(tables) {}
 
 Schedule ScheduleBuilder::build(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step) {
@@ -50,6 +50,7 @@ Schedule ScheduleBuilder::build(const plan::Op& op, const CommunicationBuffers& 
     case plan::OpKind::reduce_scatter: return collective(op, buffers);
     case plan::OpKind::dispatch:
     case plan::OpKind::combine: return exchange(op, buffers, routed_step);
+    case plan::OpKind::exchange_counts: return exchange_counts(op, buffers, routed_step);
     case plan::OpKind::send:
     case plan::OpKind::recv: return transfer(op, buffers);
     default: break;
@@ -57,8 +58,21 @@ Schedule ScheduleBuilder::build(const plan::Op& op, const CommunicationBuffers& 
   FORETOKEN_CHECK(false, op.name + " is not a communication");
 }
 
-std::byte* ScheduleBuilder::room(std::size_t bytes) {
-  return reinterpret_cast<std::byte*>(rooms_.emplace_back((bytes + sizeof(float) - 1) / sizeof(float)).data());
+std::byte* ScheduleBuilder::room(Schedule& schedule, std::size_t bytes) {
+  const std::size_t numbers = (bytes + sizeof(float) - 1) / sizeof(float);
+  const auto fits = std::find_if(spare_.begin(), spare_.end(), [&](const auto& one) { return one.size() >= numbers; });
+  if (fits == spare_.end()) {
+    schedule.rooms.emplace_back(numbers);
+  } else {
+    schedule.rooms.push_back(std::move(*fits));
+    spare_.erase(fits);
+  }
+  return reinterpret_cast<std::byte*>(schedule.rooms.back().data());
+}
+
+void ScheduleBuilder::recycle(Schedule& done) {
+  for (auto& one : done.rooms) spare_.push_back(std::move(one));
+  done = Schedule();
 }
 
 ScheduleBuilder::Group ScheduleBuilder::group_of(const plan::Communication& communication) const {
@@ -105,7 +119,7 @@ Schedule ScheduleBuilder::collective(const plan::Op& op, const CommunicationBuff
     direct_reduce_scatter(schedule, group, parts, buffers.in.data(), buffers.out.data());
     return schedule;
   }
-  std::byte* const sums = room(parts.begin.back());
+  std::byte* const sums = room(schedule, parts.begin.back());
   add_work(schedule.before, LocalWork::Kind::copy, sums, buffers.in.data(), parts.begin.back());
   // The part that is begun first here ends size - 1 members further on: begin with the one before one's own.
   const std::size_t members = group.members.size();
@@ -148,7 +162,7 @@ void ScheduleBuilder::ring_reduce_scatter(Schedule& schedule, const Group& group
   const RankId before = group.members[(group.own + size - 1) % size];
   std::size_t most = 0;
   for (std::size_t part = 0; part < size; ++part) most = std::max(most, parts.bytes(part));
-  std::byte* const arrived = room(most);
+  std::byte* const arrived = room(schedule, most);
   for (std::size_t r = 0; r + 1 < size; ++r) {
     const std::size_t sent = (first_part + size - r) % size;
     const std::size_t received = (first_part + 2 * size - r - 1) % size;
@@ -181,7 +195,7 @@ void ScheduleBuilder::direct_reduce_scatter(Schedule& schedule, const Group& gro
                                             std::byte* out) {
   Round round;
   const std::size_t bytes = parts.bytes(group.own);
-  std::byte* const arrived = room(bytes * group.members.size());
+  std::byte* const arrived = room(schedule, bytes * group.members.size());
   for (std::size_t i = 0; i < group.members.size(); ++i) {
     const bool own = i == group.own;
     std::byte* const term = own ? in + parts.begin[i] : arrived + i * bytes;
@@ -217,6 +231,9 @@ Schedule ScheduleBuilder::exchange(const plan::Op& op, const CommunicationBuffer
                 fmt::format("{}: this plan sends a token once per node (hierarchical), which the host does not do; run "
                             "it with --set deployment.collectives.exchange=low_latency",
                             op.name));
+  if (communication.slots > 0)
+    return op.kind == plan::OpKind::dispatch ? dispatch_slots(op, buffers, routed_step)
+                                             : combine_slots(op, buffers, routed_step);
   const Group group = group_of(communication);
   const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
   const HostedRows& hosted = tables_.hosted(routed_step, op.layer, op.micro_batch, op.chunk);
@@ -244,6 +261,159 @@ Schedule ScheduleBuilder::exchange(const plan::Op& op, const CommunicationBuffer
   }
   FORETOKEN_CHECK(source_offset == bytes_of(detail.source_rows, detail.cols), op.name + " has other rows than planned");
   Schedule schedule;
+  schedule.rounds.push_back(std::move(round));
+  return schedule;
+}
+
+plan::Range ScheduleBuilder::sources_of(const plan::Communication& communication) const {
+  if (communication.chunk >= 0) return plan_.placement.chunk_sources(communication.chunk);
+  return {0, plan_.scenario.deployment.ep};
+}
+
+std::int64_t ScheduleBuilder::experts_on(const plan::Communication& communication, std::size_t member) const {
+  return static_cast<std::int64_t>(
+      plan_.placement.experts_on(communication.layer, static_cast<std::int64_t>(member)).size());
+}
+
+Schedule ScheduleBuilder::exchange_counts(const plan::Op& op, const CommunicationBuffers& buffers,
+                                          std::int64_t routed_step) {
+  const auto& detail = std::get<plan::ExchangeOp>(op.detail);
+  const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
+  const Group group = group_of(communication);
+  const plan::Range sources = sources_of(communication);
+  const std::size_t own_bytes = bytes_of(experts_on(communication, group.own), 1);
+  Schedule schedule;
+  Round round;
+  std::size_t source_offset = 0;
+  std::size_t host_offset = 0;
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const std::size_t out_bytes = detail.source ? bytes_of(experts_on(communication, i), 1) : 0;
+    const auto member = static_cast<std::int64_t>(i);
+    const std::size_t in_bytes = detail.host && member >= sources.begin && member < sources.end ? own_bytes : 0;
+    if (i == group.own) {
+      add_work(schedule.before, LocalWork::Kind::copy, buffers.out.data() + host_offset,
+               buffers.in.data() + source_offset, std::min(out_bytes, in_bytes));
+    } else {
+      add_message(round.sends, group.members[i], buffers.in.data() + source_offset, out_bytes);
+      add_message(round.receives, group.members[i], buffers.out.data() + host_offset, in_bytes);
+    }
+    source_offset += out_bytes;
+    host_offset += in_bytes;
+  }
+  if (detail.host)
+    round.arrived = [this, &op, routed_step, counts = buffers.out.first(host_offset)] {
+      tables_.arrive(routed_step, op.layer, op.micro_batch, op.chunk,
+                     {reinterpret_cast<const std::int32_t*>(counts.data()), counts.size() / kElementBytes});
+    };
+  schedule.rounds.push_back(std::move(round));
+  return schedule;
+}
+
+// Every message is a header, with the rows' number for each expert of the host, and slots, of which the first ones are
+// used. The rows are packed one source after the other once all headers are here.
+Schedule ScheduleBuilder::dispatch_slots(const plan::Op& op, const CommunicationBuffers& buffers,
+                                         std::int64_t routed_step) {
+  const auto& detail = std::get<plan::ExchangeOp>(op.detail);
+  const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
+  const Group group = group_of(communication);
+  const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
+  const std::size_t header = bytes_of(communication.header_rows, detail.cols);
+  const std::size_t block = header + bytes_of(communication.slots, detail.cols);
+  Schedule schedule;
+  Round round;
+
+  std::size_t offset = 0;                                               // of the packed rows
+  std::size_t first_count = 0;                                          // of a host's experts in table.counts
+  std::vector<const std::byte*> blocks(group.members.size(), nullptr);  // that come, by source
+  std::span<const std::byte> own_rows;
+  std::vector<std::int32_t> own_counts;
+  for (std::size_t i = 0; i < group.members.size() && detail.source; ++i) {
+    const auto experts = static_cast<std::size_t>(experts_on(communication, i));
+    const std::size_t bytes = bytes_of(table.rows_to[i], detail.cols);
+    const std::span counts = std::span(table.counts).subspan(first_count, experts);
+    FORETOKEN_CHECK(table.rows_to[i] <= communication.slots, op.name + " has more rows for a host than slots");
+    if (i == group.own) {
+      own_rows = buffers.in.subspan(offset, bytes);
+      own_counts.assign(counts.begin(), counts.end());
+    } else if (experts > 0) {
+      std::byte* const to = room(schedule, block);
+      std::memcpy(to, counts.data(), counts.size_bytes());
+      add_work(schedule.before, LocalWork::Kind::copy, to + header, buffers.in.data() + offset, bytes);
+      add_message(round.sends, group.members[i], to, block);
+    }
+    offset += bytes;
+    first_count += experts;
+  }
+  if (detail.host) {
+    const plan::Range sources = sources_of(communication);
+    for (std::int64_t source = sources.begin; source < sources.end; ++source) {
+      const auto i = static_cast<std::size_t>(source);
+      if (i == group.own) continue;
+      std::byte* const from = room(schedule, block);
+      add_message(round.receives, group.members[i], from, block);
+      blocks[i] = from;
+    }
+    round.arrived = [this, &op, routed_step, sources, blocks, own_rows, own_counts, header, own = group.own,
+                     experts = static_cast<std::size_t>(experts_on(communication, group.own)), cols = detail.cols,
+                     out = buffers.out] {
+      std::vector<std::int32_t> counts;
+      for (std::int64_t source = sources.begin; source < sources.end; ++source) {
+        const auto i = static_cast<std::size_t>(source);
+        const auto* const from = i == own ? own_counts.data() : reinterpret_cast<const std::int32_t*>(blocks[i]);
+        counts.insert(counts.end(), from, from + experts);
+      }
+      tables_.arrive(routed_step, op.layer, op.micro_batch, op.chunk, counts);
+      const HostedRows& hosted = tables_.hosted(routed_step, op.layer, op.micro_batch, op.chunk);
+      std::byte* to = out.data();
+      for (std::int64_t source = sources.begin; source < sources.end; ++source) {
+        const auto i = static_cast<std::size_t>(source);
+        const std::size_t bytes = bytes_of(hosted.rows_from[i], cols);
+        if (bytes > 0) std::memcpy(to, i == own ? own_rows.data() : blocks[i] + header, bytes);
+        to += bytes;
+      }
+    };
+  }
+  schedule.rounds.push_back(std::move(round));
+  return schedule;
+}
+
+Schedule ScheduleBuilder::combine_slots(const plan::Op& op, const CommunicationBuffers& buffers,
+                                        std::int64_t routed_step) {
+  const auto& detail = std::get<plan::ExchangeOp>(op.detail);
+  const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
+  const Group group = group_of(communication);
+  const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
+  const HostedRows& hosted = tables_.hosted(routed_step, op.layer, op.micro_batch, op.chunk);
+  const plan::Range sources = sources_of(communication);
+  const std::size_t block = bytes_of(communication.slots, detail.cols);
+  Schedule schedule;
+  Round round;
+  std::size_t source_offset = 0;
+  std::size_t host_offset = 0;
+  for (std::size_t i = 0; i < group.members.size(); ++i) {
+    const auto member = static_cast<std::int64_t>(i);
+    const bool comes = detail.source && experts_on(communication, i) > 0;
+    const bool goes = detail.host && member >= sources.begin && member < sources.end;
+    const std::size_t in_bytes = comes ? bytes_of(table.rows_to[i], detail.cols) : 0;
+    const std::size_t out_bytes = goes ? bytes_of(hosted.rows_from[i], detail.cols) : 0;
+    if (i == group.own) {
+      add_work(schedule.before, LocalWork::Kind::copy, buffers.out.data() + source_offset,
+               buffers.in.data() + host_offset, std::min(in_bytes, out_bytes));
+    } else {
+      if (goes) {
+        std::byte* const to = room(schedule, block);
+        add_work(schedule.before, LocalWork::Kind::copy, to, buffers.in.data() + host_offset, out_bytes);
+        add_message(round.sends, group.members[i], to, block);
+      }
+      if (comes) {
+        std::byte* const from = room(schedule, block);
+        add_message(round.receives, group.members[i], from, block);
+        add_work(round.work, LocalWork::Kind::copy, buffers.out.data() + source_offset, from, in_bytes);
+      }
+    }
+    source_offset += in_bytes;
+    host_offset += out_bytes;
+  }
   schedule.rounds.push_back(std::move(round));
   return schedule;
 }

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -33,12 +34,14 @@ struct LocalWork {
 struct Round {
   std::vector<Message> sends;
   std::vector<Message> receives;
+  std::function<void()> arrived;  // before `work`: takes note of counts that have come; may be empty
   std::vector<LocalWork> work;
 };
 
 struct Schedule {
   std::vector<LocalWork> before;  // done when the op is posted
   std::vector<Round> rounds;
+  std::vector<std::vector<float>> rooms;  // for partial sums, and for what is sent with its slots
 };
 
 void carry_out(std::span<const LocalWork> work);
@@ -49,13 +52,20 @@ struct CommunicationBuffers {
   std::span<std::byte> out;
 };
 
-/// Builds the schedules of one rank's communication ops. Owns the room that partial sums need.
+/// Builds the schedules of one rank's communication ops.
 class ScheduleBuilder {
  public:
-  /// Keeps references to both.
-  ScheduleBuilder(const plan::Plan& plan, RankId rank, const RowTables& tables);
+  /// Keeps references to both. @param tables learns what arrives, where that is not planned
+  ScheduleBuilder(const plan::Plan& plan, RankId rank, RowTables& tables);
 
-  /// @param routed_step matters to dispatch and combine alone: other ops have one schedule for all
+  /// Whether an op's messages are only known when it starts.
+  [[nodiscard]] bool at_run_time(const plan::Op& op) const {
+    return is_exchange(op.kind) && plan_.scenario.deployment.dispatch_mode != plan::DispatchMode::planned;
+  }
+  /// Takes the rooms of a schedule that is done, to use them again.
+  void recycle(Schedule& done);
+
+  /// @param routed_step matters to exchanges alone: other ops have one schedule for all
   Schedule build(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
 
  private:
@@ -72,6 +82,9 @@ class ScheduleBuilder {
   Schedule all_reduce(const Group& group, plan::CollectiveOpDetail detail, CollectiveAlgorithm algorithm,
                       const CommunicationBuffers& buffers);
   Schedule exchange(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
+  Schedule exchange_counts(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
+  Schedule dispatch_slots(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
+  Schedule combine_slots(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
   Schedule transfer(const plan::Op& op, const CommunicationBuffers& buffers) const;
 
   void ring_reduce_scatter(Schedule& schedule, const Group& group, const Parts& parts, std::byte* sums,
@@ -82,12 +95,14 @@ class ScheduleBuilder {
   void direct_all_gather(Schedule& schedule, const Group& group, const Parts& parts, std::byte* all) const;
 
   [[nodiscard]] Group group_of(const plan::Communication& communication) const;
-  std::byte* room(std::size_t bytes);
+  [[nodiscard]] plan::Range sources_of(const plan::Communication& communication) const;
+  [[nodiscard]] std::int64_t experts_on(const plan::Communication& communication, std::size_t member) const;
+  std::byte* room(Schedule& schedule, std::size_t bytes);
 
   const plan::Plan& plan_;
   RankId rank_;
-  const RowTables& tables_;
-  std::vector<std::vector<float>> rooms_;
+  RowTables& tables_;
+  std::vector<std::vector<float>> spare_;  // rooms
 };
 
 }  // namespace foretoken::runtime

@@ -50,10 +50,10 @@ std::int64_t GpuInterference::sms_of(RankId rank, OpId id) const {
   const plan::Communication& communication = program.communications[communication_of(op).index()];
   const plan::GroupFamily& group = program.groups[communication.group.index()];
   if (group.size == 1) return 0;
-  const bool exchanges = communication.kind == plan::OpKind::dispatch || communication.kind == plan::OpKind::combine;
+  const bool exchanges = is_exchange(communication.kind);
   if (exchanges && plan_.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
     return kHierarchicalSms;
-  if (communication.kind == plan::OpKind::dispatch) return sms.dispatch;
+  if (exchanges && communication.kind != plan::OpKind::combine) return sms.dispatch;
   if (communication.kind == plan::OpKind::combine) return sms.combine;
   bool across = false;
   for (std::int64_t member = 0; member < group.size; ++member)

@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "plan/host_limits.hpp"
 #include "plan/program/resolve.hpp"
+#include "plan/program/wire_rows.hpp"
 #include "sim/communication/fabric.hpp"
 #include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/host_transport.hpp"
@@ -121,15 +122,15 @@ struct GpuRun {
   NodeRows* node_rows = nullptr;  // where exchanges send a token once per node
 };
 
-Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& rows, const SimulateOptions& options,
+Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& counter, const SimulateOptions& options,
           const DurationOf& duration, const GpuRun& gpu = {}) {
+  plan::WireRows rows(plan, counter);
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine({plan.program, transport, duration,
                      [&](const plan::Communication& communication, std::int64_t instance,
                          std::int64_t routed_step) -> const plan::RoutedRows& {
                        if (gpu.node_rows != nullptr) return gpu.node_rows->rows(communication, instance, routed_step);
-                       return rows.rows(routed_step, communication.layer, communication.micro_batch,
-                                        communication.chunk, instance);
+                       return rows.rows(communication, instance, routed_step);
                      },
                      plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference,
                      gpu.launches, gpu.faults, options.accuracy, options.link_samples, options.every_step});

@@ -250,6 +250,11 @@ void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batc
   const TensorId packed = activation(pack.name, rows, model_.hidden);
   pack.inputs = {batch.normed, batch.routes};
   pack.outputs = {packed};
+  if (deployment_.dispatch_mode == DispatchMode::exact) {
+    batch.counts = builder_.tensor(
+        Tensor{pack.name + ".counts", TensorKind::activation, DType::int32, 1, Extent::fixed(1), model_.experts});
+    pack.outputs.push_back(batch.counts);
+  }
   builder_.emit(std::move(pack));
   dispatch(layer, batch, packed);
 }
@@ -263,20 +268,10 @@ void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch, TensorI
     const std::int64_t chunk = chunked ? c : -1;
     const bool source = source_of(chunk);
     if (!source && experts_here == 0) continue;
-    Communication communication;
-    communication.name = prefix(layer, batch) + "dispatch" + chunk_suffix(chunk);
-    communication.kind = OpKind::dispatch;
-    communication.group = context_.ep_group;
-    communication.algorithm = CollectiveAlgorithm::direct;
-    communication.exchange = deployment_.exchange_algorithm;
-    communication.dtype = model_.activation_dtype;
-    communication.layer = static_cast<std::int16_t>(layer);
-    communication.micro_batch = static_cast<std::int16_t>(batch.index);
-    communication.chunk = static_cast<std::int16_t>(chunk);
-
+    if (deployment_.dispatch_mode == DispatchMode::exact) exchange_counts(layer, batch, chunk);
     Op send = op(OpKind::dispatch, "dispatch" + chunk_suffix(chunk), layer, batch,
-                 ExchangeOp{context_.communications.get(std::move(communication)), source, experts_here > 0,
-                            source ? batch.owned * model_.top_k : 0, model_.hidden});
+                 ExchangeOp{context_.communications.get(exchange_communication(OpKind::dispatch, layer, batch, chunk)),
+                            source, experts_here > 0, source ? batch.owned * model_.top_k : 0, model_.hidden});
     send.chunk = static_cast<std::int16_t>(chunk);
     send.stream = exchange_stream(chunk);
     if (source) send.inputs = {packed};
@@ -287,6 +282,53 @@ void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch, TensorI
     }
     builder_.emit(std::move(send));
   }
+}
+
+Communication LayerLowering::exchange_communication(OpKind kind, std::int64_t layer, const MicroBatchState& batch,
+                                                    std::int64_t chunk) const {
+  Communication communication;
+  communication.name = prefix(layer, batch) + std::string(name_of(kind)) + chunk_suffix(chunk);
+  communication.kind = kind;
+  communication.group = context_.ep_group;
+  communication.algorithm = CollectiveAlgorithm::direct;
+  communication.exchange = deployment_.exchange_algorithm;
+  communication.dtype = kind == OpKind::exchange_counts ? DType::int32 : model_.activation_dtype;
+  communication.layer = static_cast<std::int16_t>(layer);
+  communication.micro_batch = static_cast<std::int16_t>(batch.index);
+  communication.chunk = static_cast<std::int16_t>(chunk);
+  if (deployment_.dispatch_mode != DispatchMode::capacity) return communication;
+
+  // A token's experts are distinct, so a host gets at most as many of its rows as it has experts: whatever the routing,
+  // nothing needs more slots than this. The largest source and host decide, so that all messages are of one size.
+  std::int64_t experts_most = 0;
+  for (std::int64_t host = 0; host < deployment_.ep; ++host)
+    experts_most = std::max(experts_most, static_cast<std::int64_t>(context_.placement.experts_on(layer, host).size()));
+  const std::int64_t tokens_most = context_.placement.slice(0, batch.index, 0).size();
+  communication.slots = tokens_most * std::min(model_.top_k, experts_most);
+  if (kind == OpKind::dispatch && communication.slots > 0) {
+    const std::int64_t row_bytes = model_.hidden * bytes_per_element(model_.activation_dtype);
+    communication.header_rows = (experts_most * bytes_per_element(DType::int32) + row_bytes - 1) / row_bytes;
+  }
+  return communication;
+}
+
+void LayerLowering::exchange_counts(std::int64_t layer, const MicroBatchState& batch, std::int64_t chunk) {
+  const std::int64_t experts_here = local_experts(layer);
+  const bool source = source_of(chunk);
+  Op counts =
+      op(OpKind::exchange_counts, std::string(name_of(OpKind::exchange_counts)) + chunk_suffix(chunk), layer, batch,
+         ExchangeOp{context_.communications.get(exchange_communication(OpKind::exchange_counts, layer, batch, chunk)),
+                    source, experts_here > 0, source ? model_.experts : 0, 1});
+  counts.dtype = DType::int32;
+  counts.chunk = static_cast<std::int16_t>(chunk);
+  counts.stream = exchange_stream(chunk);
+  if (source) counts.inputs = {batch.counts};
+  if (experts_here > 0) {
+    const std::int64_t sources = chunk < 0 ? deployment_.ep : context_.placement.chunk_sources(chunk).size();
+    counts.outputs = {builder_.tensor(
+        Tensor{counts.name + ".rows", TensorKind::activation, DType::int32, 1, Extent::fixed(sources), experts_here})};
+  }
+  builder_.emit(std::move(counts));
 }
 
 void LayerLowering::experts(std::int64_t layer, MicroBatchState& batch) {
@@ -358,20 +400,9 @@ void LayerLowering::combine_arrivals(std::int64_t layer, MicroBatchState& batch)
     const std::int64_t chunk = chunked ? static_cast<std::int64_t>(c) : -1;
     const bool source = source_of(chunk);
     if (!source && experts_here == 0) continue;
-    Communication communication;
-    communication.name = prefix(layer, batch) + "combine" + chunk_suffix(chunk);
-    communication.kind = OpKind::combine;
-    communication.group = context_.ep_group;
-    communication.algorithm = CollectiveAlgorithm::direct;
-    communication.exchange = deployment_.exchange_algorithm;
-    communication.dtype = model_.activation_dtype;
-    communication.layer = static_cast<std::int16_t>(layer);
-    communication.micro_batch = static_cast<std::int16_t>(batch.index);
-    communication.chunk = static_cast<std::int16_t>(chunk);
-
     Op back = op(OpKind::combine, "combine" + chunk_suffix(chunk), layer, batch,
-                 ExchangeOp{context_.communications.get(std::move(communication)), source, experts_here > 0,
-                            source ? batch.owned * model_.top_k : 0, model_.hidden});
+                 ExchangeOp{context_.communications.get(exchange_communication(OpKind::combine, layer, batch, chunk)),
+                            source, experts_here > 0, source ? batch.owned * model_.top_k : 0, model_.hidden});
     back.chunk = static_cast<std::int16_t>(chunk);
     back.stream = exchange_stream(chunk);
     if (experts_here > 0) back.inputs = {batch.computed[c]};

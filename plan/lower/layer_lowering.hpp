@@ -42,6 +42,7 @@ struct MicroBatchState {
   TensorId delta;                  // still to be added to the residual; invalid if none
   TensorId normed;                 // input of the layer's next part
   TensorId routes;                 // experts and weights of the owned tokens
+  TensorId counts;                 // dispatch_mode exact: rows of the owned tokens by expert
   std::int64_t routed_layer = -1;  // the layer that `routes` and `returned` belong to
   TensorId shared;                 // output of the shared experts; invalid if there are none
   std::vector<TensorId> arrived;   // [chunk] rows at this host
@@ -72,6 +73,9 @@ class LayerLowering {
   void gather(std::int64_t layer, MicroBatchState& batch);
   void route_and_dispatch(std::int64_t layer, MicroBatchState& batch);
   void dispatch(std::int64_t layer, MicroBatchState& batch, TensorId packed);
+  void exchange_counts(std::int64_t layer, const MicroBatchState& batch, std::int64_t chunk);
+  Communication exchange_communication(OpKind kind, std::int64_t layer, const MicroBatchState& batch,
+                                       std::int64_t chunk) const;
   void experts(std::int64_t layer, MicroBatchState& batch);
   void replicated_experts(std::int64_t layer, MicroBatchState& batch);
   void hosted_experts(std::int64_t layer, MicroBatchState& batch);

@@ -33,37 +33,42 @@ enum class OpKind : std::uint8_t {
   unpermute,     // back to token order, weighted sum over a token's experts
   add,           // residual add
   all_reduce,
-  reduce_scatter,  // of token rows: each rank keeps its slice of the tokens
-  all_gather,      // of token rows
-  dispatch,        // token rows to the ranks of their experts
-  combine,         // expert outputs back to the ranks of their tokens
+  reduce_scatter,   // of token rows: each rank keeps its slice of the tokens
+  all_gather,       // of token rows
+  dispatch,         // token rows to the ranks of their experts
+  combine,          // expert outputs back to the ranks of their tokens
+  exchange_counts,  // before a dispatch: how many rows each host gets for each of its experts
   send,
   recv,
   step_end,  // the tokens of a micro-batch are out
 };
 
-constexpr std::array<std::pair<OpKind, std::string_view>, 19> kOpKindNames{{{OpKind::input, "input"},
-                                                                            {OpKind::norm, "norm"},
-                                                                            {OpKind::gemm, "gemm"},
-                                                                            {OpKind::rope_kv, "rope_kv"},
-                                                                            {OpKind::attention, "attention"},
-                                                                            {OpKind::route, "route"},
-                                                                            {OpKind::permute, "permute"},
-                                                                            {OpKind::grouped_gemm, "grouped_gemm"},
-                                                                            {OpKind::activation, "activation"},
-                                                                            {OpKind::unpermute, "unpermute"},
-                                                                            {OpKind::add, "add"},
-                                                                            {OpKind::all_reduce, "all_reduce"},
-                                                                            {OpKind::reduce_scatter, "reduce_scatter"},
-                                                                            {OpKind::all_gather, "all_gather"},
-                                                                            {OpKind::dispatch, "dispatch"},
-                                                                            {OpKind::combine, "combine"},
-                                                                            {OpKind::send, "send"},
-                                                                            {OpKind::recv, "recv"},
-                                                                            {OpKind::step_end, "step_end"}}};
+constexpr std::array<std::pair<OpKind, std::string_view>, 20> kOpKindNames{
+    {{OpKind::input, "input"},
+     {OpKind::norm, "norm"},
+     {OpKind::gemm, "gemm"},
+     {OpKind::rope_kv, "rope_kv"},
+     {OpKind::attention, "attention"},
+     {OpKind::route, "route"},
+     {OpKind::permute, "permute"},
+     {OpKind::grouped_gemm, "grouped_gemm"},
+     {OpKind::activation, "activation"},
+     {OpKind::unpermute, "unpermute"},
+     {OpKind::add, "add"},
+     {OpKind::all_reduce, "all_reduce"},
+     {OpKind::reduce_scatter, "reduce_scatter"},
+     {OpKind::all_gather, "all_gather"},
+     {OpKind::dispatch, "dispatch"},
+     {OpKind::combine, "combine"},
+     {OpKind::exchange_counts, "exchange_counts"},
+     {OpKind::send, "send"},
+     {OpKind::recv, "recv"},
+     {OpKind::step_end, "step_end"}}};
 
 constexpr std::string_view name_of(OpKind kind) { return kOpKindNames[static_cast<std::size_t>(kind)].second; }
 constexpr bool is_communication(OpKind kind) { return kind >= OpKind::all_reduce && kind <= OpKind::recv; }
+/// Between the ranks that have tokens and the ranks that have their experts.
+constexpr bool is_exchange(OpKind kind) { return kind >= OpKind::dispatch && kind <= OpKind::exchange_counts; }
 /// Marks in time, which no kernel of a GPU stands for.
 constexpr bool is_mark(OpKind kind) { return kind == OpKind::input || kind == OpKind::step_end; }
 
@@ -233,12 +238,16 @@ struct CollectiveOpDetail {
   std::int64_t cols = 0;
 };
 
-/// dispatch and combine. A rank may be source, host, or both.
+/// dispatch, combine and exchange_counts. A rank may be source, host, or both. What a rank sends to whom:
+/// plan/program/wire_rows.hpp.
+///
+/// exchange_counts: int32 numbers, one per expert; in: [1, experts] as `pack` wrote it, by (host, expert); out:
+/// [sources, local experts], sources in ascending order.
 struct ExchangeOp {
   CommunicationId communication;
   bool source = false;           // holds tokens of this chunk
   bool host = false;             // holds experts of this layer
-  std::int64_t source_rows = 0;  // tokens x top_k of this rank in this chunk; 0 if not a source
+  std::int64_t source_rows = 0;  // tokens x top_k of this rank in this chunk, counts: experts; 0 if not a source
   std::int64_t cols = 0;
 };
 
@@ -304,6 +313,10 @@ struct Communication {
   std::int16_t layer = -1;
   std::int16_t micro_batch = -1;
   std::int16_t chunk = -1;
+  // dispatch and combine by capacity: every message from a source to a host, or back, is `slots` rows long, whatever
+  // is in them. A dispatch's `header_rows` stand before them and hold the rows' number for each expert of the host.
+  std::int64_t slots = 0;  // 0: as many rows as there are
+  std::int64_t header_rows = 0;
 };
 
 struct Role {

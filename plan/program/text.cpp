@@ -113,9 +113,11 @@ std::string to_text(const Program& program) {
     append(out, "group {} size {} stride {}\n", group.name, group.size, group.stride);
   for (std::size_t i = 0; i < program.communications.size(); ++i) {
     const Communication& c = program.communications[i];
-    append(out, "comm {} {} {} group {} {} {}{}\n", i, c.name, name_of(c.kind),
+    append(out, "comm {} {} {} group {} {} {}{}", i, c.name, name_of(c.kind),
            c.group.valid() ? program.groups[c.group.index()].name : std::string("-"), foretoken::name_of(c.algorithm),
            foretoken::name_of(c.dtype), c.exchange == ExchangeAlgorithm::hierarchical ? " hierarchical" : "");
+    if (c.slots > 0) append(out, " slots {}+{}", c.header_rows, c.slots);
+    append(out, "\n");
   }
   for (const Role& role : program.roles) {
     append(out, "role {} ranks", role.name);

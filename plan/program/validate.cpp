@@ -160,7 +160,7 @@ void check_groups(const Program& program, const Placement& placement, const Part
       const Communication& communication = program.communications[c];
       if (communication.group != GroupId(g)) continue;
       for (const auto& members : instances) {
-        if (communication.kind == OpKind::dispatch || communication.kind == OpKind::combine) {
+        if (is_exchange(communication.kind)) {
           const RankId any = program.roles[static_cast<std::size_t>(members.front())].ranks.front();
           check_exchange(program, participation, placement, CommunicationId(c), members, placement.stage_of(any));
         } else {

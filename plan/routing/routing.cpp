@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "plan/routing/routing_record.hpp"
 #include "plan/routing/zipf_weights.hpp"
 #include "plan/scenario/limits.hpp"
 
@@ -58,6 +59,15 @@ void Routing::experts_of(std::int64_t step, std::int64_t layer, std::int64_t tok
   FORETOKEN_CHECK(layer >= 0 && layer < layers_, "the routing of a layer outside the model was asked for");
   FORETOKEN_CHECK(token >= 0 && token <= kSequencesMax, "the routing of a token outside the batch was asked for");
   FORETOKEN_CHECK(static_cast<std::int64_t>(experts.size()) == top_k_, "room for top_k experts is needed");
+  if (spec_.kind == RoutingKind::model)
+    throw Error(ErrorCode::invalid_input,
+                "routing.kind \"model\": the experts are not known before the model has run; run it with --routing-out "
+                "FILE, and then use --set 'routing={\"kind\":\"recorded\",\"file\":\"FILE\"}'");
+  if (spec_.record) {
+    const auto chosen = spec_.record->experts_of(step, layer, token);
+    std::copy(chosen.begin(), chosen.end(), experts.begin());
+    return;
+  }
   RandomSequence random = sequence_for(spec_, Purpose::experts_of_token, layer, step, token);
   if (spec_.kind == RoutingKind::uniform) {
     draw_uniform(random, experts);
@@ -109,8 +119,12 @@ void Routing::draw_zipf(RandomSequence& random, std::int64_t layer, std::span<st
 std::string Routing::canonical_text() const {
   // Version of the drawing itself: raise it when the same numbers would give other experts.
   std::string text = "routing 1\n";
-  text +=
-      spec_.kind == RoutingKind::uniform ? "kind uniform\n" : fmt::format("kind zipf\nexponent {:a}\n", spec_.exponent);
+  switch (spec_.kind) {
+    case RoutingKind::uniform: text += "kind uniform\n"; break;
+    case RoutingKind::zipf: text += fmt::format("kind zipf\nexponent {:a}\n", spec_.exponent); break;
+    case RoutingKind::model: text += "kind model\n"; break;
+    case RoutingKind::recorded: text += fmt::format("kind recorded\nchoices {}\n", spec_.record->hash); break;
+  }
   text += fmt::format("seed {}\nrouted_steps {}\nlayers {}\nexperts {}\ntop_k {}\n", spec_.seed, spec_.routed_steps,
                       layers_, experts_, top_k_);
   return text;

@@ -23,6 +23,9 @@ class Routing {
   [[nodiscard]] std::int64_t routed_steps() const { return spec_.routed_steps; }
   [[nodiscard]] std::int64_t top_k() const { return top_k_; }
 
+  /// False where the model's own router decides: experts_of() then throws, naming what to do.
+  [[nodiscard]] bool known() const { return spec_.kind != RoutingKind::model; }
+
   /// Fills `experts` (size top_k) with the distinct experts of one token, in the order in which they were drawn.
   /// @param step   routed step, 0 <= step < routed_steps()
   /// @param layer  0 <= layer < layers

@@ -15,8 +15,10 @@ using EnumNames = std::array<std::pair<Enum, std::string_view>, N>;
 // The types that weights and activations may have: all of kDTypeNames but the integers.
 inline constexpr EnumNames<DType, 4> kFloatTypeNames{
     {{DType::fp32, "fp32"}, {DType::fp16, "fp16"}, {DType::bf16, "bf16"}, {DType::fp8, "fp8"}}};
-inline constexpr EnumNames<RoutingKind, 2> kRoutingKindNames{
-    {{RoutingKind::uniform, "uniform"}, {RoutingKind::zipf, "zipf"}}};
+inline constexpr EnumNames<RoutingKind, 4> kRoutingKindNames{{{RoutingKind::uniform, "uniform"},
+                                                              {RoutingKind::zipf, "zipf"},
+                                                              {RoutingKind::model, "model"},
+                                                              {RoutingKind::recorded, "recorded"}}};
 inline constexpr EnumNames<PipelineSchedule, 2> kPipelineScheduleNames{
     {{PipelineSchedule::flush, "flush"}, {PipelineSchedule::flow, "flow"}}};
 inline constexpr EnumNames<PipelineTransfer, 2> kPipelineTransferNames{
@@ -26,6 +28,8 @@ inline constexpr EnumNames<ExpertPlacement, 3> kExpertPlacementNames{{{ExpertPla
                                                                       {ExpertPlacement::sharded, "sharded"}}};
 inline constexpr EnumNames<ExpertExchange, 2> kExpertExchangeNames{
     {{ExpertExchange::all_reduce, "all_reduce"}, {ExpertExchange::dispatch, "dispatch"}}};
+inline constexpr EnumNames<DispatchMode, 3> kDispatchModeNames{
+    {{DispatchMode::planned, "planned"}, {DispatchMode::capacity, "capacity"}, {DispatchMode::exact, "exact"}}};
 inline constexpr EnumNames<Overlap, 3> kOverlapNames{
     {{Overlap::none, "none"}, {Overlap::two_batch, "two_batch"}, {Overlap::micro_stages, "micro_stages"}}};
 inline constexpr EnumNames<CollectiveChoice, 6> kCollectiveChoiceNames{{{CollectiveChoice::automatic, "auto"},

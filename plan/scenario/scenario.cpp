@@ -8,6 +8,7 @@
 #include "core/calibration_launch.hpp"
 #include "core/schema_header.hpp"
 #include "plan/machine/topology.hpp"
+#include "plan/routing/routing_record.hpp"
 #include "plan/scenario/limits.hpp"
 #include "plan/scenario/names.hpp"
 #include "plan/scenario/read_fault.hpp"
@@ -91,10 +92,42 @@ RoutingSpec read_routing(const JsonReader& place) {
   } else if (const auto unused = object.optional("exponent")) {
     unused->fail("an exponent is given but kind is not \"zipf\"", "remove it, or write kind \"zipf\"");
   }
+  if (routing.kind == RoutingKind::recorded) {
+    const JsonReader file = object.require("file");
+    const std::filesystem::path path = (place.directory() / file.as_string()).lexically_normal();
+    for (const char* key : {"seed", "routed_steps"})
+      if (const auto unused = object.optional(key)) unused->fail("the record has its own", "remove it");
+    object.finish();
+    std::error_code status;
+    if (!std::filesystem::is_regular_file(path, status))
+      file.fail(fmt::format("there is no file {}", path.string()),
+                "name a record that run --routing-out wrote, relative to this one");
+    routing.record = std::make_shared<const RoutingRecord>(read_routing_record(path));
+    routing.seed = routing.record->seed;
+    routing.routed_steps = routing.record->routed_steps;
+    return routing;
+  }
+  if (const auto unused = object.optional("file"))
+    unused->fail("a file is given but kind is not \"recorded\"", "remove it, or write kind \"recorded\"");
   routing.seed = static_cast<std::uint64_t>(integer(object, "seed", 0, std::numeric_limits<std::int64_t>::max()));
   routing.routed_steps = integer_or(object, "routed_steps", 1, kRoutedStepsMax, 4);
   object.finish();
   return routing;
+}
+
+// What the record and the scenario must agree on.
+void check_record(const JsonReader& place, const Scenario& scenario) {
+  const RoutingRecord& record = *scenario.routing.record;
+  const auto check = [&](std::int64_t recorded, std::int64_t wanted, const char* what) {
+    if (recorded != wanted)
+      place.fail(fmt::format("the record has {} {}, and the scenario {}", recorded, what, wanted),
+                 "replay it with the model and the workload that it was recorded with");
+  };
+  check(record.layers, scenario.model.layers, "layers");
+  check(record.dense_layers, scenario.model.dense_layers, "dense layers");
+  check(record.experts, scenario.model.experts, "experts");
+  check(record.top_k, scenario.model.top_k, "experts per token");
+  check(record.tokens, scenario.workload.sequences, "sequences");
 }
 
 void read_pipeline(const JsonReader& place, DeploymentSpec& deployment) {
@@ -115,6 +148,11 @@ void read_experts(const JsonReader& place, const ModelSpec& model, DeploymentSpe
   const auto given = object.optional("ep");
   deployment.ep = given ? given->as_integer(1, kRanksMax) : replicated ? deployment.tp : ranks;
   const JsonReader ep = given.value_or(place);
+  if (const auto mode = object.optional("dispatch_mode")) {
+    deployment.dispatch_mode = mode->as_enum(kDispatchModeNames);
+    if (deployment.exchange != ExpertExchange::dispatch)
+      mode->fail("no tokens are dispatched", "remove it, or write exchange \"dispatch\"");
+  }
   object.finish();
 
   if (deployment.exchange == ExpertExchange::all_reduce) {
@@ -174,6 +212,10 @@ void read_collectives(const JsonReader& place, DeploymentSpec& deployment) {
     deployment.exchange_algorithm = exchange->as_enum(kExchangeAlgorithmNames);
     if (deployment.exchange != ExpertExchange::dispatch)
       exchange->fail("no tokens are exchanged", "remove it, or write experts.exchange \"dispatch\"");
+    if (deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical &&
+        deployment.dispatch_mode != DispatchMode::planned)
+      exchange->fail("\"hierarchical\" does not go with experts.dispatch_mode \"capacity\" or \"exact\"",
+                     "write \"low_latency\", or dispatch_mode \"planned\"");
   }
   object.finish();
 }
@@ -306,6 +348,11 @@ Scenario parse_scenario(const JsonDocument& document) {
   scenario.workload = read_workload(root.require("workload"));
   scenario.routing = read_routing(root.require("routing"));
   scenario.deployment = read_deployment(root.require("deployment"), scenario.model);
+  if (scenario.routing.record) check_record(root.require("routing"), scenario);
+  if (scenario.routing.kind == RoutingKind::model && scenario.deployment.exchange == ExpertExchange::dispatch &&
+      scenario.deployment.dispatch_mode == DispatchMode::planned)
+    root.require("routing").fail("the model's own routing is not known when a planned dispatch is laid out",
+                                 "add deployment.experts.dispatch_mode \"exact\" or \"capacity\"");
   scenario.cluster = read_cluster(root.require("cluster"));
   if (const auto faults = root.optional("faults"))
     for (const JsonReader& fault : faults->as_array(0, kFaultsMax)) scenario.faults.push_back(read_fault(fault));

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -45,14 +46,22 @@ struct WorkloadSpec {
   std::int64_t context = 0;  // tokens already in the KV cache; the step's own token is attended too
 };
 
-enum class RoutingKind : std::uint8_t { uniform, zipf };
+struct RoutingRecord;
 
-/// Who goes to which expert: drawn from the seed, independent of ranks and machines.
+enum class RoutingKind : std::uint8_t {
+  uniform,
+  zipf,
+  model,     // the model's own router decides, as the live run computes it; unknown beforehand
+  recorded,  // what a run with `model` wrote down
+};
+
+/// Who goes to which expert: independent of ranks and machines.
 struct RoutingSpec {
   RoutingKind kind = RoutingKind::uniform;
-  double exponent = 0;  // Zipf: expert of popularity rank r has weight 1/(r+1)^exponent
-  std::uint64_t seed = 1;
+  double exponent = 0;            // Zipf: expert of popularity rank r has weight 1/(r+1)^exponent
+  std::uint64_t seed = 1;         // of the draw, and of the numbers of the model
   std::int64_t routed_steps = 1;  // distinct routed steps that cycle
+  std::shared_ptr<const RoutingRecord> record = nullptr;  // of `recorded`: plan/routing/routing_record.hpp
 };
 
 // When a replica's next step starts: once all its micro-batches are out (flush), or each once its own tokens are
@@ -61,6 +70,11 @@ enum class PipelineSchedule : std::uint8_t { flush, flow };
 enum class PipelineTransfer : std::uint8_t { replicated, scatter_gather };
 enum class ExpertPlacement : std::uint8_t { colocated, round_robin, sharded };
 enum class ExpertExchange : std::uint8_t { all_reduce, dispatch };
+// How a dispatch knows the sizes of its messages.
+//   planned   from the plan's routing: exact sizes, nothing exchanged beforehand
+//   capacity  every message has room for the most rows that any routing could send, and is sent whole
+//   exact     counts are exchanged at run time by an op of their own, before the rows
+enum class DispatchMode : std::uint8_t { planned, capacity, exact };
 enum class Overlap : std::uint8_t { none, two_batch, micro_stages };
 enum class CollectiveChoice : std::uint8_t { automatic, ring, direct, nvls, tree, nvls_tree };
 
@@ -77,6 +91,7 @@ struct DeploymentSpec {
   std::int64_t ep = 1;  // ranks over which one copy of a stage's experts is spread
   ExpertPlacement placement = ExpertPlacement::colocated;
   ExpertExchange exchange = ExpertExchange::all_reduce;
+  DispatchMode dispatch_mode = DispatchMode::planned;
   Overlap overlap = Overlap::none;
   std::int64_t chunks = 1;  // micro_stages: source groups whose tokens reach an expert as separate partial batches
   CollectiveChoice all_reduce = CollectiveChoice::automatic;

@@ -35,7 +35,7 @@ Buffer::Buffer(std::int64_t count) : count_(count) {
 
 void Buffer::Free::operator()(float* data) const { std::free(data); }
 
-HostCompute::HostCompute(const plan::Plan& plan, RankId rank, const RowTables& tables)
+HostCompute::HostCompute(const plan::Plan& plan, RankId rank, RowTables& tables)
     : plan_(plan), rank_(rank), role_(plan.program.role_of(rank)), tables_(tables) {
   std::int64_t scratch = 1;
   for (const plan::Op& op : role_.ops) {
@@ -94,13 +94,22 @@ void HostCompute::run(OpId id, std::int64_t routed_step) {
     attention({a->sequences, a->context, a->heads, a->kv_heads, a->head_dim}, in(op, 0), in(op, 1), out(op, 0),
               scratch_.data());
   } else if (const auto* router = std::get_if<plan::RouteOp>(&op.detail)) {
-    const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
-    FORETOKEN_CHECK(table.tokens == router->rows, op.name + " has other tokens than the routing");
-    route(router->rows, router->hidden, router->experts, router->top_k, in(op, 0), in(op, 1), table.experts.data(),
-          out(op, 0), scratch_.data());
+    run_route(op, *router, routed_step);
   } else {
     FORETOKEN_CHECK(false, op.name + " is not a compute op");
   }
+}
+
+void HostCompute::run_route(const plan::Op& op, const plan::RouteOp& shape, std::int64_t routed_step) {
+  const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
+  FORETOKEN_CHECK(table.tokens == shape.rows, op.name + " has other tokens than the routing");
+  router_logits(shape.rows, shape.hidden, shape.experts, in(op, 0), in(op, 1), scratch_.data());
+  if (!plan_.routing.known()) {
+    chosen_.resize(static_cast<std::size_t>(shape.rows * shape.top_k));
+    top_k(shape.rows, shape.experts, shape.top_k, scratch_.data(), chosen_.data());
+    tables_.route(routed_step, op.layer, op.micro_batch, chosen_);
+  }
+  router_weights(shape.rows, shape.experts, shape.top_k, scratch_.data(), table.experts.data(), out(op, 0));
 }
 
 void HostCompute::run_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step) {
@@ -143,9 +152,13 @@ void HostCompute::permute(const plan::Op& op, const plan::RowwiseOp& shape, std:
   switch (shape.order) {
     case plan::RowOrder::none: break;
     case plan::RowOrder::select:
-    case plan::RowOrder::pack:
-      gather_rows(tables_.at(routed_step, op.layer, op.micro_batch).selected, shape.cols, in(op, 0), out(op, 0));
+    case plan::RowOrder::pack: {
+      const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);
+      gather_rows(table.selected, shape.cols, in(op, 0), out(op, 0));
+      if (op.outputs.size() > 1)
+        std::copy(table.counts.begin(), table.counts.end(), reinterpret_cast<std::int32_t*>(out(op, 1)));
       return;
+    }
     case plan::RowOrder::sort:
       gather_rows(tables_.hosted(routed_step, op.layer, op.micro_batch, op.chunk).sorted, shape.cols, in(op, 0),
                   out(op, 0));

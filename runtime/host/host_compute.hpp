@@ -37,8 +37,8 @@ class Buffer {
 class HostCompute final : public ComputeSide {
  public:
   /// Allocates one buffer per tensor and fills weights and KV caches. Call it on the thread that will run the rank.
-  /// Keeps references to all three.
-  HostCompute(const plan::Plan& plan, RankId rank, const RowTables& tables);
+  /// Keeps references to all three. @param tables learns what the model's own router decides
+  HostCompute(const plan::Plan& plan, RankId rank, RowTables& tables);
 
   /// Carries out a compute op (not a communication).
   void run(OpId op, std::int64_t routed_step) override;
@@ -49,6 +49,7 @@ class HostCompute final : public ComputeSide {
  private:
   void fill_tensors();
   void run_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step);
+  void run_route(const plan::Op& op, const plan::RouteOp& shape, std::int64_t routed_step);
   void permute(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step);
   [[nodiscard]] float* in(const plan::Op& op, std::size_t i) const { return buffers_[op.inputs[i].index()].data(); }
   [[nodiscard]] float* out(const plan::Op& op, std::size_t i) const { return buffers_[op.outputs[i].index()].data(); }
@@ -56,9 +57,10 @@ class HostCompute final : public ComputeSide {
   const plan::Plan& plan_;
   RankId rank_;
   const plan::Role& role_;
-  const RowTables& tables_;
-  std::vector<Buffer> buffers_;  // [tensor]
-  Buffer scratch_;               // attention scores, router logits
+  RowTables& tables_;
+  std::vector<Buffer> buffers_;       // [tensor]
+  Buffer scratch_;                    // attention scores, router logits
+  std::vector<std::int32_t> chosen_;  // by the model's own router
   RopeAngles angles_;
   std::vector<std::vector<float>> inputs_;  // [routed step x micro-batches + micro-batch], drawn beforehand
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 namespace foretoken::runtime::host {
 namespace {
@@ -142,7 +143,29 @@ void attention(const AttentionShape& shape, const float* q, const float* kv, flo
 
 void route(std::int64_t rows, std::int64_t hidden, std::int64_t experts, std::int64_t top_k, const float* in,
            const float* weight, const std::int32_t* chosen, float* routes, float* logits) {
+  router_logits(rows, hidden, experts, in, weight, logits);
+  router_weights(rows, experts, top_k, logits, chosen, routes);
+}
+
+void router_logits(std::int64_t rows, std::int64_t hidden, std::int64_t experts, const float* in, const float* weight,
+                   float* logits) {
   gemm(rows, experts, hidden, in, weight, logits);
+}
+
+void top_k(std::int64_t rows, std::int64_t experts, std::int64_t top_k, const float* logits, std::int32_t* chosen) {
+  std::vector<std::int32_t> order(static_cast<std::size_t>(experts));
+  for (std::int64_t r = 0; r < rows; ++r, logits += experts, chosen += top_k) {
+    std::iota(order.begin(), order.end(), 0);
+    const auto before = [logits](std::int32_t a, std::int32_t b) {
+      return logits[a] > logits[b] || (logits[a] == logits[b] && a < b);
+    };
+    std::partial_sort(order.begin(), order.begin() + top_k, order.end(), before);
+    std::copy_n(order.begin(), top_k, chosen);
+  }
+}
+
+void router_weights(std::int64_t rows, std::int64_t experts, std::int64_t top_k, const float* logits,
+                    const std::int32_t* chosen, float* routes) {
   for (std::int64_t r = 0; r < rows; ++r, chosen += top_k, routes += 2 * top_k, logits += experts) {
     for (std::int64_t j = 0; j < top_k; ++j) {
       routes[j] = static_cast<float>(chosen[j]);

@@ -66,6 +66,14 @@ void attention(const AttentionShape& shape, const float* q, const float* kv, flo
 void route(std::int64_t rows, std::int64_t hidden, std::int64_t experts, std::int64_t top_k, const float* in,
            const float* weight, const std::int32_t* chosen, float* routes, float* logits);
 
+/// The parts of route(), for whoever has to choose between them.
+void router_logits(std::int64_t rows, std::int64_t hidden, std::int64_t experts, const float* in, const float* weight,
+                   float* logits);
+/// chosen[row] = the top_k experts of largest logit, in descending order, of equal ones the lower number first.
+void top_k(std::int64_t rows, std::int64_t experts, std::int64_t top_k, const float* logits, std::int32_t* chosen);
+void router_weights(std::int64_t rows, std::int64_t experts, std::int64_t top_k, const float* logits,
+                    const std::int32_t* chosen, float* routes);
+
 /// out row i = in row sources[i]
 void gather_rows(std::span<const std::int32_t> sources, std::int64_t cols, const float* in, float* out);
 /// out row targets[i] = in row i

@@ -37,7 +37,7 @@ void Communicator::post(const Execution& execution, SimTime now, CommunicationEf
   FORETOKEN_CHECK(place.meeting >= 0, "not a communication op");
   const Meeting& meeting = meetings_[place.meeting];
   const plan::OpKind kind = program_.communications[meeting.communication.index()].kind;
-  if (kind == plan::OpKind::dispatch || kind == plan::OpKind::combine) {
+  if (is_exchange(kind)) {
     post_exchange(place, execution.step, now, effects);
     return;
   }

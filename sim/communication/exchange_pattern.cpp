@@ -10,7 +10,8 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& 
                                  const plan::RoutedRows& rows) {
   const plan::Communication& communication = program.communications[meeting.communication.index()];
   const plan::GroupFamily& group = program.groups[communication.group.index()];
-  op_ = communication.kind == plan::OpKind::dispatch ? sim::ExchangeOp::dispatch : sim::ExchangeOp::combine;
+  // Counts go the way of the rows that they announce.
+  op_ = communication.kind == plan::OpKind::combine ? sim::ExchangeOp::combine : sim::ExchangeOp::dispatch;
 
   const auto& participants = meeting.participants;
   std::vector<std::int32_t> participant_of(static_cast<std::size_t>(group.size), -1);

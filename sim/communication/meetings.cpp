@@ -58,7 +58,7 @@ Meetings::Meetings(const plan::Program& program, const ProgramIndex& index)
       FORETOKEN_CHECK(participants.size() == 2 && kind_of(participants[0]) != kind_of(participants[1]),
                       communication.name + ": a send without its recv");
       if (kind_of(participants[0]) == plan::OpKind::recv) std::swap(participants[0], participants[1]);
-    } else if (communication.kind != plan::OpKind::dispatch && communication.kind != plan::OpKind::combine) {
+    } else if (!is_exchange(communication.kind)) {
       const auto size = static_cast<std::size_t>(program.groups[communication.group.index()].size);
       FORETOKEN_CHECK(participants.size() == size, communication.name + ": a member of the group does not take part");
     }

@@ -157,7 +157,7 @@ void Engine::prepare_trace() {
   trace_.provenance.assign(events, Provenance::measured);
   if (input_.transport.has_cpu_times()) trace_.cpu.assign(events, SimTime(0));
   for (const plan::Communication& communication : program_.communications) {
-    const bool exchange = communication.kind == plan::OpKind::dispatch || communication.kind == plan::OpKind::combine;
+    const bool exchange = is_exchange(communication.kind);
     if (exchange && trace_.last_peer.empty()) trace_.last_peer.assign(events, -1);
   }
 }

@@ -115,7 +115,10 @@ std::vector<Json> examples_of(const std::string& kind) {
                                        {"link": ["node0.nic1", "fabric"], "bandwidth": "10 %"},
                                        {"switch": "fabric", "bandwidth": "50 %"},
                                        {"gpu": "node1.gpu0", "speed": "50 %"}])");
-    return {stages, base_scenario("dispatch")};
+    Json recorded = base_scenario("dispatch");
+    recorded["routing"] = {{"kind", "recorded"}, {"file", repository_file("tests/data/routing/tiny.json")}};
+    recorded["deployment"]["experts"]["dispatch_mode"] = "exact";
+    return {stages, base_scenario("dispatch"), recorded};
   }
   if (kind == "device") return {Json::parse(text_of_file("tests/data/plan/gpu.json"))};
   Json host = Json::parse(text_of_file("topologies/host.json"));
@@ -319,6 +322,7 @@ TEST(Schemas, ListTheNamesOfTheReader) {
   EXPECT_EQ(names_at((deployment + "pipeline/properties/transfer/enum").c_str()), json_of(kPipelineTransferNames));
   EXPECT_EQ(names_at((deployment + "experts/properties/placement/enum").c_str()), json_of(kExpertPlacementNames));
   EXPECT_EQ(names_at((deployment + "experts/properties/exchange/enum").c_str()), json_of(kExpertExchangeNames));
+  EXPECT_EQ(names_at((deployment + "experts/properties/dispatch_mode/enum").c_str()), json_of(kDispatchModeNames));
   EXPECT_EQ(names_at((deployment + "overlap/enum").c_str()), json_of(kOverlapNames));
   Json dtypes = Json::array();
   for (const auto& entry : kDTypeNames) dtypes.push_back(std::string(entry.second));

@@ -153,11 +153,21 @@ class Reference {
     return product(layer, down, index, activated, model_.hidden);
   }
 
+  // The model's own router: one largest logit after the other, the first of equal ones.
+  static void choose(const Row& logits, std::vector<std::int32_t>& chosen) {
+    Row left = logits;
+    for (std::int32_t& expert : chosen) {
+      expert = static_cast<std::int32_t>(std::max_element(left.begin(), left.end()) - left.begin());
+      left[static_cast<std::size_t>(expert)] = -INFINITY;
+    }
+  }
+
   Row experts(std::int64_t layer, std::int64_t sequence, const Row& x) {
     std::vector<std::int32_t> chosen(static_cast<std::size_t>(model_.top_k));
-    routing_.experts_of(step_, layer, sequence, chosen);
-    if (faults_.experts) faults_.experts(layer, sequence, chosen);
     const Row logits = product(layer, WeightKind::router, 0, x, model_.experts);
+    if (routing_.known()) routing_.experts_of(step_, layer, sequence, chosen);
+    else choose(logits, chosen);
+    if (faults_.experts) faults_.experts(layer, sequence, chosen);
     Row gates;
     std::vector<Row> outputs;
     for (const std::int32_t expert : chosen) {

@@ -44,6 +44,16 @@ plan::Plan small_plan(const std::vector<std::string>& settings, bool nvls) {
   return plan::make_plan(plan::parse_scenario(document), invented_machine(nvls));
 }
 
+plan::Plan paper_plan(const std::string& name, const std::vector<std::string>& settings) {
+  JsonDocument document =
+      JsonDocument::from_file(std::filesystem::path(FORETOKEN_SOURCE_DIR) / "scenarios/paper" / (name + ".json"));
+  for (const std::string& setting : settings) document.set(setting);
+  const plan::Scenario scenario = plan::parse_scenario(document);
+  const plan::Topology topology = plan::read_topology(
+      scenario.cluster.topology, plan::TopologyOverrides{scenario.cluster.nodes, scenario.cluster.nic});
+  return plan::make_plan(scenario, plan::build_machine(topology));
+}
+
 std::vector<std::string> laptop_scenarios() {
   std::vector<std::string> names;
   for (const auto& entry :

@@ -14,6 +14,9 @@ namespace foretoken::test {
 /// @param nvls     whether the machine's switch can add
 plan::Plan small_plan(const std::vector<std::string>& settings = {}, bool nvls = false);
 
+/// A plan of a scenario of scenarios/paper on its own machine: the deployments of 16 and 64 H100s.
+plan::Plan paper_plan(const std::string& name, const std::vector<std::string>& settings = {});
+
 /// Names of the scenarios in scenarios/laptop, sorted: "baseline-r1".
 std::vector<std::string> laptop_scenarios();
 

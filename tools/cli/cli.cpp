@@ -66,6 +66,30 @@ void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
       ->check(kNotEmpty);
 }
 
+CLI::App* add_launch(CLI::App& app, LaunchOptions& options) {
+  CLI::App* launch = app.add_subcommand(
+      "launch", "Print the job that runs a scenario's ranks on a cluster, one process for each, node by node");
+  launch->footer(
+      "Examples: foretoken launch scenarios/paper/large-ep64.json --slurm > job.sh && sbatch job.sh\n"
+      "          foretoken launch scenarios/paper/large-ep64.json --mpirun > job.sh && bash job.sh hosts\n"
+      "          foretoken launch scenarios/paper/large-ep64.json --k8s --image registry/foretoken | kubectl create -f "
+      "-");
+  add_scenario_options(*launch, options);
+  launch->add_flag("--slurm", options.slurm, "For sbatch");
+  launch->add_flag("--mpirun", options.mpirun, "For Open MPI's or MPICH's mpirun");
+  launch->add_flag("--k8s", options.k8s, "For Kubernetes with the MPI operator: an MPIJob as JSON");
+  launch->add_option("--time", options.minutes, "That the job may take (default 15)")
+      ->type_name("MINUTES")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{10'080}));
+  launch->add_option("--image", options.image, "k8s: container image with foretoken, mpirun and sshd")
+      ->type_name("IMAGE")
+      ->check(kNotEmpty);
+  launch->add_option("--directory", options.directory, "k8s: where the image has the scenario's path")
+      ->type_name("DIR")
+      ->check(kNotEmpty);
+  return launch;
+}
+
 CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
   CLI::App* compare = app.add_subcommand(
       "compare",
@@ -290,7 +314,13 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   plan->footer("Example: foretoken plan scenarios/paper/large-ep64.json --text");
   add_scenario_options(*plan, plan_options);
   plan->add_flag("--text", plan_options.text, "The whole program by role, one op per line");
+  plan->add_flag("--check-nccl", plan_options.check_nccl,
+                 "Also prove that the calls of NCCL of all ranks match in order, counts and groups, and cannot "
+                 "deadlock; exit code 4 if not");
   plan->callback([&] { chosen = [&] { run_plan(plan_options, out); }; });
+
+  LaunchOptions launch_options;
+  add_launch(app, launch_options)->callback([&] { chosen = [&] { run_launch(launch_options, out); }; });
 
   SimulateOptions simulate_options;
   CLI::App* simulate = app.add_subcommand("simulate", "Predict TPS and TPOT of scenarios from a calibration");
@@ -345,6 +375,11 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                   "no network was the bottleneck (default 1)")
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("SHARE");
+  run->add_option("--routing-out", run_options.routing_out,
+                  "Where routing.kind is \"model\": store what the router decided in FILE, for routing.kind "
+                  "\"recorded\"")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   run->callback([&] { chosen = [&] { run_run(run_options, out); }; });
 
   CompareOptions compare_options;

@@ -21,7 +21,17 @@ struct ScenarioOptions {
 };
 
 struct PlanOptions : ScenarioOptions {
-  bool text = false;  // --text: the program itself
+  bool text = false;        // --text: the program itself
+  bool check_nccl = false;  // --check-nccl: that the ranks' calls of NCCL fit together
+};
+
+struct LaunchOptions : ScenarioOptions {
+  bool slurm = false;
+  bool mpirun = false;
+  bool k8s = false;
+  std::int64_t minutes = 15;  // --time
+  std::string image;          // --image: k8s
+  std::string directory;      // --directory: k8s
 };
 
 struct SimulateOptions : ScenarioOptions {
@@ -39,8 +49,9 @@ struct SimulateOptions : ScenarioOptions {
 };
 
 struct RunOptions : ScenarioOptions {
-  double deadline_seconds = 30;  // --deadline: nothing moves for so long
-  double busy_max = 1;           // --busy-max: of the computer's core time, else the run is unhealthy
+  double deadline_seconds = 30;       // --deadline: nothing moves for so long
+  double busy_max = 1;                // --busy-max: of the computer's core time, else the run is unhealthy
+  std::filesystem::path routing_out;  // --routing-out: what the model's own router decided
 };
 
 struct CompareOptions {
@@ -122,6 +133,7 @@ struct ScoreOptions : PredictOptions {
 sim::SimulateOptions simulation_options(const SimulateOptions& options);
 
 void run_plan(const PlanOptions& options, std::ostream& out);
+void run_launch(const LaunchOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
 void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out);

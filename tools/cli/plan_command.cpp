@@ -1,16 +1,42 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 
+#include "core/error.hpp"
 #include "plan/memory.hpp"
 #include "plan/program/text.hpp"
+#include "plan/program/wire_rows.hpp"
+#include "plan/scenario/names.hpp"
+#include "runtime/recording/check_recording.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/write_file.hpp"
 
 namespace foretoken::cli {
 namespace {
+
+// What a step's exchanges move, where the routing is known and not too much to count for a summary.
+std::optional<plan::ExchangeVolume> volume_of(const plan::Plan& plan) {
+  constexpr double kDrawsMax = 2e7;
+  const plan::Scenario& scenario = plan.scenario;
+  const double draws = static_cast<double>(scenario.workload.sequences) * static_cast<double>(scenario.model.top_k) *
+                       static_cast<double>(scenario.model.layers) * static_cast<double>(scenario.routing.routed_steps);
+  if (scenario.deployment.exchange != plan::ExpertExchange::dispatch || !plan.routing.known() || draws > kDrawsMax)
+    return std::nullopt;
+  return plan::exchange_volume(plan);
+}
+
+std::string volume_text(const plan::Plan& plan) {
+  const auto volume = volume_of(plan);
+  if (!volume) return "";
+  return fmt::format(
+      "  dispatch and combine ({}): {:.2f} MB per step between ranks, {:.2f} MB of it useful; counts {:.3f} MB\n",
+      name_of(plan.scenario.deployment.dispatch_mode, plan::kDispatchModeNames), volume->wire / 1e6,
+      volume->useful / 1e6, volume->counts / 1e6);
+}
 
 nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::MemoryUse>& memory) {
   const plan::Program& program = loaded.plan.program;
@@ -26,19 +52,40 @@ nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::M
                        {"activations", memory[r].activations},
                        {"total", memory[r].total()}}}});
   }
-  return {{"schema_version", 1},
-          {"kind", "plan"},
-          {"scenario", loaded.scenario.name},
-          {"plan_hash", loaded.plan.plan_hash},
-          {"program_hash", loaded.plan.program_hash},
-          {"routing_hash", loaded.plan.routing_hash},
-          {"seed", loaded.scenario.routing.seed},
-          {"ranks", program.ranks},
-          {"tokens_per_step", program.tokens},
-          {"communications", program.communications.size()},
-          {"device", loaded.machine.device().name},
-          {"device_memory_bytes", loaded.machine.device().memory.value()},
-          {"roles", roles}};
+  nlohmann::ordered_json json{{"schema_version", 1},
+                              {"kind", "plan"},
+                              {"scenario", loaded.scenario.name},
+                              {"plan_hash", loaded.plan.plan_hash},
+                              {"program_hash", loaded.plan.program_hash},
+                              {"routing_hash", loaded.plan.routing_hash},
+                              {"seed", loaded.scenario.routing.seed},
+                              {"ranks", program.ranks},
+                              {"tokens_per_step", program.tokens},
+                              {"communications", program.communications.size()},
+                              {"device", loaded.machine.device().name},
+                              {"device_memory_bytes", loaded.machine.device().memory.value()},
+                              {"roles", roles}};
+  if (const auto volume = volume_of(loaded.plan))
+    json["exchange_bytes_per_step"] = {{"useful", volume->useful}, {"wire", volume->wire}, {"counts", volume->counts}};
+  return json;
+}
+
+nlohmann::ordered_json nccl_json(const runtime::RecordingVerdict& verdict) {
+  return {
+      {"passed", verdict.passed()},   {"communicators", verdict.communicators}, {"collectives", verdict.collectives},
+      {"messages", verdict.messages}, {"one_at_a_time", verdict.one_at_a_time}, {"problems", verdict.problems}};
+}
+
+std::string nccl_text(const runtime::RecordingVerdict& verdict, const plan::Program& program) {
+  std::string text = fmt::format("  NCCL: {} ranks, {} communicators, {} collectives, {} messages: ", program.ranks,
+                                 verdict.communicators, verdict.collectives, verdict.messages);
+  if (verdict.passed())
+    return text + (verdict.one_at_a_time
+                       ? "all match, and no deadlock is possible, even one communication at a time\n"
+                       : "all match, and no deadlock is possible as long as a rank's streams communicate at once\n");
+  text += "they do not fit together\n";
+  for (const std::string& problem : verdict.problems) text += "    " + problem + "\n";
+  return text;
 }
 
 std::string size_of(const plan::Machine& machine) {
@@ -54,10 +101,10 @@ std::string plan_summary(const Loaded& loaded, const std::vector<plan::MemoryUse
              "{}\n"
              "  plan {}  (program {}, routing {}, seed {})\n"
              "  {} ranks on {} ({}), {} tokens per step\n"
-             "  {} roles, {} ops, {} communications\n\n",
+             "  {} roles, {} ops, {} communications\n{}\n",
              loaded.scenario.name, loaded.plan.plan_hash, loaded.plan.program_hash, loaded.plan.routing_hash,
              loaded.scenario.routing.seed, program.ranks, loaded.machine.name(), size_of(loaded.machine),
-             program.tokens, program.roles.size(), ops, program.communications.size()) +
+             program.tokens, program.roles.size(), ops, program.communications.size(), volume_text(loaded.plan)) +
          plan::memory_table(program, memory, loaded.machine.device().memory);
 }
 
@@ -67,18 +114,30 @@ void run_plan(const PlanOptions& options, std::ostream& out) {
   check_out(options);
   std::string text;
   auto list = nlohmann::ordered_json::array();
+  std::vector<std::string> failed;
   for (const auto& scenario : options.scenarios) {
     const Loaded loaded = load(scenario, options);
     std::vector<plan::MemoryUse> memory;
     for (const plan::Role& role : loaded.plan.program.roles)
       memory.push_back(plan::memory_of(role, loaded.scenario, loaded.plan.placement));
-    if (options.json) list.push_back(plan_json(loaded, memory));
-    else if (options.text) text += plan::to_text(loaded.plan.program);
+    std::optional<runtime::RecordingVerdict> nccl;
+    if (options.check_nccl) nccl = runtime::check_recording(loaded.plan, runtime::record(loaded.plan));
+    if (nccl && !nccl->passed()) failed.push_back(loaded.scenario.name);
+    if (options.json) {
+      list.push_back(plan_json(loaded, memory));
+      if (nccl) list.back()["nccl"] = nccl_json(*nccl);
+      continue;
+    }
+    if (options.text) text += plan::to_text(loaded.plan.program);
     else text += plan_summary(loaded, memory);
+    if (nccl) text += nccl_text(*nccl, loaded.plan.program);
   }
   if (options.json) text = (list.size() == 1 ? list.front() : list).dump(2) + "\n";
   if (!options.out.empty()) write_file(options.out, text);
   out << text;
+  if (!failed.empty())
+    throw Error(ErrorCode::gate_failed,
+                fmt::format("the calls of NCCL do not fit together: {}", fmt::join(failed, ", ")));
 }
 
 }  // namespace foretoken::cli

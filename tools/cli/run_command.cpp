@@ -59,9 +59,16 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
         fmt::format("{:.0f} % of the computer's core time was used, more than the {:.0f} % of --busy-max: not the "
                     "network was the bottleneck; give it a slower one, or leave the computer alone",
                     100 * *run.busy, 100 * options.busy_max));
+  if (!options.routing_out.empty()) {
+    if (!run.routing) throw input_error("--routing-out", "", "the plan knows the routing beforehand", "leave it out");
+    write_file(options.routing_out, plan::text_of(*run.routing));
+  }
   Result result = make_result(*run.trace, "");
   result.metrics = run.metrics;
   Json json = result_json(loaded, options.overrides, result);
+  // Of the plan that replays what the model's own router decided, where it did.
+  json["plan_hash"] = run.plan_hash;
+  json["routing_hash"] = run.routing_hash;
   json["live"] = live_json(run);
   if (!options.out.empty()) {
     Json whole = json;

@@ -1,0 +1,66 @@
+#include "plan/program/wire_rows.hpp"
+
+namespace foretoken::plan {
+
+const RoutedRows& WireRows::rows(const Communication& communication, std::int64_t instance, std::int64_t routed_step) {
+  const RoutedRows& useful =
+      rows_.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
+  const bool counts = communication.kind == OpKind::exchange_counts;
+  if (communication.slots == 0 && !counts) return useful;
+
+  routed_.rows_of_expert = useful.rows_of_expert;
+  routed_.pairs.clear();
+  const std::int64_t ep = plan_.scenario.deployment.ep;
+  const Range sources = communication.chunk < 0 ? Range{0, ep} : plan_.placement.chunk_sources(communication.chunk);
+  auto next = useful.pairs.begin();
+  for (std::int64_t source = sources.begin; source < sources.end; ++source) {
+    for (std::int64_t host = 0; host < ep; ++host) {
+      PairRows pair{static_cast<std::int32_t>(source), static_cast<std::int32_t>(host), 0};
+      if (next != useful.pairs.end() && next->source == pair.source && next->host == pair.host)
+        pair.rows = (next++)->rows;
+      const auto experts = static_cast<std::int64_t>(plan_.placement.experts_on(communication.layer, host).size());
+      if (experts == 0) continue;
+      if (counts) pair.rows = experts;
+      else if (source != host)
+        pair.rows = communication.slots + (communication.kind == OpKind::dispatch ? communication.header_rows : 0);
+      if (pair.rows > 0) routed_.pairs.push_back(pair);
+    }
+  }
+  return routed_;
+}
+
+ExchangeVolume exchange_volume(const Plan& plan) {
+  ExchangeVolume volume;
+  if (plan.scenario.deployment.exchange != ExpertExchange::dispatch) return volume;
+  RowCounter counter(plan.placement, plan.routing, plan.scenario.model.experts);
+  WireRows wire(plan, counter);
+  const auto moved = [](const RoutedRows& routed) {
+    std::int64_t rows = 0;
+    for (const PairRows& pair : routed.pairs)
+      if (pair.source != pair.host) rows += pair.rows;
+    return static_cast<double>(rows);
+  };
+  const std::int64_t steps = plan.routing.routed_steps();
+  for (const Communication& c : plan.program.communications) {
+    const bool counts = c.kind == OpKind::exchange_counts;
+    if (!is_exchange(c.kind)) continue;
+    const double row_bytes =
+        static_cast<double>(bytes_per_element(c.dtype) * (counts ? 1 : plan.scenario.model.hidden)) /
+        static_cast<double>(steps);
+    const std::int64_t per_stage = plan.scenario.deployment.ranks_per_stage() / plan.scenario.deployment.ep;
+    const std::int64_t first = plan.placement.stage_of_layer(c.layer) * per_stage;
+    for (std::int64_t instance = first; instance < first + per_stage; ++instance)
+      for (std::int64_t step = 0; step < steps; ++step) {
+        const double bytes = row_bytes * moved(wire.rows(c, instance, step));
+        if (counts) {
+          volume.counts += bytes;
+          continue;
+        }
+        volume.wire += bytes;
+        volume.useful += row_bytes * moved(counter.rows(step, c.layer, c.micro_batch, c.chunk, instance));
+      }
+  }
+  return volume;
+}
+
+}  // namespace foretoken::plan

@@ -1,0 +1,98 @@
+#include "runtime/recording/recording.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <tuple>
+
+#include "core/error.hpp"
+#include "plan/program/resolve.hpp"
+
+namespace foretoken::runtime {
+namespace {
+
+constexpr std::int64_t kRecordedRanksMax = 1'024;
+
+// What the model's router will decide nobody knows beforehand. Both ends of a message learn its size in the same way,
+// so one routing is as good as another.
+plan::Routing routing_of(const plan::Plan& plan) {
+  if (plan.routing.known()) return plan.routing;
+  plan::RoutingSpec spec = plan.scenario.routing;
+  spec.kind = plan::RoutingKind::uniform;
+  const plan::ModelSpec& model = plan.scenario.model;
+  return plan::Routing(spec, model.layers, model.experts, model.top_k);
+}
+
+class Recorder {
+ public:
+  explicit Recorder(const plan::Plan& plan)
+      : plan_(plan),
+        lowering_(plan),
+        routing_(routing_of(plan)),
+        counter_(plan.placement, routing_, plan.scenario.model.experts) {}
+
+  Recording run() {
+    Recording recording;
+    recording.steps = routing_.routed_steps() + 1;
+    recording.families = lowering_.families();
+    recording.ranks.resize(static_cast<std::size_t>(plan_.program.ranks));
+    for (std::int64_t step = 0; step < recording.steps; ++step)
+      for (std::int32_t r = 0; r < plan_.program.ranks; ++r)
+        record_step(RankId(r), step, recording.ranks[static_cast<std::size_t>(r)]);
+    return recording;
+  }
+
+ private:
+  void record_step(RankId rank, std::int64_t step, RankLog& log) {
+    const std::vector<plan::Op>& ops = plan_.program.role_of(rank).ops;
+    std::map<std::tuple<std::int16_t, std::int16_t, std::int16_t>, std::int32_t> counts;  // exchanged in this step
+    for (std::size_t o = 0; o < ops.size(); ++o) {
+      const plan::Op& op = ops[o];
+      RecordedOp entry{static_cast<std::int32_t>(step), OpId(o), op.stream, -1, -1, {}};
+      if (is_communication(op.kind)) {
+        NcclOperation operation = lowering_.operation(rank, op, rows_of(rank, op, step % routing_.routed_steps()));
+        entry.family = operation.calls.empty() ? -1 : operation.family;
+        entry.calls = std::move(operation.calls);
+      }
+      const std::tuple place(op.layer, op.micro_batch, op.chunk);
+      if (op.kind == plan::OpKind::exchange_counts) counts[place] = static_cast<std::int32_t>(log.size());
+      if (const auto found = counts.find(place); op.kind == plan::OpKind::dispatch && found != counts.end())
+        entry.host_waits_for = found->second;
+      log.push_back(std::move(entry));
+    }
+  }
+
+  ExchangeRows rows_of(RankId rank, const plan::Op& op, std::int64_t routed_step) {
+    ExchangeRows rows;
+    if (op.kind != plan::OpKind::dispatch && op.kind != plan::OpKind::combine) return rows;
+    const std::int64_t ep = plan_.scenario.deployment.ep;
+    const std::int64_t own = plan_.placement.ep_index_of(rank);
+    rows.to.assign(static_cast<std::size_t>(ep), 0);
+    rows.from.assign(static_cast<std::size_t>(ep), 0);
+    for (const plan::PairRows& pair :
+         counter_.rows(routed_step, op.layer, op.micro_batch, op.chunk, rank.value() / ep).pairs) {
+      if (pair.source == own) rows.to[static_cast<std::size_t>(pair.host)] = pair.rows;
+      if (pair.host == own) rows.from[static_cast<std::size_t>(pair.source)] = pair.rows;
+    }
+    return rows;
+  }
+
+  const plan::Plan& plan_;
+  NcclLowering lowering_;
+  plan::Routing routing_;
+  plan::RowCounter counter_;
+};
+
+}  // namespace
+
+Recording record(const plan::Plan& plan) {
+  if (plan.program.ranks > kRecordedRanksMax)
+    throw Error(ErrorCode::invalid_input, fmt::format("{} ranks are more than the {} whose calls of NCCL are recorded",
+                                                      plan.program.ranks, kRecordedRanksMax));
+  if (plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
+    throw input_error(plan.scenario.file, "/deployment/collectives/exchange",
+                      "\"hierarchical\" is chosen, and that is not made of NCCL calls here", "write \"low_latency\"");
+  return Recorder(plan).run();
+}
+
+}  // namespace foretoken::runtime
