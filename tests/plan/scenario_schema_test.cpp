@@ -35,7 +35,10 @@ JsonSchema schema_of(const std::string& kind) {
       {"scenario", "scenarios/scenario.schema.json"},
       {"topology", "topologies/topology.schema.json"},
       {"device", "topologies/devices/device.schema.json"},
-      {"calibration", "topologies/calibrations/calibration.schema.json"}};
+      {"calibration", "topologies/calibrations/calibration.schema.json"},
+      {"audit", "scenarios/audit.schema.json"},
+      {"model_errors", "topologies/calibrations/errors/model-errors.schema.json"},
+      {"accepted_accuracy", "scenarios/published/accepted.schema.json"}};
   return JsonSchema(Json::parse(text_of_file(files.at(kind))));
 }
 

@@ -1,7 +1,6 @@
-// `foretoken simulate --choices`: the open choices of scenarios, one at a time and all together.
+// `foretoken simulate --choices`: the open choices of scenarios, one at a time.
 #pragma once
 
-#include <iosfwd>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -14,9 +13,7 @@ struct ChoicesReport {
   nlohmann::ordered_json json;
 };
 
-/// For each scenario a table of its neighbours: one choice changed at a time. For all scenarios that have published
-/// figures together: under each settlement of the choices they share, the own choices of each that come nearest to its
-/// published figures, and whether all come within 15 %.
-ChoicesReport report_choices(const SimulateOptions& options, std::ostream& progress);
+/// For each scenario a table of its neighbours: one choice changed at a time. All together is `foretoken audit`.
+ChoicesReport report_choices(const SimulateOptions& options);
 
 }  // namespace foretoken::cli

@@ -28,6 +28,7 @@ constexpr const char* kExamples =
     "  foretoken simulate scenarios/paper/large-ep64.json --json | jq .tpot_ms.mean\n"
     "  foretoken plan scenarios/paper/large-ep64.json --text | less\n"
     "  foretoken compare predicted.json measured.json --fail-if 'tpot>10%'\n"
+    "  foretoken audit scenarios/paper\n"
     "  foretoken predict ops.jsonl > answers.jsonl\n"
     "  foretoken schema scenario > scenario.schema.json\n";
 
@@ -94,16 +95,18 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
   CLI::App* compare = app.add_subcommand(
       "compare",
       "Compare two results of one plan, stored with --out, and explain the difference in TPOT as a sum of causes.\n"
-      "A is usually the prediction and B the measurement; without B, A is compared with what was published for it");
+      "A is usually the prediction and B the measurement; without B, A is compared with what was published for it.\n"
+      "B may be what a serving benchmark stored (vLLM, SGLang, AIPerf): then end-to-end figures are compared");
   compare->footer(
       "Examples: foretoken simulate scenario.json --out predicted.json\n"
       "          foretoken run scenario.json --out measured.json\n"
-      "          foretoken compare predicted.json measured.json --fail-if 'tpot>10%'");
+      "          foretoken compare predicted.json measured.json --fail-if 'tpot>10%'\n"
+      "          foretoken compare tp8-pp2.json ep64.json --across\n"
+      "          foretoken compare --suite scenarios/published --gate");
   compare->add_option("A", options.a, "Result, as stored by simulate --out or run --out")
-      ->required()
       ->type_name("FILE")
       ->check(kNotEmpty);
-  compare->add_option("B", options.b, "Result of the same plan to hold it against")
+  compare->add_option("B", options.b, "Result of the same plan, or of a serving benchmark, to hold it against")
       ->type_name("FILE")
       ->check(kNotEmpty);
   compare
@@ -126,8 +129,70 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
   compare->add_flag("--brief", options.brief, "One line: scenario, TPOT and CPU time of A, of B, and their errors");
   compare->add_flag("--critical-path", options.critical_path,
                     "Also what the last token of each side waited for, across ranks");
+  compare->add_flag("--across", options.across,
+                    "The results may be of different deployments: why one is faster than the other");
+  compare->add_option("--trace", options.trace, "Also store both timelines in FILE.json, for ui.perfetto.dev")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  compare->add_option("--csv", options.csv, "Also store the ops of both sides in FILE, one line each")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  compare
+      ->add_option("--suite", options.suite,
+                   "Instead of A and B: a folder of published measurements, each held against its prediction")
+      ->type_name("DIR")
+      ->check(kNotEmpty);
+  compare->add_flag("--gate", options.gate,
+                    "With --suite: exit with 4 if a family is worse than accepted.json of the folder allows");
+  compare->add_option("--topology", options.predict.topology, "With --suite: the machine (default: as shipped)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  compare->add_option("--calibration", options.predict.calibration, "With --suite: instead of the topology's")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   compare->add_flag("--json", options.json, "Machine-readable output");
   return compare;
+}
+
+CLI::App* add_explain(CLI::App& app, ExplainOptions& options) {
+  CLI::App* explain = app.add_subcommand(
+      "explain",
+      "Say of one stored result why it took as long as it did: where a step goes, the critical path across ranks and\n"
+      "layers, communication that nothing hides, bubbles, and who made others wait");
+  explain->footer(
+      "Example: foretoken simulate scenarios/paper/large-ep64.json --out result.json && foretoken explain result.json");
+  explain->add_option("result", options.result, "Result, as stored by simulate --out or run --out")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  explain->add_flag("--json", options.json, "Machine-readable output");
+  return explain;
+}
+
+CLI::App* add_audit(CLI::App& app, AuditOptions& options) {
+  CLI::App* audit = app.add_subcommand(
+      "audit",
+      "Hold a published claim against the simulator: every combination of what the publication leaves open, which of\n"
+      "them agree with its figures, the speed-up under the others, and a verdict on each of its statements");
+  audit->footer("Example: foretoken audit scenarios/paper");
+  audit->add_option("audit", options.audit, "File of kind audit, or a folder with audit/audit.json")
+      ->required()
+      ->type_name("PATH")
+      ->check(kNotEmpty);
+  audit->add_option("--set", options.overrides, "Override a field of every scenario: --set routing.seed=2 (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  audit->add_option("--calibration", options.calibration, "Use this calibration instead of the topologies'")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  audit->add_option("--framework", options.framework, "Whose kernels to predict: vllm, sglang, trtllm")
+      ->type_name("NAME");
+  audit->add_flag("--json", options.json, "Machine-readable output");
+  audit->add_option("--out", options.out, "Also store the JSON in FILE, whole or not at all")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  return audit;
 }
 
 // How long anybody would wait for links to be shared, by a rough estimate beforehand.
@@ -349,7 +414,7 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   add_time_limit(*simulate, simulate_options.time_limit);
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
-                     "Also simulate what the scenario declares as open choices, and compare with what was published");
+                     "Also simulate each option of what the scenario declares as open, beside what was published");
   simulate->add_flag("--explain", simulate_options.explain,
                      "Also say why: the critical path across ranks, who was late, what the links carried");
   simulate->add_flag("--sensitivity", simulate_options.sensitivity,
@@ -383,7 +448,18 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   run->callback([&] { chosen = [&] { run_run(run_options, out); }; });
 
   CompareOptions compare_options;
-  add_compare(app, compare_options)->callback([&] { chosen = [&] { run_compare(compare_options, out); }; });
+  add_compare(app, compare_options)->callback([&] {
+    chosen = [&] {
+      if (compare_options.suite.empty()) run_compare(compare_options, out, err);
+      else run_suite(compare_options, out, err);
+    };
+  });
+
+  ExplainOptions explain_options;
+  add_explain(app, explain_options)->callback([&] { chosen = [&] { run_explain(explain_options, out); }; });
+
+  AuditOptions audit_options;
+  add_audit(app, audit_options)->callback([&] { chosen = [&] { run_audit(audit_options, out, err); }; });
 
   CollectiveOptions collective_options;
   add_collective(app, collective_options)->callback([&] {

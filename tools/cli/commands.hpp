@@ -54,6 +54,13 @@ struct RunOptions : ScenarioOptions {
   std::filesystem::path routing_out;  // --routing-out: what the model's own router decided
 };
 
+struct PredictOptions {
+  std::filesystem::path ops;          // a file, or "-" or nothing for standard input
+  std::filesystem::path topology;     // empty: the one that is shipped
+  std::filesystem::path calibration;  // instead of the topology's
+  std::string framework;              // where a line does not say; empty for the calibration's default
+};
+
 struct CompareOptions {
   std::filesystem::path a;
   std::filesystem::path b;           // empty: what was published for the scenario of a
@@ -62,7 +69,27 @@ struct CompareOptions {
   bool cpu = false;                  // --clock cpu: CPU time too
   bool brief = false;                // --brief: one line
   bool critical_path = false;        // --critical-path: of both sides
+  bool across = false;               // --across: of different plans
+  std::filesystem::path trace;       // --trace: both timelines in one file for ui.perfetto.dev
+  std::filesystem::path csv;         // --csv: the ops of both, one line each
+  std::filesystem::path suite;       // --suite: a folder of published cases instead of A and B
+  bool gate = false;                 // --gate: fail where a family of the suite is worse than what was accepted
+  PredictOptions predict;            // of the suite: --topology, --calibration, --framework
   bool json = false;
+};
+
+struct ExplainOptions {
+  std::filesystem::path result;
+  bool json = false;
+};
+
+struct AuditOptions {
+  std::filesystem::path audit;         // a file of kind audit, or a folder with one
+  std::vector<std::string> overrides;  // --set, in every scenario
+  std::filesystem::path calibration;   // --calibration: instead of the topologies'
+  std::string framework;               // --framework: whose kernels
+  bool json = false;
+  std::filesystem::path out;
 };
 
 struct TopologyOptions {
@@ -117,13 +144,6 @@ struct CollectiveOptions {
   std::filesystem::path out;
 };
 
-struct PredictOptions {
-  std::filesystem::path ops;          // a file, or "-" or nothing for standard input
-  std::filesystem::path topology;     // empty: the one that is shipped
-  std::filesystem::path calibration;  // instead of the topology's
-  std::string framework;              // where a line does not say; empty for the calibration's default
-};
-
 struct ScoreOptions : PredictOptions {
   std::vector<std::string> by{"op", "dtype", "framework"};  // --by: members of a line that make a family
   bool json = false;
@@ -136,7 +156,10 @@ void run_plan(const PlanOptions& options, std::ostream& out);
 void run_launch(const LaunchOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
 void run_run(const RunOptions& options, std::ostream& out);
-void run_compare(const CompareOptions& options, std::ostream& out);
+void run_compare(const CompareOptions& options, std::ostream& out, std::ostream& err);
+void run_suite(const CompareOptions& options, std::ostream& out, std::ostream& err);
+void run_explain(const ExplainOptions& options, std::ostream& out);
+void run_audit(const AuditOptions& options, std::ostream& out, std::ostream& err);
 void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
 void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out, std::ostream& err);

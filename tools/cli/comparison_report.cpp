@@ -22,6 +22,7 @@ using explain::StoredHeadline;
 using explain::StoredResult;
 using explain::Waterfall;
 
+constexpr std::size_t kFindingsMax = 6;
 constexpr std::size_t kRowsMax = 16;  // of a waterfall; what is smaller stands in one line
 
 double milliseconds(Seconds time) { return time.value() * 1e3; }
@@ -85,6 +86,19 @@ Json waterfall_json(const Waterfall& waterfall) {
           {"shorter_ps", waterfall.shorter().value()},
           {"errors_cancel", waterfall.errors_cancel()},
           {"parts", std::move(parts)}};
+}
+
+Json findings_json(const Waterfall& waterfall, const std::vector<explain::Finding>& findings) {
+  Json json = Json::array();
+  for (const explain::Finding& finding : findings) {
+    json.push_back({{"cause", name_of(finding.culprit)},
+                    {"of", finding.of},
+                    {"explains_ps", finding.explains.value()},
+                    {"explains_ms", milliseconds(waterfall.per_step(finding.explains))}});
+    if (finding.factor > 0) json.back()["factor"] = finding.factor;
+    if (finding.each != Seconds(0)) json.back()["each_us"] = finding.each.value() * 1e6;
+  }
+  return json;
 }
 
 Json head_json() {
@@ -152,8 +166,11 @@ std::string verdict_text(const std::vector<Figure>& figures, const char* other, 
   return text + ".\n";
 }
 
-std::string configuration_text(const StoredResult& a, const StoredResult& b) {
-  std::string text = fmt::format("{}: two results of plan {}\n", a.scenario, a.plan_hash);
+std::string configuration_text(const StoredResult& a, const StoredResult& b,
+                               const std::vector<std::string>& differences) {
+  std::string text = a.plan_hash == b.plan_hash
+                         ? fmt::format("{}: two results of plan {}\n", a.scenario, a.plan_hash)
+                         : fmt::format("{} and {}: results of two plans\n", a.scenario, b.scenario);
   const auto row = [&](const char* label, const std::string& of_a, const std::string& of_b) {
     if (of_a.empty() && of_b.empty()) return;
     const auto shown = [](const std::string& value) { return value.empty() ? std::string("-") : value; };
@@ -170,7 +187,10 @@ std::string configuration_text(const StoredResult& a, const StoredResult& b) {
   row("conditions", a.conditions, b.conditions);
   row("seed", std::to_string(a.seed), std::to_string(b.seed));
   row("steps", std::to_string(a.trace.steps), std::to_string(b.trace.steps));
+  row("ranks", std::to_string(a.trace.ranks), std::to_string(b.trace.ranks));
   row("slowest rank", std::to_string(a.slowest_rank), std::to_string(b.slowest_rank));
+  if (!differences.empty()) text += "  They were not asked for the same:\n";
+  for (const std::string& difference : differences) text += fmt::format("    {}\n", difference);
   return text + "\n";
 }
 
@@ -253,6 +273,49 @@ std::string cause_text(const Waterfall& waterfall, const char* of) {
   return text;
 }
 
+std::string finding_text(const explain::Finding& finding) {
+  using explain::Culprit;
+  const std::string times = finding.factor > 0 ? fmt::format(" ({:.3g} times B's)", finding.factor) : "";
+  switch (finding.culprit) {
+    case Culprit::clock: return fmt::format("one factor on everything{}: clocks that run at different rates", times);
+    case Culprit::straggler: return fmt::format("{} computes slower than the others do{}", finding.of, times);
+    case Culprit::hot_expert:
+      return fmt::format("the experts of {} have more to do than the others'{}", finding.of, times);
+    case Culprit::overlap: return "communication that computing hid in one and not in the other";
+    case Culprit::gaps: return "gaps between ops: launches, bubbles";
+    case Culprit::link: return fmt::format("communication longer or shorter in proportion{}: bandwidth", times);
+    case Culprit::latency:
+      return fmt::format("communication longer or shorter by {:.3g} us each, however long it is: latency",
+                         finding.each.value() * 1e6);
+    case Culprit::communication: return "communication that no compute hides";
+    case Culprit::kernels: return fmt::format("kernels of {}{}", finding.of, times);
+    case Culprit::waiting: return fmt::format("waiting for peers in {}", finding.of);
+    case Culprit::other: return finding.of;
+  }
+  return "";
+}
+
+std::string findings_text(const Waterfall& waterfall, const std::vector<explain::Finding>& findings) {
+  if (findings.empty()) return "";
+  std::string text = "\n  Why, as far as the traces tell; the causes add up to A - B:\n";
+  const int decimals = decimals_for(milliseconds(waterfall.per_step(std::max(waterfall.a, waterfall.b))));
+  SimTime rest(0);
+  std::size_t shown = 0;
+  for (const explain::Finding& finding : findings) {
+    if (shown == kFindingsMax) {
+      rest += finding.explains;
+      continue;
+    }
+    ++shown;
+    text += fmt::format("    {:>+12.{}f} ms  {}\n", milliseconds(waterfall.per_step(finding.explains)), decimals,
+                        finding_text(finding));
+  }
+  if (findings.size() > shown)
+    text += fmt::format("    {:>+12.{}f} ms  {} smaller ones\n", milliseconds(waterfall.per_step(rest)), decimals,
+                        findings.size() - shown);
+  return text;
+}
+
 std::string legend_text(const WaterfallTable& table) {
   constexpr std::array<std::pair<Cause, const char*>, 6> meanings{
       {{Cause::compute, "an op computes"},
@@ -279,9 +342,36 @@ Json comparison_json(const StoredResult& a, const StoredResult& b, const explain
   json["figures"] = figures_json(comparison.figures);
   json["by"] = by == explain::GroupBy::kind ? "kind" : "layer";
   json["tpot"] = waterfall_json(comparison.tpot);
+  json["findings"] = findings_json(comparison.tpot, comparison.findings);
+  if (a.plan_hash != b.plan_hash) json["plan_hash_b"] = b.plan_hash;
+  if (!comparison.configuration.empty()) json["configuration"] = comparison.configuration;
   if (comparison.cpu) json["cpu"] = waterfall_json(*comparison.cpu);
   json["gates"] = gates_json(gates);
   return json;
+}
+
+Json serving_json(const StoredHeadline& a, const explain::ServingResult& b, const std::vector<Figure>& figures,
+                  const std::vector<explain::GateVerdict>& gates) {
+  Json json = head_json();
+  json["plan_hash"] = a.plan_hash;
+  json["a"] = headline_json(a);
+  json["serving"] = {{"file", b.file}, {"tool", b.tool}, {"definitions", b.definitions}};
+  if (b.concurrency) json["serving"]["concurrency"] = *b.concurrency;
+  json["figures"] = figures_json(figures);
+  json["gates"] = gates_json(gates);
+  return json;
+}
+
+std::string serving_text(const StoredHeadline& a, const explain::ServingResult& b, const std::vector<Figure>& figures) {
+  std::string text = fmt::format("{}: {} beside what {} measured\n  measured      {}\n  plan          {}\n", a.scenario,
+                                 a.file, b.tool, b.file, a.plan_hash);
+  const double decoding = a.tps * a.tpot.mean.value();  // Little's law
+  if (b.concurrency)
+    text += fmt::format("  in flight     {:.0f} sequences in A, {:.0f} requests measured\n", decoding, *b.concurrency);
+  text += "\n" + figures_text(figures, b.tool.c_str()) + verdict_text(figures, "B", "the measurement is") +
+          "\n  The figures are not defined alike:\n";
+  for (const std::string& definition : b.definitions) text += fmt::format("    {}\n", definition);
+  return text;
 }
 
 Json published_json(const StoredHeadline& a, const std::vector<Figure>& figures,
@@ -299,9 +389,10 @@ std::string comparison_text(const StoredResult& a, const StoredResult& b, const 
   const WaterfallTable tpot(
       comparison.tpot,
       {"Where the difference in TPOT comes from, per step on each side's slowest rank:", "= TPOT", "of B's TPOT"});
-  std::string text = configuration_text(a, b) + figures_text(comparison.figures, "B") +
-                     verdict_text(comparison.figures, "B", "B is") + tpot.text() +
-                     cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot);
+  std::string text = configuration_text(a, b, comparison.configuration) + figures_text(comparison.figures, "B") +
+                     (a.plan_hash == b.plan_hash ? verdict_text(comparison.figures, "B", "B is") : "") + tpot.text() +
+                     cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot) +
+                     findings_text(comparison.tpot, comparison.findings);
   if (!comparison.cpu) return text;
   const WaterfallTable cpu(*comparison.cpu,
                            {"CPU time of all ranks together, waits left out, per step:", "= CPU time", "of B's CPU"});

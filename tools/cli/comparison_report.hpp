@@ -7,6 +7,7 @@
 
 #include "tools/explain/compare.hpp"
 #include "tools/explain/gate.hpp"
+#include "tools/explain/serving_result.hpp"
 
 namespace foretoken::cli {
 
@@ -25,6 +26,13 @@ std::string comparison_text(const explain::StoredResult& a, const explain::Store
 
 /// One line: scenario; TPOT of A and of B in ms and the error of A in %; the same of CPU time per step, or dashes.
 std::string comparison_brief(const explain::StoredResult& a, const explain::Comparison& comparison);
+
+/// A result beside what a serving benchmark measured: end-to-end figures, and how their definitions differ.
+nlohmann::ordered_json serving_json(const explain::StoredHeadline& a, const explain::ServingResult& b,
+                                    const std::vector<explain::Figure>& figures,
+                                    const std::vector<explain::GateVerdict>& gates);
+std::string serving_text(const explain::StoredHeadline& a, const explain::ServingResult& b,
+                         const std::vector<explain::Figure>& figures);
 
 std::string published_text(const explain::StoredHeadline& a, const std::vector<explain::Figure>& figures);
 

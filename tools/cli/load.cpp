@@ -41,18 +41,22 @@ void check_out(const ScenarioOptions& options) {
 }
 
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead) {
+  return load_calibration(loaded.topology, loaded.scenario.cluster.topology, instead);
+}
+
+Calibration load_calibration(const plan::Topology& topology, const std::filesystem::path& file,
+                             const std::filesystem::path& instead) {
   std::error_code status;
-  if (instead.empty() && loaded.topology.calibration.empty())
-    throw input_error(loaded.scenario.cluster.topology.string(), "", "names no calibration",
+  if (instead.empty() && topology.calibration.empty())
+    throw input_error(file.string(), "", "names no calibration",
                       "measure this computer with `foretoken calibrate host --out DIR`, then give --topology "
                       "DIR/topology.json");
-  if (instead.empty() && !std::filesystem::is_regular_file(loaded.topology.calibration, status))
+  if (instead.empty() && !std::filesystem::is_regular_file(topology.calibration, status))
     throw input_error(
-        loaded.scenario.cluster.topology.string(), "/calibration",
-        "there is no regular file " + loaded.topology.calibration.string(),
+        file.string(), "/calibration", "there is no regular file " + topology.calibration.string(),
         "name a calibration, with a path that starts from the directory of this file, or give --calibration");
-  Calibration calibration = read_calibration(instead.empty() ? loaded.topology.calibration : instead);
-  require_calibration_for(calibration, loaded.topology.device);
+  Calibration calibration = read_calibration(instead.empty() ? topology.calibration : instead);
+  require_calibration_for(calibration, topology.device);
   return calibration;
 }
 

@@ -35,5 +35,8 @@ void check_out(const ScenarioOptions& options);
 
 /// The calibration named by the topology, or `instead` if it is not empty.
 Calibration load_calibration(const Loaded& loaded, const std::filesystem::path& instead);
+/// @param file  that the topology was read from, for messages
+Calibration load_calibration(const plan::Topology& topology, const std::filesystem::path& file,
+                             const std::filesystem::path& instead);
 
 }  // namespace foretoken::cli

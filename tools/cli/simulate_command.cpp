@@ -164,7 +164,7 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
     }
   }
   if (options.choices) {
-    ChoicesReport report = report_choices(options, err);
+    ChoicesReport report = report_choices(options);
     text += report.text;
     results = Json{{"schema_version", 1},
                    {"kind", "choices"},

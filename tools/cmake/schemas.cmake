@@ -7,11 +7,16 @@ set(FORETOKEN_SCHEMAS
   topology:topologies/topology.schema.json
   device:topologies/devices/device.schema.json
   calibration:topologies/calibrations/calibration.schema.json
+  audit:scenarios/audit.schema.json
+  audit-report:tools/cli/audit-report.schema.json
+  model-errors:topologies/calibrations/errors/model-errors.schema.json
   result:tools/cli/result.schema.json
   comparison:tools/cli/comparison.schema.json
   collective:tools/cli/collective.schema.json
   op:tools/cli/op.schema.json
-  score:tools/cli/score.schema.json)
+  score:tools/cli/score.schema.json
+  suite:tools/cli/suite.schema.json
+  accepted-accuracy:scenarios/published/accepted.schema.json)
 
 set(schema_entries)
 list(LENGTH FORETOKEN_SCHEMAS schema_count)

@@ -45,11 +45,8 @@ void list_differences(const Json* a, const Json* b, const Json::json_pointer& at
   lines.push_back(fmt::format("{}: {} in A, {} in B", at.to_string(), shown(a), shown(b)));
 }
 
-void require_same_plan(const StoredResult& a, const StoredResult& b) {
-  if (a.plan_hash == b.plan_hash) return;
-  std::string found =
-      fmt::format("{} and {} are of different plans:\n  A  plan {}  scenario {}  {}\n  B  plan {}  scenario {}  {}\n",
-                  a.file, b.file, a.plan_hash, a.scenario, a.file, b.plan_hash, b.scenario, b.file);
+/// What decides about the plans and is not the same; more than the first few are counted in the last line.
+std::vector<std::string> plan_differences(const StoredResult& a, const StoredResult& b) {
   Json of_a = a.scenario_document, of_b = b.scenario_document;
   for (const char* said : {"$schema", "about", "name", "published", "open_choices"}) {  // decide nothing about a plan
     of_a.erase(said);
@@ -57,17 +54,29 @@ void require_same_plan(const StoredResult& a, const StoredResult& b) {
   }
   std::vector<std::string> differences;
   list_differences(&of_a, &of_b, Json::json_pointer(), differences);
+  if (differences.size() > kDifferencesMax) {
+    const std::size_t more = differences.size() - kDifferencesMax;
+    differences.resize(kDifferencesMax);
+    differences.push_back(fmt::format("and {} more", more));
+  }
+  return differences;
+}
+
+void require_same_plan(const StoredResult& a, const StoredResult& b) {
+  if (a.plan_hash == b.plan_hash) return;
+  std::string found =
+      fmt::format("{} and {} are of different plans:\n  A  plan {}  scenario {}  {}\n  B  plan {}  scenario {}  {}\n",
+                  a.file, b.file, a.plan_hash, a.scenario, a.file, b.plan_hash, b.scenario, b.file);
+  const std::vector<std::string> differences = plan_differences(a, b);
   if (differences.empty())
     found += fmt::format("Their scenarios are the same, so what planned them differs: foretoken {} and {}, {} and {}\n",
                          a.build, b.build, a.topology, b.topology);
   else found += "Their scenarios differ:\n";
-  for (std::size_t i = 0; i < std::min(differences.size(), kDifferencesMax); ++i)
-    found += fmt::format("  {}\n", differences[i]);
-  if (differences.size() > kDifferencesMax)
-    found += fmt::format("  and {} more\n", differences.size() - kDifferencesMax);
-  throw Error(
-      ErrorCode::invalid_input,
-      found + "Only results of one plan did the same work: make both from one scenario file, with the same --set");
+  for (const std::string& difference : differences) found += fmt::format("  {}\n", difference);
+  throw Error(ErrorCode::invalid_input,
+              found +
+                  "Only results of one plan did the same work: make both from one scenario file, with the same "
+                  "--set; or ask with --across why one deployment is faster than the other");
 }
 
 void require_cpu(const StoredResult& result) {
@@ -93,7 +102,7 @@ const Figure* find_figure(const std::vector<Figure>& figures, std::string_view n
 }
 
 Comparison compare(const StoredResult& a, const StoredResult& b, const CompareOptions& options) {
-  require_same_plan(a, b);
+  if (!options.across) require_same_plan(a, b);
   if (options.cpu) {
     require_cpu(a);
     require_cpu(b);
@@ -110,6 +119,10 @@ Comparison compare(const StoredResult& a, const StoredResult& b, const CompareOp
   add("step_mean_ms", a.step.mean, b.step.mean);
   if (a.cpu_step && b.cpu_step) add("cpu_step_ms", *a.cpu_step, *b.cpu_step);
   comparison.tpot = explain_tpot(side_of(a), side_of(b), options.by);
+  comparison.findings =
+      diagnose(a.trace, b.trace,
+               options.by == GroupBy::kind ? comparison.tpot : explain_tpot(side_of(a), side_of(b), GroupBy::kind));
+  comparison.configuration = plan_differences(a, b);
   if (options.cpu)
     comparison.cpu = explain_cpu(CpuSide{a.cpu_step, &a.trace}, CpuSide{b.cpu_step, &b.trace}, options.by);
   return comparison;

@@ -1,10 +1,12 @@
-// Two results of one plan: how far apart, and why.
+// Two results, of one plan or of two: how far apart, and why.
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "tools/explain/diagnosis.hpp"
 #include "tools/explain/stored_result.hpp"
 #include "tools/explain/waterfall.hpp"
 
@@ -25,18 +27,22 @@ const Figure* find_figure(const std::vector<Figure>& figures, std::string_view n
 
 struct CompareOptions {
   GroupBy by = GroupBy::kind;
-  bool cpu = false;  // also explain CPU time
+  bool cpu = false;     // also explain CPU time
+  bool across = false;  // the plans may differ
 };
 
 struct Comparison {
   std::vector<Figure> figures;
   Waterfall tpot;
+  std::vector<Finding> findings;           // what made them differ
+  std::vector<std::string> configuration;  // "pointer: a in A, b in B": what the plans were made of; the first few
   std::optional<Waterfall> cpu;
 };
 
 /// @param a usually the prediction
 /// @param b usually the measurement
-/// @throws Error{invalid_input} if the plans differ: names both hashes, both scenarios and where the scenarios differ;
+/// @throws Error{invalid_input} if the plans differ and are not to be compared across: names both hashes, both
+/// scenarios and where the scenarios differ;
 ///         if CPU time is wanted and a side has none, or not that of all ranks
 Comparison compare(const StoredResult& a, const StoredResult& b, const CompareOptions& options);
 

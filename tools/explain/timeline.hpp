@@ -22,4 +22,14 @@ namespace foretoken::explain {
 ///   {"ph":"X","pid":3,"tid":1,"ts":3.000000,"dur":1.500000,"name":"l0.qkv","cat":"gemm",…}
 std::string timeline_json(const Trace& trace, const CriticalPath& path, const std::string& title);
 
+/// Two runs in one file, as two groups of processes: "A rank 0" …, "B rank 0" …. B is moved in time so that the first
+/// counted step of both begins at one instant: at the last step_end of the warm-up on the slowest rank of each.
+std::string timelines_json(const Trace& a, const CriticalPath& path_a, const Trace& b, const CriticalPath& path_b,
+                           const std::string& title);
+
+/// The ops of both runs, one line each, with a head line: side, rank, step, name, kind, stream, layer, posted_ps,
+/// begun_ps, ended_ps, provenance. Steps count from the first counted one (the warm-up is negative), and times from the
+/// begin of the counted steps, as in timelines_json().
+std::string ops_csv(const Trace& a, const Trace& b);
+
 }  // namespace foretoken::explain

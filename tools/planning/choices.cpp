@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cmath>
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -85,15 +84,14 @@ std::vector<Combination> all_combinations(const std::vector<plan::OpenChoice>& c
   return all;
 }
 
-std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assignments,
-                              const std::function<Metrics(const std::vector<std::string>&)>& simulate) {
-  std::vector<Outcome> outcomes(assignments.size());
-  std::vector<std::exception_ptr> failures(assignments.size());
+std::vector<Outcome> evaluate(std::size_t count, const std::function<Sample(std::size_t)>& sample) {
+  std::vector<Outcome> outcomes(count);
+  std::vector<std::exception_ptr> failures(count);
   std::atomic<std::size_t> next{0};
   const auto work = [&] {
-    for (std::size_t i = next++; i < assignments.size(); i = next++) {
+    for (std::size_t i = next++; i < count; i = next++) {
       try {
-        outcomes[i].metrics = simulate(assignments[i]);
+        outcomes[i].sample = sample(i);
       } catch (const Error& error) {
         // What cannot be is a result; a defect of ours is not.
         if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::infeasible)
@@ -104,21 +102,13 @@ std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assig
       }
     }
   };
-  const std::size_t threads =
-      std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), assignments.size());
+  const std::size_t threads = std::min<std::size_t>(std::max(1U, std::thread::hardware_concurrency()), count);
   std::vector<std::jthread> pool;
   for (std::size_t t = 0; t < threads; ++t) pool.emplace_back(work);
   pool.clear();
   for (const std::exception_ptr& failure : failures)
     if (failure) std::rethrow_exception(failure);
   return outcomes;
-}
-
-double distance(const Metrics& metrics, const plan::PublishedFigures& published) {
-  double worst = 0;
-  if (published.tps) worst = std::max(worst, std::abs(metrics.tps / *published.tps - 1));
-  if (published.tpot) worst = std::max(worst, std::abs(ratio(metrics.tpot.mean, *published.tpot) - 1));
-  return worst;
 }
 
 }  // namespace foretoken::planning

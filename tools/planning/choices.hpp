@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "core/json_reader.hpp"
-#include "core/metrics.hpp"
 #include "plan/scenario/scenario.hpp"
+#include "tools/planning/sample.hpp"
 
 namespace foretoken::planning {
 
@@ -34,17 +34,13 @@ std::vector<Combination> all_combinations(const std::vector<plan::OpenChoice>& c
 
 /// What one combination gives, or why it cannot be.
 struct Outcome {
-  Metrics metrics;
+  Sample sample;
   std::string error;  // empty if it ran
   [[nodiscard]] bool ran() const { return error.empty(); }
 };
 
-/// Evaluates all assignments on all cores; results in order, the same for any number of threads.
-/// @throws what `simulate` throws unless it is an Error{invalid_input} or Error{infeasible}: those are outcomes
-std::vector<Outcome> evaluate(const std::vector<std::vector<std::string>>& assignments,
-                              const std::function<Metrics(const std::vector<std::string>&)>& simulate);
-
-/// The larger of the absolute relative errors of TPS and TPOT against what was published.
-double distance(const Metrics& metrics, const plan::PublishedFigures& published);
+/// Asks for samples 0 to count - 1 on all cores; results in order, the same for any number of threads.
+/// @throws what `sample` throws unless it is an Error{invalid_input} or Error{infeasible}: those are outcomes
+std::vector<Outcome> evaluate(std::size_t count, const std::function<Sample(std::size_t)>& sample);
 
 }  // namespace foretoken::planning

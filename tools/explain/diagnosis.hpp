@@ -1,0 +1,60 @@
+// What most likely made two results differ: the parts of a waterfall, gathered by what would cause them.
+//
+// A waterfall says where time went; this says why, as far as two traces show it. The findings take the parts of the
+// waterfall apart and put them together again, so that they too add up to the difference exactly.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tools/explain/waterfall.hpp"
+
+namespace foretoken::explain {
+
+enum class Culprit : std::uint8_t {
+  clock,          // every part is longer or shorter by one factor: a clock that runs at another rate
+  straggler,      // one rank computes slower than the others do, in everything
+  hot_expert,     // one rank computes slower in its experts alone
+  overlap,        // communication that computing hid is exposed
+  gaps,           // idle between ops: launches, bubbles
+  link,           // communication takes longer in proportion to its length: bandwidth
+  latency,        // communication takes longer by the same time, however long it is
+  communication,  // it takes another time, and the traces cannot be joined to say how
+  kernels,        // compute of one kind of op
+  waiting,        // for peers, none of which stands out
+  other           // instrumentation, edges
+};
+constexpr std::array<std::pair<Culprit, std::string_view>, 11> kCulpritNames{{{Culprit::clock, "clock"},
+                                                                              {Culprit::straggler, "straggler"},
+                                                                              {Culprit::hot_expert, "hot_expert"},
+                                                                              {Culprit::overlap, "overlap"},
+                                                                              {Culprit::gaps, "gaps"},
+                                                                              {Culprit::link, "link"},
+                                                                              {Culprit::latency, "latency"},
+                                                                              {Culprit::communication, "communication"},
+                                                                              {Culprit::kernels, "kernels"},
+                                                                              {Culprit::waiting, "waiting"},
+                                                                              {Culprit::other, "other"}}};
+constexpr std::string_view name_of(Culprit culprit) { return kCulpritNames[static_cast<std::size_t>(culprit)].second; }
+
+struct Finding {
+  Culprit culprit = Culprit::other;
+  std::string of{};    // "gemm", "rank 3"; may be empty
+  SimTime explains{};  // of A - B, over the waterfall's steps
+  double factor = 0;   // A takes so many times as long as B; 0: not about a factor
+  Seconds each{};      // latency: more per op in A than in B
+};
+
+/// @param tpot  of explain_tpot(a, b, GroupBy::kind)
+/// @return largest |explains| first; they add up to tpot.difference() exactly
+///
+/// What it rests on: ranks are compared with the median rank (straggler: 5 % beyond it; of two ranks, the faster one);
+/// ops are joined by rank, step and place in the program where both traces are of one program. Limits: two causes in
+/// the same kind of op on the same rank are one finding.
+std::vector<Finding> diagnose(const Trace& a, const Trace& b, const Waterfall& tpot);
+
+}  // namespace foretoken::explain
