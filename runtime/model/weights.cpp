@@ -131,13 +131,18 @@ MatrixPart part_of(const plan::Plan& plan, const plan::Tensor& tensor, RankId ra
   return part;
 }
 
+WeightNumbers numbers_of(const plan::Plan& plan, const plan::Tensor& tensor, const MatrixPart& part) {
+  const bool norm = tensor.weight == WeightKind::attention_norm || tensor.weight == WeightKind::mlp_norm;
+  return {matrix_key(plan.scenario.routing.seed, static_cast<std::uint32_t>(tensor.layer),
+                     static_cast<std::uint32_t>(tensor.weight)),
+          norm ? 1.0F / 512 : element_scale(part.whole_rows), norm ? 1.0F : 0.0F};
+}
+
+Range kv_heads_of(const plan::Plan& plan, RankId rank) { return heads_of(plan, rank).kv_heads; }
+
 void fill_weight(const plan::Plan& plan, const plan::Tensor& tensor, RankId rank, std::span<float> out) {
   const MatrixPart part = part_of(plan, tensor, rank);
-  const std::uint64_t key = matrix_key(plan.scenario.routing.seed, static_cast<std::uint32_t>(tensor.layer),
-                                       static_cast<std::uint32_t>(tensor.weight));
-  const bool norm = tensor.weight == WeightKind::attention_norm || tensor.weight == WeightKind::mlp_norm;
-  const float scale = norm ? 1.0F / 512 : element_scale(part.whole_rows);
-  const float offset = norm ? 1.0F : 0.0F;
+  const auto [key, scale, offset] = numbers_of(plan, tensor, part);
   std::size_t at = 0;
   for (const std::int64_t matrix : part.matrices) {
     for (std::int64_t row = part.row_begin; row < part.row_begin + part.rows; ++row) {

@@ -23,6 +23,17 @@ struct MatrixPart {
 /// @throws Error{internal} if the tensor's shape is not that of the part
 MatrixPart part_of(const plan::Plan& plan, const plan::Tensor& tensor, RankId rank);
 
+/// What the elements of a weight are drawn with: offset + scale x element_integer(key, index in the whole).
+struct WeightNumbers {
+  std::uint64_t key = 0;
+  float scale = 0;
+  float offset = 0;
+};
+WeightNumbers numbers_of(const plan::Plan& plan, const plan::Tensor& tensor, const MatrixPart& part);
+
+/// The KV heads that a rank's attention heads read.
+plan::Range kv_heads_of(const plan::Plan& plan, RankId rank);
+
 /// Fills a rank's part of a weight. Norm weights lie between 0.5 and 1.5, all others around zero.
 /// @param out stack x rows x cols elements
 void fill_weight(const plan::Plan& plan, const plan::Tensor& tensor, RankId rank, std::span<float> out);

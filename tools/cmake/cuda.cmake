@@ -1,4 +1,4 @@
-# CUDA, and NCCL where it is found. Included only with FORETOKEN_CUDA=ON; needs nvcc, but neither a GPU nor a driver.
+# CUDA and the headers of NCCL. Included only with FORETOKEN_CUDA=ON; needs nvcc, but neither a GPU nor a driver.
 #
 # The driver library (-lcuda) is never linked: its stub links on a machine without a driver, and then the loader fails.
 if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
@@ -13,6 +13,10 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 90)  # H100 and H200
 endif()
 
+if(FORETOKEN_CCACHE AND NOT CMAKE_CUDA_COMPILER_LAUNCHER)
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${FORETOKEN_CCACHE})
+endif()
+
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
@@ -22,8 +26,11 @@ endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
-# CMake 3.25 does not know CUDA C++20 (CUDA_STANDARD 20 silently becomes 17), so the flag is passed by hand; the check
-# shows that it arrives.
+# CMake 3.25 does not know CUDA C++20, so the flag is passed by hand; the check shows that it arrives. The standard is
+# nvcc's own, for which CMake passes no flag; unset, it would be that of C++.
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED OFF)
+set(CMAKE_CUDA_EXTENSIONS ON)
 target_compile_options(foretoken_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20>)
 try_compile(FORETOKEN_CUDA_CXX20 ${PROJECT_BINARY_DIR}/cuda_cxx20 ${CMAKE_CURRENT_LIST_DIR}/cuda_cxx20.cu
             COMPILE_DEFINITIONS -std=c++20 OUTPUT_VARIABLE cuda_cxx20_log)
@@ -31,14 +38,26 @@ if(NOT FORETOKEN_CUDA_CXX20)
   message(FATAL_ERROR "${CMAKE_CUDA_COMPILER} does not compile C++20:\n${cuda_cxx20_log}")
 endif()
 
-find_path(FORETOKEN_NCCL_INCLUDE nccl.h)
-find_library(FORETOKEN_NCCL_LIBRARY nccl)
-if(FORETOKEN_NCCL_INCLUDE AND FORETOKEN_NCCL_LIBRARY)
-  add_library(foretoken_nccl INTERFACE)
-  target_include_directories(foretoken_nccl SYSTEM INTERFACE ${FORETOKEN_NCCL_INCLUDE})
-  target_link_libraries(foretoken_nccl INTERFACE ${FORETOKEN_NCCL_LIBRARY})
-  set(nccl_found "${FORETOKEN_NCCL_LIBRARY}")
-else()
-  set(nccl_found "missing (Debian and Ubuntu: libnccl-dev of NVIDIA's repository); built without it")
+# Warnings of nvcc's own and of the host compiler behind it. -Wpedantic is left out: the code that nvcc writes is none.
+target_compile_options(foretoken_flags INTERFACE
+  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xcompiler=-Wall,-Wextra,-Wconversion,-Wshadow>"
+  "$<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-ffp-contract=off,-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>")
+if(FORETOKEN_WERROR)
+  target_compile_options(foretoken_flags INTERFACE
+    "$<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings;-Xcompiler=-Werror>")
 endif()
-message(STATUS "CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}; NCCL: ${nccl_found}")
+
+# Headers alone: NCCL and cuBLASLt, 0.8 GB together, would take every start of the program 0.7 s. They are loaded when a
+# run needs them (runtime/cuda/device/loaded_library.hpp).
+find_path(FORETOKEN_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+if(NOT FORETOKEN_NCCL_INCLUDE)
+  message(FATAL_ERROR "FORETOKEN_CUDA is ON, but there is no nccl.h. Install NCCL 2.28 or newer (Debian and Ubuntu: "
+                      "libnccl-dev of NVIDIA's repository), or set FORETOKEN_NCCL_INCLUDE to its folder.")
+endif()
+add_library(foretoken_cuda_toolkit INTERFACE)
+target_include_directories(foretoken_cuda_toolkit SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${FORETOKEN_NCCL_INCLUDE})
+target_link_libraries(foretoken_cuda_toolkit INTERFACE CUDA::cudart_static ${CMAKE_DL_LIBS})
+# Where to look for the libraries that are loaded, before the system's own places.
+target_link_options(foretoken_cuda_toolkit INTERFACE -Wl,-rpath,${CUDAToolkit_LIBRARY_DIR})
+target_compile_definitions(foretoken_cuda_toolkit INTERFACE FORETOKEN_CUDA)
+message(STATUS "CUDA ${CUDAToolkit_VERSION}, architectures ${CMAKE_CUDA_ARCHITECTURES}; nccl.h in ${FORETOKEN_NCCL_INCLUDE}")

@@ -1,0 +1,64 @@
+// The compute side of one rank on a GPU: its tensors in device memory, and its compute ops as kernels on streams.
+//
+// The counterpart of host::HostCompute. Where that carries an op out, this queues it: nothing waits, nothing is
+// allocated, so that a step can be captured in a graph.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/plan.hpp"
+#include "runtime/cuda/device/device_array.hpp"
+#include "runtime/cuda/device/gemm.hpp"
+#include "runtime/cuda/device/kernels.hpp"
+#include "runtime/cuda/device_layout.hpp"
+#include "runtime/cuda/index_tables.hpp"
+#include "runtime/row_tables.hpp"
+
+namespace foretoken::runtime::cuda {
+
+class CudaCompute {
+ public:
+  /// Allocates everything on the current device and draws weights and KV caches there. Keeps references to plan and
+  /// tables. @param layout  as device_layout() says for this device; its memory must be free
+  CudaCompute(const plan::Plan& plan, RankId rank, const RowTables& tables, const DeviceLayout& layout,
+              std::int64_t multiprocessors);
+
+  /// Queues a compute op (not a communication).
+  /// @param stream_index  the stream's place in StepOrder: each has a work space of its own
+  void queue(OpId op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
+
+  [[nodiscard]] std::byte* data(TensorId tensor) const;
+  /// The tensor's elements as fp32. Waits for the device.
+  [[nodiscard]] std::vector<float> read(TensorId tensor) const;
+  [[nodiscard]] std::string blas_version() const { return gemm_.version(); }
+
+ private:
+  void draw();
+  void queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
+  void queue_permute(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
+  [[nodiscard]] std::byte* in(const plan::Op& op, std::size_t i) const { return data(op.inputs[i]); }
+  [[nodiscard]] std::byte* out(const plan::Op& op, std::size_t i) const { return data(op.outputs[i]); }
+  [[nodiscard]] std::byte* at(const DevicePlace& place) const { return memory_.data() + place.offset; }
+
+  const plan::Plan& plan_;
+  RankId rank_;
+  const plan::Role& role_;
+  const RowTables& tables_;
+  DeviceLayout layout_;
+  std::int64_t multiprocessors_;
+  DType dtype_;
+  DeviceArray<std::byte> memory_;
+  IndexTables indices_;
+  DeviceArray<std::int32_t> index_memory_;
+  DeviceArray<float> cos_;
+  DeviceArray<float> sin_;
+  AttentionShape attention_;
+  Gemm gemm_;
+};
+
+}  // namespace foretoken::runtime::cuda

@@ -1,0 +1,62 @@
+// Collectives and messages by NCCL, over the communicators that the plan needs.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "runtime/cuda/bootstrap.hpp"
+#include "runtime/cuda/channels.hpp"
+#include "runtime/cuda/nccl_calls.hpp"
+
+namespace foretoken::runtime::cuda {
+
+/// The library: loaded, and new enough.
+class NcclLibrary {
+ public:
+  /// @throws Error{invalid_input} if it cannot be loaded or is older than 2.28
+  NcclLibrary();
+  ~NcclLibrary();
+  NcclLibrary(const NcclLibrary&) = delete;
+  NcclLibrary& operator=(const NcclLibrary&) = delete;
+  [[nodiscard]] std::string version() const;  // "2.28.9"
+
+  /// Makes NCCL carry out what the plan names, by NCCL_ALGO of this process's environment; before any communicator.
+  /// @param algorithms  as nccl_algorithms() says; nothing if empty
+  /// @throws Error{invalid_input} if the environment says otherwise already
+  static void force(const std::string& algorithms);
+
+ private:
+  friend class NcclCommunicator;
+  struct Functions;
+  std::unique_ptr<Functions> functions_;
+};
+
+class NcclCommunicator {
+ public:
+  /// Joins all channels of this rank; all ranks call it at the same time. The current device is the rank's.
+  /// @throws Error{rank_failed} naming the call and NCCL's own words
+  NcclCommunicator(const NcclLibrary& library, const Channels& channels, Bootstrap& bootstrap);
+  /// Destroys the communicators, or leaves them if they were aborted.
+  ~NcclCommunicator();
+  NcclCommunicator(const NcclCommunicator&) = delete;
+  NcclCommunicator& operator=(const NcclCommunicator&) = delete;
+
+  /// Queues one op's calls as one group on a stream, which may be under capture. The addresses are of the op's input
+  /// and output; a side that it does not have is null.
+  void queue(const NcclGroup& group, const std::byte* in, std::byte* out, cudaStream_t stream);
+
+  /// Looks whether a communicator has failed meanwhile. @throws Error{rank_failed} naming channel and reason
+  void poll();
+
+  /// Ends all kernels of all communicators, so that the process can end.
+  void abort();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace foretoken::runtime::cuda

@@ -1,0 +1,53 @@
+// Where a rank's tensors and work space lie in its device's memory: one allocation, worked out beforehand.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "plan/plan.hpp"
+#include "runtime/row_tables.hpp"
+
+namespace foretoken::runtime::cuda {
+
+/// A piece of device memory; offsets are multiples of kDeviceAlignment.
+struct DevicePlace {
+  std::int64_t offset = 0;
+  std::int64_t bytes = 0;
+};
+
+/// What cudaMalloc aligns to; vector loads, cuBLASLt and NCCL want 16 to 128 bytes.
+inline constexpr std::int64_t kDeviceAlignment = 256;
+
+/// cuBLASLt's work space, per stream of the plan: what NVIDIA recommends for Hopper.
+inline constexpr std::int64_t kGemmWorkspaceBytes = std::int64_t{32} << 20;
+
+struct DeviceLayout {
+  std::vector<DevicePlace> tensors;         // [tensor]
+  std::vector<DevicePlace> gemm_workspace;  // [stream, in the order of StepOrder]
+  DevicePlace logits;                       // fp32, of the router
+  DevicePlace attention;                    // partial softmaxes of split KV
+  std::int64_t bytes = 0;
+};
+
+/// One buffer per tensor for all steps, as the host keeps them: see plan::Tensor.
+/// @param multiprocessors of the device, which decide how far KV caches are split
+DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables& tables, std::int64_t multiprocessors);
+
+/// Memory of a device, as its driver tells.
+struct DeviceMemory {
+  std::int64_t free = 0;
+  std::int64_t total = 0;
+};
+
+/// What NCCL allocates per communicator (FIFOs of its channels, assumed from NCCL's defaults of 16 channels with 4 MiB
+/// each and both directions) and what graphs and tables take.
+inline constexpr std::int64_t kChannelBytes = std::int64_t{128} << 20;
+inline constexpr std::int64_t kOtherBytes = std::int64_t{256} << 20;
+
+/// @param where "rank 3 on node7, GPU 3 (NVIDIA H100 80GB HBM3)"
+/// @throws Error{infeasible} if tensors, work space and what NCCL and graphs take are more than is free
+void require_device_memory(const std::string& where, const DeviceLayout& layout, std::int64_t channels,
+                           DeviceMemory memory);
+
+}  // namespace foretoken::runtime::cuda

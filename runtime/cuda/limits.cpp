@@ -1,0 +1,95 @@
+#include "runtime/cuda/limits.hpp"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <string>
+#include <utility>
+
+#include "core/error.hpp"
+
+namespace foretoken::runtime::cuda {
+namespace {
+
+Error refused(const plan::Plan& plan, const std::string& what, const std::string& mend) {
+  return Error(ErrorCode::invalid_input,
+               fmt::format("{}: {}, which the cuda backend does not do yet; {}", plan.scenario.name, what, mend));
+}
+
+std::string_view nccl_name(CollectiveAlgorithm algorithm) {
+  switch (algorithm) {
+    case CollectiveAlgorithm::ring: return "ring";
+    case CollectiveAlgorithm::tree: return "tree";
+    case CollectiveAlgorithm::nvls: return "nvls";
+    case CollectiveAlgorithm::nvls_tree: return "nvlstree";
+    case CollectiveAlgorithm::direct: break;
+  }
+  return "";
+}
+
+std::string_view nccl_name(plan::OpKind kind) {
+  switch (kind) {
+    case plan::OpKind::all_reduce: return "allreduce";
+    case plan::OpKind::all_gather: return "allgather";
+    case plan::OpKind::reduce_scatter: return "reducescatter";
+    default: return "";
+  }
+}
+
+}  // namespace
+
+DType element_type(const plan::Plan& plan) { return plan.scenario.model.activation_dtype; }
+
+bool captures_steps(const plan::Plan& plan) {
+  if (plan.scenario.execution) return plan.scenario.execution->mode == plan::LaunchMode::graph;
+  return plan.scenario.deployment.schedule == plan::PipelineSchedule::flush;
+}
+
+void require_cuda_can_run(const plan::Plan& plan) {
+  const plan::ModelSpec& model = plan.scenario.model;
+  for (const DType dtype : {model.weight_dtype, model.activation_dtype, model.kv_dtype})
+    if (dtype != DType::fp32 && dtype != DType::fp16 && dtype != DType::bf16)
+      throw refused(plan, fmt::format("this scenario says {}", foretoken::name_of(dtype)),
+                    "run it with --set 'model.dtype={\"weights\":\"bf16\"}'");
+  if (model.weight_dtype != model.activation_dtype || model.kv_dtype != model.activation_dtype)
+    throw refused(plan,
+                  fmt::format("weights in {}, activations in {} and KV cache in {} are not one element type",
+                              foretoken::name_of(model.weight_dtype), foretoken::name_of(model.activation_dtype),
+                              foretoken::name_of(model.kv_dtype)),
+                  "run it with --set 'model.dtype={\"weights\":\"bf16\"}'");
+  if (plan.scenario.deployment.overlap == plan::Overlap::micro_stages)
+    throw refused(plan, "micro-stages run in the order in which they arrive",
+                  "run it with --set deployment.overlap=two_batch, or none");
+  if (plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch &&
+      plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
+    throw refused(plan, "a token is sent once per node (hierarchical)",
+                  "run it with --set deployment.collectives.exchange=low_latency");
+  if (captures_steps(plan) && plan.scenario.deployment.schedule == plan::PipelineSchedule::flow &&
+      plan.scenario.deployment.stages > 1)
+    throw refused(plan, "steps of pipeline stages flow into one another, and are to be captured as graphs",
+                  "run it with --set execution.mode=eager");
+  static_cast<void>(nccl_algorithms(plan));
+}
+
+std::string nccl_algorithms(const plan::Plan& plan) {
+  std::map<plan::OpKind, CollectiveAlgorithm> chosen;
+  for (const plan::Communication& communication : plan.program.communications) {
+    if (nccl_name(communication.kind).empty()) continue;
+    const std::string_view kind = plan::name_of(communication.kind);
+    if (nccl_name(communication.algorithm).empty())
+      throw refused(plan, fmt::format("{} is planned as {}", kind, name_of(communication.algorithm)),
+                    fmt::format("run it with --set deployment.collectives.{}=ring", kind));
+    const auto [place, added] = chosen.try_emplace(communication.kind, communication.algorithm);
+    if (place->second != communication.algorithm)
+      throw refused(
+          plan,
+          fmt::format("{} is planned as {} and as {}", kind, name_of(place->second), name_of(communication.algorithm)),
+          fmt::format("run it with --set deployment.collectives.{}=ring", kind));
+  }
+  std::string text;
+  for (const auto& [kind, algorithm] : chosen)
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ";", nccl_name(kind), nccl_name(algorithm));
+  return text;
+}
+
+}  // namespace foretoken::runtime::cuda

@@ -1,0 +1,257 @@
+// Whole runs on GPUs against the reference, which knows no ops, no plan and no device.
+//
+// One rank runs in this process; several are started under mpirun, one per GPU, or on one GPU together where there are
+// too few (tests of what is sent, never of how fast). CudaRank.DISABLED_Runs is what a rank does.
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/error.hpp"
+#include "runtime/cuda/run_cuda.hpp"
+#include "tests/cuda/device/gpu_test.hpp"
+#include "tests/runtime/agreement.hpp"
+#include "tests/runtime/mpi_launch.hpp"
+#include "tests/runtime/small_plan.hpp"
+
+namespace foretoken::test {
+namespace {
+
+using runtime::cuda::CudaRunResult;
+using runtime::cuda::run_cuda;
+using testing::HasSubstr;
+using Settings = std::vector<std::string>;
+
+std::string type_setting(const std::string& dtype) { return R"(model.dtype={"weights":")" + dtype + R"("})"; }
+
+// fp32 as on the host; else a few roundings of the hidden state per layer, each of half a unit in the last place.
+double tolerance_of(const std::string& dtype) { return dtype == "fp32" ? kTolerance : dtype == "fp16" ? 0.01 : 0.06; }
+
+Settings operator+(Settings a, const Settings& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+// ---- without a GPU -------------------------------------------------------------------------------------------------
+
+TEST(CudaRun, SaysSoWhereThereIsNoGpu) {
+  if (runtime::cuda::visible_gpus() > 0) GTEST_SKIP() << "there is a GPU";
+  if (gpu_required()) FAIL() << "FORETOKEN_REQUIRE_GPU=1, and no GPU here";
+  try {
+    run_cuda(small_plan({type_setting("bf16")}));
+    FAIL() << "it ran";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("no GPU here"), HasSubstr("--backend host")));
+  }
+}
+
+TEST(CudaRun, RefusesPlansBeforeItLooksForAGpu) {
+  for (const auto& [setting, said] : std::map<std::string, std::string>{
+           {R"(model.dtype={"weights":"fp8","activations":"bf16","kv_cache":"bf16"})", "fp8"},
+           {R"(deployment.attention={"tp":2,"dp":1})", "2 ranks, one per GPU, and 1 process was started"}}) {
+    try {
+      run_cuda(small_plan({setting}));
+      FAIL() << "it ran";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+      EXPECT_THAT(error.what(), HasSubstr(said));
+    }
+  }
+}
+
+// ---- one rank ------------------------------------------------------------------------------------------------------
+
+struct Case {
+  std::string name;
+  Settings settings;
+};
+
+std::string name_of_case(const testing::TestParamInfo<std::tuple<std::string, Case>>& info) {
+  return std::get<1>(info.param).name + "_" + std::get<0>(info.param);
+}
+
+class CudaRun1 : public testing::TestWithParam<std::tuple<std::string, Case>> {
+ protected:
+  void SetUp() override { FORETOKEN_NEED_GPU(); }
+};
+
+TEST_P(CudaRun1, AgreesWithTheReference) {
+  const auto& [dtype, one] = GetParam();
+  const plan::Plan plan = small_plan(one.settings + Settings{type_setting(dtype)});
+  const CudaRunResult result = run_cuda(plan);
+  EXPECT_LT(difference(result.run, expected(plan)), tolerance_of(dtype));
+  // Twice the same, to the bit.
+  EXPECT_EQ(run_cuda(plan).run.activations_hash, result.run.activations_hash);
+  // Every op's times, in their order.
+  ASSERT_TRUE(result.run.trace.has_value());
+  const Trace& trace = *result.run.trace;
+  ASSERT_EQ(trace.size(), plan.program.roles.front().ops.size() * 3);
+  for (std::size_t i = 0; i < trace.size(); ++i) EXPECT_LE(trace.begun[i], trace.ended[i]);
+  EXPECT_GT(result.run.metrics.tps, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, CudaRun1,
+    testing::Combine(
+        testing::Values("fp32", "fp16", "bf16"),
+        testing::Values(Case{"Plain", {}}, Case{"Eager", {R"(execution={"mode":"eager"})"}},
+                        Case{"HostWaits", {R"(execution={"mode":"graph","host_waits":true})"}},
+                        Case{"Gated", {"model.gated=true", "model.shared_experts=1"}},
+                        Case{"Dense", {"model.dense_layers=1", "model.dense_hidden=48"}},
+                        Case{"GroupedQueries", {"model.kv_heads=2"}}, Case{"LongContext", {"workload.context=700"}},
+                        Case{"MicroBatches", {"deployment.micro_batches=3", "workload.sequences=11"}},
+                        Case{"Dispatch", {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})"}},
+                        Case{"TwoBatch",
+                             {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
+                              "deployment.overlap=two_batch", "deployment.micro_batches=2"}})),
+    name_of_case);
+
+TEST(CudaRun, GraphsAndSingleOpsAgreeToTheBit) {
+  FORETOKEN_NEED_GPU();
+  const Settings settings{type_setting("bf16"), "deployment.micro_batches=2"};
+  const CudaRunResult graphs = run_cuda(small_plan(settings));
+  const CudaRunResult eager = run_cuda(small_plan(settings + Settings{R"(execution={"mode":"eager"})"}));
+  EXPECT_TRUE(graphs.graphs);
+  EXPECT_FALSE(eager.graphs);
+  EXPECT_EQ(graphs.run.activations_hash, eager.run.activations_hash);
+}
+
+TEST(CudaRun, TellsWhatItRanOn) {
+  FORETOKEN_NEED_GPU();
+  const CudaRunResult result = run_cuda(small_plan({type_setting("bf16")}));
+  ASSERT_EQ(result.gpus.size(), 1u);
+  EXPECT_THAT(result.gpus[0].name, HasSubstr("NVIDIA"));
+  EXPECT_THAT(result.gpus[0].uuid, testing::StartsWith("GPU-"));
+  EXPECT_GT(result.gpus[0].tensors_bytes, 0);
+  EXPECT_GT(result.gpus[0].conditions.samples, 0) << "no NVML";
+  EXPECT_GT(result.gpus[0].conditions.sm_clock_mhz_min, 0);
+  EXPECT_THAT(result.blas, HasSubstr("cuBLASLt 13."));
+}
+
+TEST(CudaRun, MemoryIsRefusedBeforeTheFirstAllocation) {
+  FORETOKEN_NEED_GPU();
+  // 64 sequences x 2 layers of KV cache at a context of a million: 2 x 64 x 10^6 x 2 x 32 heads x 128 x 2 bytes = 2 TB.
+  const plan::Plan plan = small_plan({type_setting("bf16"), "workload.sequences=64", "workload.context=1000000",
+                                      "model.heads=32", "model.head_dim=128", "model.layers=2"});
+  try {
+    run_cuda(plan);
+    FAIL() << "it ran";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::infeasible);
+    EXPECT_THAT(error.what(), HasSubstr("are free"));
+  }
+}
+
+// ---- several ranks -------------------------------------------------------------------------------------------------
+
+#ifdef FORETOKEN_MPI
+
+TEST(CudaRank, DISABLED_Runs) {
+  runtime::MpiProcess mpi;
+  // Ranks that share a GPU must look to NCCL like different computers.
+  if (environment("FORETOKEN_SHARE_GPUS") == "1")
+    setenv("NCCL_HOSTID", ("rank" + std::to_string(mpi.rank())).c_str(), 1);  // NOLINT(concurrency-mt-unsafe)
+  try {
+    Settings settings;
+    std::istringstream lines(environment("FORETOKEN_TEST_SETTINGS"));
+    for (std::string line; std::getline(lines, line, '|');) settings.push_back(line);
+    const plan::Plan plan = small_plan(settings);
+    if (const auto result = runtime::cuda::run_cuda_mpi(mpi, plan)) {
+      std::ofstream out(environment("FORETOKEN_TEST_OUT"));
+      out << result->run.activations_hash << ' ' << difference(result->run, expected(plan)) << ' '
+          << result->run.trace->size() << ' ' << result->gpus.size();
+    }
+  } catch (const Error& error) {
+    mpi.end_all(error);
+  }
+}
+
+MpiLaunch launch(int ranks, const Settings& settings) {
+  std::string joined;
+  for (const std::string& setting : settings) joined += (joined.empty() ? "" : "|") + setting;
+  std::map<std::string, std::string> variables{{"FORETOKEN_TEST_SETTINGS", joined}};
+  if (runtime::cuda::visible_gpus() > 0 && runtime::cuda::visible_gpus() < ranks)
+    variables.insert({{"FORETOKEN_SHARE_GPUS", "1"},
+                      {"NCCL_NET", "Socket"},
+                      {"NCCL_IB_DISABLE", "1"},
+                      {"NCCL_SOCKET_IFNAME", "lo"},
+                      {"NCCL_MNNVL_ENABLE", "0"},
+                      {"NCCL_NVLS_ENABLE", "0"},
+                      {"NCCL_RAS_ENABLE", "0"},
+                      {"NCCL_MAX_CTAS", "2"}});
+  return launch_mpi(ranks, "CudaRank.DISABLED_Runs", variables);
+}
+
+TEST(CudaMpi, SaysOnceThatThereIsNoGpu) {
+  if (runtime::cuda::visible_gpus() > 0) GTEST_SKIP() << "there is a GPU";
+  if (!have_mpirun()) GTEST_SKIP() << "no mpirun here (apt-get install openmpi-bin)";
+  const MpiLaunch result = launch(2, {R"(deployment.attention={"tp":2,"dp":1})", type_setting("bf16"),
+                                      R"(deployment.collectives={"all_reduce":"ring"})"});
+  EXPECT_EQ(result.exit_code, 2) << result.said;
+  EXPECT_THAT(result.said, HasSubstr("foretoken: rank 0 on"));
+  const std::string sentence = "no GPU here";
+  const std::size_t first = result.said.find(sentence);
+  ASSERT_NE(first, std::string::npos) << result.said;
+  EXPECT_EQ(result.said.find(sentence, first + 1), std::string::npos) << result.said;
+}
+
+class CudaMpiRuns : public testing::TestWithParam<std::tuple<std::string, Case>> {
+ protected:
+  void SetUp() override {
+    FORETOKEN_NEED_GPU();
+    if (!have_mpirun()) {
+      if (gpu_required()) FAIL() << "FORETOKEN_REQUIRE_GPU=1, and no mpirun";
+      GTEST_SKIP() << "no mpirun here (apt-get install openmpi-bin)";
+    }
+  }
+};
+
+TEST_P(CudaMpiRuns, AgreesWithTheReference) {
+  const auto& [dtype, one] = GetParam();
+  const Settings settings =
+      Settings{R"(deployment.collectives={"all_reduce":"ring","all_gather":"ring","reduce_scatter":"ring"})",
+               type_setting(dtype)} +
+      one.settings;
+  const auto ranks = static_cast<int>(small_plan(settings).program.ranks);
+  const MpiLaunch result = launch(ranks, settings);
+  ASSERT_EQ(result.exit_code, 0) << result.said;
+  std::string hash;
+  double from_reference = 1;
+  std::size_t events = 0;
+  int gpus = 0;
+  std::istringstream(result.written) >> hash >> from_reference >> events >> gpus;
+  EXPECT_LT(from_reference, tolerance_of(dtype));
+  EXPECT_EQ(gpus, ranks);
+  EXPECT_GT(events, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, CudaMpiRuns,
+    testing::Combine(
+        testing::Values("fp32", "bf16"),
+        testing::Values(
+            Case{"Tp2", {R"(deployment.attention={"tp":2,"dp":1})"}},
+            Case{"Ep4",
+                 {R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
+                  R"(deployment.attention={"tp":1,"dp":4})"}},
+            Case{"SlicesOfUnequalSize",
+                 {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
+                  R"(deployment.attention={"tp":2,"dp":1})", "workload.sequences=7"}},
+            Case{"Stages", {R"(deployment.pipeline={"stages":2})", "model.layers=4", "deployment.micro_batches=2"}},
+            Case{"Flow", {R"(deployment.pipeline={"stages":3,"schedule":"flow"})", "deployment.micro_batches=3"}},
+            Case{"TwoBatch",
+                 {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
+                  R"(deployment.attention={"tp":1,"dp":2})", "deployment.overlap=two_batch",
+                  "deployment.micro_batches=2"}})),
+    name_of_case);
+
+#endif
+
+}  // namespace
+}  // namespace foretoken::test
