@@ -83,7 +83,12 @@ TEST(RecordedRouting, OfALiveRunIsReplayed) {
 TEST(RecordedRouting, IsSimulatedAsADrawIs) {
   const plan::RoutingSpec drawn{plan::RoutingKind::uniform, 0, 1, 4};
   const plan::Routing routing(drawn, 4, 16, 2);
-  plan::RoutingRecord record{.seed = 1, .routed_steps = 4, .layers = 4, .tokens = 1024, .experts = 16, .top_k = 2};
+  plan::RoutingRecord record;
+  record.routed_steps = 4;
+  record.layers = 4;
+  record.tokens = 1024;
+  record.experts = 16;
+  record.top_k = 2;
   record.choices.resize(record.place(4, 0, 0));
   for (std::int64_t step = 0; step < 4; ++step)
     for (std::int64_t layer = 0; layer < 4; ++layer)

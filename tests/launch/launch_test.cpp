@@ -68,7 +68,7 @@ TEST(Launch, SlurmGetsTheRanksOfTheTopology) {
   const Answer answer = foretoken({"scenarios/paper/large-ep64.json", "--slurm", "--time", "7"});
   for (const char* line :
        {"#SBATCH --nodes=8\n", "#SBATCH --ntasks=64\n", "#SBATCH --ntasks-per-node=8\n", "#SBATCH --gpus-per-node=8\n",
-        "#SBATCH --time=7\n", "srun --mpi=pmix", "run 'scenarios/paper/large-ep64.json'"})
+        "#SBATCH --time=7\n", "srun --mpi=pmix", "run scenarios/paper/large-ep64.json --out"})
     EXPECT_THAT(answer.out, HasSubstr(line));
   // Directives count only before the first command.
   EXPECT_LT(answer.out.rfind("#SBATCH"), answer.out.find("set -euo"));
@@ -106,7 +106,7 @@ TEST(Launch, MpirunIsGivenHostsRanksAndTheScenario) {
                                 "\nforetoken\nrun\nscenarios/paper/baseline-tp8-pp2.json\n--set\n" + kNasty[1] + "\n"));
   EXPECT_FALSE(std::filesystem::exists("harm"));
   EXPECT_NE(run(""), 0);
-  EXPECT_THAT(said(), HasSubstr("give a file with a host's name on each line"));
+  EXPECT_THAT(said(), HasSubstr("give a file with the name of a host on each line"));
   EXPECT_NE(run(stored("a\n", "one").string()), 0);
   EXPECT_THAT(said(), HasSubstr("1 hosts, and the scenario needs 2"));
 }

@@ -48,7 +48,7 @@ void expect_equal(const HostTerms& expected, const HostTerms& found, const std::
 
 // The schedule of a rank's op; routed step 0.
 runtime::Schedule schedule_of(const plan::Plan& plan, RankId rank, const plan::Op& op) {
-  const runtime::RowTables tables(plan, rank);
+  runtime::RowTables tables(plan, rank);
   const plan::Role& role = plan.program.role_of(rank);
   std::vector<std::vector<std::byte>> rooms;
   const auto room = [&](const std::vector<TensorId>& tensors) -> std::span<std::byte> {

@@ -1,10 +1,13 @@
 // Live runs of deployments x dispatch modes x overlaps x routings against the plain single-rank reference.
 //
 // By default every two choices meet in some run. FORETOKEN_FULL_MATRIX=1 in the environment runs all combinations.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -79,6 +82,9 @@ struct Case {
   std::string name;
   std::vector<std::string> settings;
 };
+
+// What a failure says of it.
+void PrintTo(const Case& one, std::ostream* out) { *out << fmt::format("{}", fmt::join(one.settings, " ")); }
 
 std::vector<Case> cases(const std::vector<Factor>& factors, const Possible& possible) {
   std::vector<Case> list;

@@ -2,10 +2,12 @@
 #include "runtime/recording/recording.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -38,6 +40,11 @@ struct Case {
   std::string name;
   std::vector<std::string> settings;
 };
+
+// What a failure says of it.
+void PrintTo(const Case& one, std::ostream* out) {
+  *out << fmt::format("{} {}", one.scenario, fmt::join(one.settings, " "));
+}
 
 std::string attention(int tp, int dp) { return fmt::format(R"(deployment.attention={{"tp":{},"dp":{}}})", tp, dp); }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "core/error.hpp"
 
@@ -53,6 +54,11 @@ RESULT=${RESULT:-)";
 }  // namespace
 
 std::string shell_word(const std::string& text) {
+  const auto plain = [](unsigned char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+           std::string_view("-_./,:+=@%").find(static_cast<char>(c)) != std::string_view::npos;
+  };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), plain)) return text;
   std::string word = "'";
   for (const char c : text) {
     if (c == '\'') word += "'\\''";
@@ -102,7 +108,7 @@ std::string mpirun_script(const Job& job) {
   text += fmt::format("{}foretoken-{}.json}}\n", kSettings, label);
   if (several) {
     text += fmt::format(
-        "HOSTFILE=${{1:?give a file with a host's name on each line}}\n"
+        "HOSTFILE=${{1:?give a file with the name of a host on each line}}\n"
         "hosts=$(grep -cv -e '^[[:space:]]*$' -e '^#' \"$HOSTFILE\")\n"
         "[ \"$hosts\" -ge {0} ] || {{ echo \"$HOSTFILE: $hosts hosts, and the scenario needs {0}\" >&2; exit 2; }}\n",
         job.nodes);
