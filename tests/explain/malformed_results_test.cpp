@@ -186,7 +186,7 @@ TEST_F(StoredFiles, TextThatIsNoResult) {
 TEST_F(StoredFiles, BadUsage) {
   const std::string good = path("good.json");
   const std::vector<std::pair<std::vector<std::string>, const char*>> calls{
-      {{"compare"}, "A is required"},
+      {{"compare"}, "no result is given"},
       {{"compare", path("none.json")}, "none.json: no such file"},
       {{"compare", good, path("none.json")}, "none.json: no such file"},
       {{"compare", good, folder.string()}, "not a regular file"},

@@ -79,6 +79,7 @@ StoredResult chained(const test::StepShape& shape, std::int64_t ranks, std::int6
     test::add_rank(result.trace, static_cast<std::int32_t>(rank), shape, start);
   for (std::size_t op = 1; op < result.trace.roles[0].size(); ++op)
     result.trace.roles[0][op].after = {{static_cast<std::int32_t>(op) - 1, 0}};
+  result.trace.roles[0][1].meets = TraceMeeting{0, ranks, 1, 0};
   return result;
 }
 
@@ -91,7 +92,7 @@ nlohmann::json both(const StoredResult& a, const StoredResult& b) {
 TEST(Timelines, AreAlignedAtTheFirstCountedStep) {
   test::StepShape slower;
   slower.gemm += 10'000;
-  const nlohmann::json json = both(chained({}, 1, 100'000), chained(slower, 1, 250'000));
+  const nlohmann::json json = both(chained({}, 2, 100'000), chained(slower, 2, 250'000));
   std::map<std::string, std::int64_t> processes;
   for (const auto& event : json["traceEvents"])
     if (event["name"] == "process_name") processes[event["args"]["name"]] = event["pid"];

@@ -77,7 +77,7 @@ const char* needs_traces(const CompareOptions& options) {
 
 void require_no_traces(const CompareOptions& options, const char* why) {
   if (const char* option = needs_traces(options))
-    throw input_error(option, "", why, "give two results of foretoken: foretoken compare A B");
+    throw input_error(option, "", why, "give a second result: foretoken compare A B");
 }
 
 void compare_with_published(const CompareOptions& options, const JsonDocument& first,

@@ -136,8 +136,8 @@ std::string figure_text(double value, bool whole, int decimals) {
   return whole && value >= 100 ? grouped(value) : fmt::format("{:.{}f}", value, decimals);
 }
 
-std::string figures_text(const std::vector<Figure>& figures, const char* b_name) {
-  std::string text = fmt::format("  {:<14}{:>16}{:>16}{:>12}\n", "", "A", b_name, "error of A");
+std::string figures_text(const std::vector<Figure>& figures, const char* b_name, const char* ratio = "error of A") {
+  std::string text = fmt::format("  {:<14}{:>16}{:>16}{:>12}\n", "", "A", b_name, ratio);
   for (const FigureRow& row : kFigureRows) {
     const Figure* figure = find_figure(figures, row.name);
     if (figure == nullptr) continue;
@@ -389,7 +389,8 @@ std::string comparison_text(const StoredResult& a, const StoredResult& b, const 
   const WaterfallTable tpot(
       comparison.tpot,
       {"Where the difference in TPOT comes from, per step on each side's slowest rank:", "= TPOT", "of B's TPOT"});
-  std::string text = configuration_text(a, b, comparison.configuration) + figures_text(comparison.figures, "B") +
+  std::string text = configuration_text(a, b, comparison.configuration) +
+                     figures_text(comparison.figures, "B", a.plan_hash == b.plan_hash ? "error of A" : "A / B - 1") +
                      (a.plan_hash == b.plan_hash ? verdict_text(comparison.figures, "B", "B is") : "") + tpot.text() +
                      cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot) +
                      findings_text(comparison.tpot, comparison.findings);

@@ -174,7 +174,9 @@ class Findings {
         case Cause::waiting: waiting(part); break;
         case Cause::idle: add({Culprit::gaps}, part.difference()); break;
         case Cause::exposed:
-          if (overlap_lost) add({Culprit::overlap}, part.difference());
+          // What a late rank keeps from starting is no longer hidden either.
+          if (overlap_lost && late_) add_late(part.difference());
+          else if (overlap_lost) add({Culprit::overlap}, part.difference());
           else add(communication, part.difference());
           break;
         default: add({Culprit::other, std::string(name_of(part.cause))}, part.difference());
