@@ -428,9 +428,14 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   RunOptions run_options;
   CLI::App* run = app.add_subcommand(
-      "run", "Execute a scenario live on this computer's CPUs: ranks are threads, or processes under mpirun");
+      "run",
+      "Execute a scenario live on this computer's CPUs: ranks are threads, or processes under mpirun; or on GPUs");
   run->footer("Example: mpirun -n 16 foretoken run scenario.json --set 'model.dtype={\"weights\":\"fp32\"}'");
   add_scenario_options(*run, run_options);
+  run->add_option("--backend", run_options.backend,
+                  "host: on CPUs, in fp32 (default); cuda: on GPUs, one process per GPU, messages by NCCL")
+      ->check(CLI::IsMember({"host", "cuda"}))
+      ->type_name("NAME");
   run->add_option("--deadline", run_options.deadline_seconds,
                   "End the run with exit code 6 when nothing has moved for this many seconds (default 30)")
       ->check(CLI::Range(0.1, 86400.0))

@@ -49,6 +49,7 @@ struct SimulateOptions : ScenarioOptions {
 };
 
 struct RunOptions : ScenarioOptions {
+  std::string backend = "host";       // --backend: host or cuda
   double deadline_seconds = 30;       // --deadline: nothing moves for so long
   double busy_max = 1;                // --busy-max: of the computer's core time, else the run is unhealthy
   std::filesystem::path routing_out;  // --routing-out: what the model's own router decided

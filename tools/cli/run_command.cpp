@@ -2,9 +2,11 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 
 #include "core/error.hpp"
+#include "runtime/cuda/run_cuda.hpp"
 #include "runtime/run.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/load.hpp"
@@ -52,7 +54,45 @@ std::string live_text(const runtime::RunResult& run) {
   return text + fmt::format("  activations {}\n", run.activations_hash);
 }
 
-void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, std::ostream& out) {
+// What only a run on GPUs can say.
+Json gpu_json(const runtime::cuda::CudaRunResult& result) {
+  Json gpus = Json::array();
+  for (const runtime::cuda::GpuRecord& gpu : result.gpus) {
+    Json one{{"name", gpu.name},
+             {"uuid", gpu.uuid},
+             {"pci", gpu.pci},
+             {"multiprocessors", gpu.multiprocessors},
+             {"memory_bytes", gpu.memory_bytes},
+             {"tensors_bytes", gpu.tensors_bytes}};
+    if (const auto& c = gpu.conditions; c.samples > 0)
+      one["conditions"] = Json{{"samples", c.samples},
+                               {"sm_clock_mhz_min", c.sm_clock_mhz_min},
+                               {"sm_clock_mhz_max", c.sm_clock_mhz_max},
+                               {"power_watts_mean", c.power_watts_mean},
+                               {"temperature_celsius_max", c.temperature_celsius_max},
+                               {"throttled", c.throttled}};
+    gpus.push_back(std::move(one));
+  }
+  return {{"driver", result.driver}, {"blas", result.blas},
+          {"nccl", result.nccl},     {"algorithms", result.nccl_algorithms},
+          {"graphs", result.graphs}, {"gpus", std::move(gpus)}};
+}
+
+std::string gpu_text(const runtime::cuda::CudaRunResult& result) {
+  const runtime::cuda::GpuRecord& first = result.gpus.front();
+  std::string text =
+      fmt::format("  {} x {}; {}; {}{}; steps {}\n", result.gpus.size(), first.name, result.driver, result.blas,
+                  result.nccl.empty() ? "" : "; NCCL " + result.nccl, result.graphs ? "as graphs" : "op by op");
+  for (std::size_t r = 0; r < result.gpus.size(); ++r)
+    for (const std::string& reason : result.gpus[r].conditions.throttled)
+      text += fmt::format("  GPU of rank {} was slowed down: {}\n", r, reason);
+  return text;
+}
+
+using Gpus = std::optional<runtime::cuda::CudaRunResult>;
+
+void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, const Gpus& gpus,
+            std::ostream& out) {
   if (run.busy && *run.busy > options.busy_max)
     throw Error(
         ErrorCode::unhealthy,
@@ -70,6 +110,7 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
   json["plan_hash"] = run.plan_hash;
   json["routing_hash"] = run.routing_hash;
   json["live"] = live_json(run);
+  if (gpus) json["live"]["cuda"] = gpu_json(*gpus);
   if (!options.out.empty()) {
     Json whole = json;
     whole["resolved_scenario"] = Json::parse(loaded.document.json().dump());
@@ -77,7 +118,7 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
     write_file(options.out, whole.dump() + "\n");
   }
   if (options.json) out << json.dump(2) << "\n";
-  else out << result_text(loaded, result) << live_text(run);
+  else out << result_text(loaded, result) << live_text(run) << (gpus ? gpu_text(*gpus) : "");
 }
 
 // A result must not claim another network than it had.
@@ -101,21 +142,45 @@ runtime::RunOptions runtime_options(const RunOptions& options) {
   return live;
 }
 
+void run_on_host(const RunOptions& options, std::ostream& out) {
+  const bool launched = run_under_mpi([&](auto& mpi) {
+    const Loaded loaded = load(options.scenarios.front(), options);
+    check_emulated(loaded);
+    if (const auto run = run_mpi(mpi, loaded.plan, runtime_options(options)))
+      report(loaded, options, *run, std::nullopt, out);
+  });
+  if (launched) return;
+  const Loaded loaded = load(options.scenarios.front(), options);
+  check_emulated(loaded);
+  report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), std::nullopt, out);
+}
+
+void run_on_gpus([[maybe_unused]] const RunOptions& options, [[maybe_unused]] std::ostream& out) {
+#ifdef FORETOKEN_CUDA
+  const bool launched = run_under_mpi([&](auto& mpi) {
+    const Loaded loaded = load(options.scenarios.front(), options);
+    if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, runtime_options(options)))
+      report(loaded, options, result->run, result, out);
+  });
+  if (launched) return;
+  const Loaded loaded = load(options.scenarios.front(), options);
+  const auto result = runtime::cuda::run_cuda(loaded.plan, runtime_options(options));
+  report(loaded, options, result.run, result, out);
+#else
+  throw Error(ErrorCode::invalid_input,
+              "this foretoken was built without CUDA; build it with cmake --preset cuda where nvcc is, or run on the "
+              "CPUs with --backend host");
+#endif
+}
+
 }  // namespace
 
 void run_run(const RunOptions& options, std::ostream& out) {
   check_out(options);
   if (options.scenarios.size() != 1)
     throw input_error("run", "", fmt::format("{} scenarios are given", options.scenarios.size()), "run one at a time");
-  const bool launched = run_under_mpi([&](auto& mpi) {
-    const Loaded loaded = load(options.scenarios.front(), options);
-    check_emulated(loaded);
-    if (const auto run = run_mpi(mpi, loaded.plan, runtime_options(options))) report(loaded, options, *run, out);
-  });
-  if (launched) return;
-  const Loaded loaded = load(options.scenarios.front(), options);
-  check_emulated(loaded);
-  report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), out);
+  if (options.backend == "cuda") run_on_gpus(options, out);
+  else run_on_host(options, out);
 }
 
 }  // namespace foretoken::cli
