@@ -52,7 +52,7 @@ TEST_F(Netlab, ACommandRunsOnNodeZeroWithOneShapedNic) {
       "exec topologies/lab/2x4.json bash -c 'hostname; tc qdisc show dev eth0; ip -oneline link | wc -l; exit 7'");
   EXPECT_EQ(said.code, 7) << said.text;
   EXPECT_THAT(said.text, HasSubstr("node0\n"));
-  EXPECT_THAT(said.text, HasSubstr("rate 100Mbit"));
+  EXPECT_THAT(said.text, HasSubstr("rate 20Mbit"));
   EXPECT_THAT(said.text, HasSubstr("\n2\n"));  // lo and eth0: nothing of the computer's own
 }
 
