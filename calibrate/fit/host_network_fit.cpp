@@ -36,14 +36,19 @@ HostNetworkWork fit_work(std::span<const HostNetworkSample> samples, Seconds Hos
 // Without latency and payload's share.
 Seconds on_the_link(const HostNetworkSample& sample, double overhead, double acknowledged) {
   const double bytes = sample.messages * (static_cast<double>(sample.size.value()) + overhead);
-  return Seconds(bytes / sample.rate.value() * (sample.both_ways ? 1 + acknowledged : 1));
+  return Seconds(bytes / sample.rate.value() * (1 + sample.answered * acknowledged));
 }
 
 }  // namespace
 
-HostNetwork fit_host_network(std::span<const HostNetworkSample> samples) {
+HostNetwork fit_host_network(std::span<const HostNetworkSample> all) {
+  std::vector<HostNetworkSample> samples;
   std::vector<double> times;
-  for (const HostNetworkSample& sample : samples) times.push_back(sample.time.value());
+  for (const HostNetworkSample& sample : all) {
+    if (sample.time <= Seconds(0)) continue;
+    samples.push_back(sample);
+    times.push_back(sample.time.value());
+  }
   const PredictAll predict = [&](std::span<const double> p, std::span<double> predictions) {
     for (std::size_t i = 0; i < samples.size(); ++i)
       predictions[i] = p[0] + on_the_link(samples[i], p[1], p[3]).value() * p[2];
@@ -55,8 +60,8 @@ HostNetwork fit_host_network(std::span<const HostNetworkSample> samples) {
   network.overhead = Bytes(std::llround(p[1]));
   network.payload = std::min(1.0, 1 / p[2]);
   network.acknowledged = p[3];
-  network.send = fit_work(samples, &HostNetworkSample::send_cpu);
-  network.receive = fit_work(samples, &HostNetworkSample::receive_cpu);
+  network.send = fit_work(all, &HostNetworkSample::send_cpu);
+  network.receive = fit_work(all, &HostNetworkSample::receive_cpu);
   return network;
 }
 

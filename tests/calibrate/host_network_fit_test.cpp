@@ -18,7 +18,7 @@ std::vector<HostNetworkSample> samples_of(const HostNetwork& network) {
       sample.size = Bytes(bytes);
       sample.messages = both_ways ? 12 : 2;
       sample.rate = BytesPerSecond(10e6);
-      sample.both_ways = both_ways;
+      sample.answered = both_ways ? 1 : 0;
       sample.time = host_network_time(network, sample);
       if (!both_ways) {
         sample.send_cpu = network.send.message + network.send.byte * static_cast<double>(bytes);
