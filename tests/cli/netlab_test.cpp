@@ -73,6 +73,18 @@ TEST_F(Netlab, NothingIsLeftOfLabsThatAreKilled) {
   EXPECT_THAT(said.text, HasSubstr("1 killed: nothing is left"));
 }
 
+// No run uses less than a millionth of the cores' time: this one is refused as unhealthy, and stores no result.
+TEST_F(Netlab, ARunThatTheCoresHeldUpIsUnhealthy) {
+  const std::string result = testing::TempDir() + "foretoken_unhealthy.json";
+  std::filesystem::remove(result);
+  const Said said = netlab("exec topologies/lab/2x4.json tools/mpirun -n 8 '" FORETOKEN_BINARY
+                           "' run scenarios/lab/baseline-2x4.json --set measure.steps=2 --busy-max 0.000001 --out '" +
+                           result + "'");
+  EXPECT_EQ(said.code, 5) << said.text;
+  EXPECT_THAT(said.text, HasSubstr("--busy-max"));
+  EXPECT_FALSE(std::filesystem::exists(result));
+}
+
 TEST_F(Netlab, OtherTopologiesAreRefusedByName) {
   const Said host = netlab("up topologies/host.json");
   EXPECT_EQ(host.code, 2);
