@@ -87,6 +87,17 @@ double streaming(const std::vector<HostCachePoint>& points, double bytes) {
   return below->per_byte.value() + share * (above->per_byte.value() - below->per_byte.value());
 }
 
+HostNetworkWork read_work(const JsonReader& place) {
+  JsonObject object(place);
+  const HostNetworkWork work{Seconds(read_cost(object.require("message"))), Seconds(read_cost(object.require("byte")))};
+  object.finish();
+  return work;
+}
+
+Json work_json(const HostNetworkWork& work) {
+  return {{"message", nanoseconds(work.message.value())}, {"byte", nanoseconds(work.byte.value())}};
+}
+
 }  // namespace
 
 Seconds HostCalibration::streaming_beyond_cache(HostLoad load, Bytes footprint) const {
@@ -143,10 +154,13 @@ HostCalibration read_host_calibration(const JsonReader& place) {
     if (!names.insert(one.communicator).second) name.fail(name.shown() + " appears twice", "keep one of them");
     one.source = object.require("source").as_string();
     read_terms(object, static_cast<std::size_t>(HostFamily::communication), one.unit_costs);
-    JsonObject measured(object.require("measured"));
-    for (std::size_t load = 0; load < kLoadNames.size(); ++load)
-      one.measured[load] = measured.require(kLoadNames[load]).as_bool();
-    measured.finish();
+    // Files of before this was written down have one measurement's costs under both loads.
+    if (const auto known = object.optional("measured")) {
+      JsonObject measured(*known);
+      for (std::size_t load = 0; load < kLoadNames.size(); ++load)
+        one.measured[load] = measured.require(kLoadNames[load]).as_bool();
+      measured.finish();
+    }
     one.wake = Seconds(read_cost(object.require("wake")));
     one.held_out = read_held_out(object.require("held_out"));
     object.finish();
@@ -157,8 +171,14 @@ HostCalibration read_host_calibration(const JsonReader& place) {
     HostNetwork one;
     one.source = object.require("source").as_string();
     one.payload = object.require("payload").as_number(1e-3, 1);
+    if (const auto old = object.optional("per_message"))
+      old->fail("is a time, and is now the bytes of a message's headers (overhead)",
+                "measure again: foretoken calibrate network");
+    one.acknowledged = object.require("acknowledged").as_number(0, 0.999);
     one.latency = Seconds(read_cost(object.require("latency")));
-    one.per_message = Seconds(read_cost(object.require("per_message")));
+    one.overhead = object.require("overhead").as_bytes(Bytes(0), Bytes(std::int64_t{1} << 20));
+    one.send = read_work(object.require("send"));
+    one.receive = read_work(object.require("receive"));
     object.finish();
     out.network = one;
   }
@@ -194,8 +214,11 @@ nlohmann::json to_json(const HostCalibration& calibration) {
   if (const auto& network = calibration.network)
     json["network"] = {{"source", network->source},
                        {"payload", std::stod(fmt::format("{:.6g}", network->payload))},
+                       {"acknowledged", std::stod(fmt::format("{:.6g}", network->acknowledged))},
                        {"latency", nanoseconds(network->latency.value())},
-                       {"per_message", nanoseconds(network->per_message.value())}};
+                       {"overhead", fmt::format("{} B", network->overhead.value())},
+                       {"send", work_json(network->send)},
+                       {"receive", work_json(network->receive)}};
   return json;
 }
 

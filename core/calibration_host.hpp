@@ -37,12 +37,25 @@ struct HostCommunication {
   HeldOut held_out;
 };
 
-/// Messages between nodes: one that has its links to itself takes latency + per_message + bytes / (payload x rate).
+/// CPU time of one end of messages between nodes: per message, and per byte.
+struct HostNetworkWork {
+  Seconds message{};
+  Seconds byte{};
+};
+
+/// Messages between nodes: one that has its links to itself takes
+///
+///   latency + (bytes + overhead) / (payload x rate)
+///
+/// and puts acknowledged x (bytes + overhead) on the links of the way back meanwhile.
 struct HostNetwork {
   std::string source;
-  double payload = 1;     ///< of a link's nominal rate, in (0, 1]
-  Seconds latency{};      ///< beyond the topology's, until the receiver goes on; holds no link
-  Seconds per_message{};  ///< that a message holds its links for, whatever its size
+  double payload = 1;       ///< of a link's nominal rate in one direction, in (0, 1]
+  double acknowledged = 0;  ///< of the bytes of payload, in [0, 1): what the receiver sends back
+  Seconds latency{};        ///< beyond the topology's, until the receiver goes on; holds no link
+  Bytes overhead{};         ///< that a message adds to its bytes, whatever its size: headers
+  HostNetworkWork send;     ///< of its sender, waits left out
+  HostNetworkWork receive;  ///< of its receiver
 };
 
 struct HostCalibration {

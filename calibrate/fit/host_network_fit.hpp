@@ -12,19 +12,23 @@ namespace foretoken::calibrate {
 
 /// One pattern of messages at one size, all begun at once and measured until the last rank has all of its own.
 struct HostNetworkSample {
-  std::string pattern;  ///< "send_recv", "all_to_all"
+  std::string pattern;  ///< "one_way", "send_recv", "all_to_all"
   Bytes size;           ///< of a message
   double messages = 0;  ///< over the link that takes longest
-  Seconds nominal{};    ///< that it takes for their bytes at its nominal rate
-  Seconds time{};       ///< measured, > 0
+  BytesPerSecond rate;  ///< nominal, of that link
+  double answered = 0;  ///< messages that it carries acknowledgements of, as a share of `messages`
+  Seconds time{};       ///< measured; zero: only the CPU times are
+  Seconds send_cpu{};   ///< of "one_way": CPU time of the sender and the receiver of a message, waits left out
+  Seconds receive_cpu{};
 };
 
-/// Latency, per_message and payload that fit best, by ratio:
+/// What fits best, by ratio:
 ///
-///   time = latency + messages x per_message + nominal / payload
+///   time = latency + messages x (size + overhead) x (1 + answered x acknowledged) / (payload x rate)
+///   CPU time of an end = message + size x byte
 ///
 /// A payload above 1 can only be a fault of measurement, and is taken as 1.
-/// @throws Error{invalid_input} with fewer than three samples
+/// @throws Error{invalid_input} with fewer than four samples with a time, or fewer than two with CPU times
 /// Limits: waits for other links than the longest one are not in it, so patterns should load all links evenly.
 HostNetwork fit_host_network(std::span<const HostNetworkSample> samples);
 

@@ -17,10 +17,14 @@ namespace {
 // A rank that has looked in vain this often sleeps between looks when cores are short: yielding alone lets many waiting
 // ranks take most of the time from the one that works.
 constexpr int kLooksBeforeSleep = 20;
+// Naps grow with the wait: many ranks that wait long for a slow network would fill the cores with their looks. So a
+// wait is noticed to be over half a nap late, 1/64 of it.
 constexpr std::chrono::microseconds kNap{30};
-// Naps grow with the wait, to a few percent of it: many ranks that wait long for a slow network would fill the cores.
-constexpr int kLooksPerNap = 16;
-constexpr std::chrono::microseconds kNapMax{1000};
+constexpr std::chrono::microseconds kNapMax{10'000};
+constexpr int kNapsPerWait = 32;
+// With a doorbell a rank is woken; it naps only so as not to be woken by every packet of a message.
+constexpr std::chrono::microseconds kPiecesNapMax{2000};
+constexpr int kLooksWhenWoken = 4;
 
 // Assumed, in picoseconds: a look in vain at a handful of requests takes a fraction of a microsecond, and copying a
 // piece of a large message several.
@@ -41,8 +45,8 @@ void check_mpi(int code, const char* call) {
   throw Error(ErrorCode::rank_failed, fmt::format("{}: {}", call, text));
 }
 
-MpiCommunicator::MpiCommunicator(MPI_Comm communicator, bool oversubscribed)
-    : communicator_(communicator), oversubscribed_(oversubscribed) {}
+MpiCommunicator::MpiCommunicator(MPI_Comm communicator, bool oversubscribed, const MpiDoorbell* doorbell)
+    : communicator_(communicator), oversubscribed_(oversubscribed), doorbell_(doorbell) {}
 
 MessageId MpiCommunicator::new_message() {
   if (free_.empty()) {
@@ -61,7 +65,9 @@ MessageId MpiCommunicator::send(RankId to, CommunicationId communication, std::s
                       &request),
             "MPI_Isend");
   requests_.push_back(request);
-  expected_.push_back({new_message(), -1});
+  expected_.push_back({new_message(), -1, to.value()});
+  if (doorbell_ != nullptr) doorbell_->ring(to.value());
+  waits_ = false;
   return expected_.back().message;
 }
 
@@ -71,7 +77,8 @@ MessageId MpiCommunicator::receive(RankId from, CommunicationId communication, s
                       communicator_, &request),
             "MPI_Irecv");
   requests_.push_back(request);
-  expected_.push_back({new_message(), mpi_bytes(bytes.size())});
+  expected_.push_back({new_message(), mpi_bytes(bytes.size()), from.value()});
+  waits_ = false;
   return expected_.back().message;
 }
 
@@ -104,6 +111,8 @@ bool MpiCommunicator::test_requests() {
     const Expected& expected = expected_[static_cast<std::size_t>(completed_[static_cast<std::size_t>(i)])];
     done_[static_cast<std::size_t>(expected.message)] = 1;
     if (expected.bytes < 0) continue;
+    // Its sender waits until it is taken out of shared memory.
+    if (doorbell_ != nullptr) doorbell_->ring(expected.peer);
     int bytes = 0;
     check_mpi(MPI_Get_count(&statuses_[static_cast<std::size_t>(i)], MPI_BYTE, &bytes), "MPI_Get_count");
     FORETOKEN_CHECK(bytes == expected.bytes,
@@ -127,33 +136,53 @@ bool MpiCommunicator::progress() {
   return test() || happened;
 }
 
-void MpiCommunicator::yield(int idle) const {
-  if (oversubscribed_ && idle >= kLooksBeforeSleep)
-    std::this_thread::sleep_for(std::min<std::chrono::microseconds>(kNapMax, kNap * (1 + idle / kLooksPerNap)));
+void MpiCommunicator::yield(int looks, std::chrono::steady_clock::duration waited) const {
+  if (oversubscribed_ && looks >= kLooksBeforeSleep)
+    std::this_thread::sleep_for(std::clamp<std::chrono::steady_clock::duration>(waited / kNapsPerWait, kNap, kNapMax));
   else sched_yield();
 }
 
+// What comes piece by piece would wake a rank for each; so it also naps, for a small part of the wait.
+void MpiCommunicator::sleep(std::chrono::steady_clock::duration waited) const {
+  const auto nap = std::min<std::chrono::steady_clock::duration>(waited / kNapsPerWait, kPiecesNapMax);
+  if (nap > kNap) std::this_thread::sleep_for(nap);
+  doorbell_->sleep(kNapMax);
+}
+
+// A wait with a doorbell is for all that has been posted; without one it begins again with every message that comes.
+// One ring may stand for several messages, and a look finds only some of them: a rank that was woken looks repeatedly.
 void MpiCommunicator::rest(std::chrono::microseconds patience) {
-  const auto until = std::chrono::steady_clock::now() + patience;
-  while (!happened_ && std::chrono::steady_clock::now() < until) {
-    yield(looks_++);
+  const auto begun = std::chrono::steady_clock::now();
+  if (!waits_) waiting_since_ = begun;
+  waits_ = true;
+  for (auto now = begun; !happened_ && now < begun + patience; now = std::chrono::steady_clock::now()) {
+    if (doorbell_ == nullptr) {
+      yield(looks_, now - waiting_since_);
+    } else if (looks_ >= kLooksWhenWoken) {
+      sleep(now - waiting_since_);
+      looks_ = 0;
+    }
+    ++looks_;
     happened_ = test();
   }
-  if (happened_) looks_ = 0;
+  if (!happened_) return;
+  looks_ = 0;
+  if (doorbell_ == nullptr) waits_ = false;
 }
 
 void MpiCommunicator::meet(std::chrono::milliseconds deadline) {
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(communicator_, &request), "MPI_Ibarrier");
-  const auto until = std::chrono::steady_clock::now() + deadline;
-  for (int idle = 0;; ++idle) {
+  const auto begun = std::chrono::steady_clock::now();
+  for (int looks = 0;; ++looks) {
     int met = 0;
     check_mpi(MPI_Test(&request, &met, MPI_STATUS_IGNORE), "MPI_Test");
     if (met != 0) return;
-    if (std::chrono::steady_clock::now() > until)
+    const auto waited = std::chrono::steady_clock::now() - begun;
+    if (waited > deadline)
       throw Error(ErrorCode::rank_failed, fmt::format("not all ranks were ready within {:.0f} s",
                                                       std::chrono::duration<double>(deadline).count()));
-    yield(idle);
+    yield(looks, waited);
   }
 }
 

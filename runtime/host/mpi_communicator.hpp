@@ -6,11 +6,13 @@
 
 #include <mpi.h>
 
+#include <chrono>
 #include <cstdint>
 #include <utility>
 #include <vector>
 
 #include "runtime/communicator.hpp"
+#include "runtime/host/mpi_doorbell.hpp"
 
 namespace foretoken::runtime::host {
 
@@ -18,7 +20,8 @@ class MpiCommunicator final : public Communicator {
  public:
   /// @param communicator of all ranks, numbered as the plan numbers them; used for these messages alone
   /// @param oversubscribed more ranks than cores: rests by sleeping rather than by looking again at once
-  MpiCommunicator(MPI_Comm communicator, bool oversubscribed);
+  /// @param doorbell where ranks sleep until they are woken, as those of emulated nodes do; kept by reference
+  MpiCommunicator(MPI_Comm communicator, bool oversubscribed, const MpiDoorbell* doorbell = nullptr);
 
   MessageId send(RankId to, CommunicationId communication, std::span<const std::byte> bytes) override;
   MessageId receive(RankId from, CommunicationId communication, std::span<std::byte> bytes) override;
@@ -33,17 +36,22 @@ class MpiCommunicator final : public Communicator {
   struct Expected {
     MessageId message = 0;
     int bytes = -1;  // of a receive; -1: a send
+    int peer = 0;
   };
   MessageId new_message();
   bool test();
   bool test_requests();
-  void yield(int idle) const;
+  void sleep(std::chrono::steady_clock::duration waited) const;
+  void yield(int looks, std::chrono::steady_clock::duration waited) const;
 
   MPI_Comm communicator_;
   bool oversubscribed_;
+  const MpiDoorbell* doorbell_;
   bool timing_ = false;
   std::int64_t moving_cpu_ = 0;
-  int looks_ = 0;                      // in vain, one after the other
+  int looks_ = 0;  // in vain, one after the other
+  bool waits_ = false;
+  std::chrono::steady_clock::time_point waiting_since_;
   bool happened_ = false;              // found while resting, not yet reported by progress()
   std::vector<MPI_Request> requests_;  // under way
   std::vector<Expected> expected_;     // of each

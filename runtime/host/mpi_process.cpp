@@ -1,6 +1,9 @@
 #include <mpi.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <memory>
 #include <utility>
@@ -10,6 +13,31 @@
 #include "runtime/host/mpi_last_word.hpp"
 #include "runtime/host/mpi_watch.hpp"
 #include "runtime/run.hpp"
+
+namespace {
+
+// While MPI starts or ends, its ranks look every 100 us whether the others are there: with 64 on two cores that leaves
+// nothing to the daemons that would tell them, and a start takes a minute instead of seconds. So they look less often.
+std::atomic<bool> patient = false;
+constexpr useconds_t kPatientNap = 5'000;
+
+class Patience {
+ public:
+  Patience() { patient = true; }
+  ~Patience() { patient = false; }
+  Patience(const Patience&) = delete;
+  Patience& operator=(const Patience&) = delete;
+};
+
+}  // namespace
+
+// Stands before that of the C library, for MPI's libraries too.
+extern "C" int usleep(useconds_t microseconds) {
+  if (patient) microseconds = std::max(microseconds, kPatientNap);
+  const timespec nap{static_cast<time_t>(microseconds / 1'000'000),
+                     static_cast<long>(microseconds % 1'000'000) * 1'000};
+  return nanosleep(&nap, nullptr);
+}
 
 namespace foretoken::runtime {
 
@@ -24,6 +52,7 @@ void say_last_word(const std::string& message) {
 
 MpiProcess::MpiProcess() {
   int provided = 0;
+  const Patience patience;
   host::check_mpi(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread");
   if (provided < MPI_THREAD_FUNNELED)
     throw Error(ErrorCode::internal, "this MPI cannot be used by a process with threads");
@@ -39,6 +68,7 @@ MpiProcess::MpiProcess() {
 
 MpiProcess::~MpiProcess() {
   watch_.reset();
+  const Patience patience;
   MPI_Finalize();
 }
 

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 #include <limits>
+#include <optional>
 #include <span>
 #include <thread>
 #include <utility>
@@ -16,6 +17,7 @@
 #include "runtime/host/host_memory.hpp"
 #include "runtime/host/mpi_check.hpp"
 #include "runtime/host/mpi_communicator.hpp"
+#include "runtime/host/mpi_doorbell.hpp"
 #include "runtime/host/mpi_watch.hpp"
 #include "runtime/machine_identity.hpp"
 #include "runtime/rank_run.hpp"
@@ -231,7 +233,9 @@ class OwnComm {
 RankRecord run_rank(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   const RankId rank(static_cast<std::int32_t>(mpi.rank()));
   const OwnComm comm;
-  host::MpiCommunicator communicator(comm.get(), oversubscribed(mpi.ranks()));
+  std::optional<host::MpiDoorbell> doorbell;
+  if (emulated_topology()) doorbell.emplace(comm.get());
+  host::MpiCommunicator communicator(comm.get(), oversubscribed(mpi.ranks()), doorbell ? &*doorbell : nullptr);
   std::unique_ptr<RankRun> run;
   const auto fail = [&](const std::string& what) {
     mpi.end_all(Error(ErrorCode::rank_failed, fmt::format("rank {} on {} failed: {}; {}", mpi.rank(),

@@ -62,12 +62,42 @@ Seconds HostTransport::wait_for(RankId from, RankId to) const {
   return latency;
 }
 
-// A message's own time on a link counts as bytes of the fastest one: it is what packets and headers take there.
 void HostTransport::add_load(RankId from, RankId to, double messages, double bytes, LinkLoads& loads) const {
   if (!crosses(from, to)) return;
-  const double all = bytes + messages * network_.per_message.value() * fastest_;
-  for (const LinkId id : machine_.route(from, to))
-    if (machine_.links()[id.index()].link_class == LinkClass::infiniband) loads[resource_of(id)] += all;
+  const double all = bytes + messages * static_cast<double>(network_.overhead.value());
+  const auto add = [&](RankId a, RankId b, double amount) {
+    if (amount == 0) return;
+    for (const LinkId id : machine_.route(a, b))
+      if (machine_.links()[id.index()].link_class == LinkClass::infiniband) loads[resource_of(id)] += amount;
+  };
+  add(from, to, all);
+  add(to, from, all * network_.acknowledged);
+}
+
+HostTransport::Ends HostTransport::ends_of(RankId from, RankId to, double messages, double bytes) const {
+  if (crosses(from, to))
+    return {messages * network_.send.message.value() + bytes * network_.send.byte.value(),
+            messages * network_.receive.message.value() + bytes * network_.receive.byte.value(),
+            Provenance::interpolated};
+  HostTerms amounts;
+  amounts[HostTerm::communication_messages] = messages;
+  amounts[HostTerm::communication_bytes] = bytes;
+  const HostEstimate end = cost_.communication(amounts);
+  return {end.alone.value(), end.alone.value(), end.provenance};
+}
+
+double HostTransport::put_on_threads(const std::map<std::int32_t, double>& work_of_rank, double crowding,
+                                     std::vector<ResourceUse>& uses) const {
+  double demand = 0;
+  for (const auto& [rank, work] : work_of_rank) demand = std::max(demand, work);
+  if (demand == 0) return 0;
+  std::map<std::int32_t, double> cores;
+  for (const auto& [rank, work] : work_of_rank) {
+    uses.push_back({thread_of(RankId(rank)), work / demand});
+    cores[cores_of(RankId(rank))] += crowding * work / demand;
+  }
+  for (const auto& [resource, amount] : cores) uses.push_back({resource, amount});
+  return demand;
 }
 
 void HostTransport::put_on_links(const LinkLoads& loads, double& demand, std::vector<ResourceUse>& uses) const {
@@ -88,64 +118,77 @@ Seconds HostTransport::cpu_of(const HostEstimate& estimate) const {
 
 Footprint HostTransport::collective(CollectiveOp op, CollectiveAlgorithm algorithm, std::span<const RankId> members,
                                     Bytes bytes) const {
-  const HostTerms amounts = host_collective_amounts(op, algorithm, static_cast<std::int64_t>(members.size()), bytes);
-  const HostEstimate work = cost_.communication(amounts);
+  HostTerms amounts = host_collective_amounts(op, algorithm, static_cast<std::int64_t>(members.size()), bytes);
   Footprint footprint;
   const double rounds = amounts[HostTerm::communication_rounds];
-  Seconds wait = cost_.wake();
-  LinkLoads loads;
   // What each member sends: all of it to the next one around a ring, or a part to every other one.
   const bool ring = algorithm == CollectiveAlgorithm::ring;
   const double sent = amounts[HostTerm::communication_messages] / 2;
   const double bytes_sent = amounts[HostTerm::communication_bytes] / 2;
+  amounts[HostTerm::communication_messages] = 0;
+  amounts[HostTerm::communication_bytes] = 0;
+  const HostEstimate local = cost_.communication(amounts);
+  footprint.provenance = local.provenance;
+  Seconds wait = cost_.wake();
+  LinkLoads loads;
+  std::map<std::int32_t, double> work;
+  for (const RankId member : members) work[member.value()] = local.alone.value();
+  const std::size_t peers = members.size() == 1 ? 0 : ring ? 1 : members.size() - 1;
+  const double share = peers == 0 ? 0 : 1 / static_cast<double>(peers);
   for (std::size_t i = 0; i < members.size(); ++i) {
-    for (std::size_t step = 1; step < (ring ? std::min<std::size_t>(2, members.size()) : members.size()); ++step) {
+    for (std::size_t step = 1; step <= peers; ++step) {
+      const RankId from = members[i];
       const RankId to = members[(i + step) % members.size()];
-      const double share = ring ? 1 : 1 / static_cast<double>(members.size() - 1);
-      wait = std::max(wait, wait_for(members[i], to));
-      add_load(members[i], to, sent * share, bytes_sent * share, loads);
+      wait = std::max(wait, wait_for(from, to));
+      add_load(from, to, sent * share, bytes_sent * share, loads);
+      const Ends ends = ends_of(from, to, sent * share, bytes_sent * share);
+      work[from.value()] += ends.sender;
+      work[to.value()] += ends.receiver;
+      footprint.provenance = worst(footprint.provenance, ends.provenance);
     }
   }
   footprint.latency = wait * rounds;
-  footprint.demand = work.alone.value();
   footprint.ceiling = 1.0;
-  footprint.provenance = work.provenance;
-  footprint.cpu = cpu_of(work);
+  footprint.demand = put_on_threads(work, crowding_of(local), footprint.uses);
+  footprint.cpu = cpu_of({Seconds(footprint.demand), Seconds(footprint.demand), footprint.provenance});
   if (footprint.demand == 0) return footprint;
-  std::map<std::int32_t, double> cores;
-  for (const RankId member : members) {
-    footprint.uses.push_back({thread_of(member), 1.0});
-    cores[cores_of(member)] += crowding_of(work);
-  }
-  for (const auto& [resource, amount] : cores) footprint.uses.push_back({resource, amount});
   put_on_links(loads, footprint.demand, footprint.uses);
   return footprint;
 }
 
-// Of a message's work half is done at either end.
-void HostTransport::add_cores(RankId from, RankId to, double amount, std::vector<ResourceUse>& uses) const {
-  if (cores_of(from) == cores_of(to)) {
-    uses.push_back({cores_of(from), amount});
-  } else {
-    uses.push_back({cores_of(from), amount / 2});
-    uses.push_back({cores_of(to), amount / 2});
-  }
-}
-
 Footprint HostTransport::transfer(RankId from, RankId to, Bytes bytes) const {
-  const HostEstimate side = cost_.communication(host_transfer_amounts(bytes));
+  HostTerms amounts;
+  amounts[HostTerm::communication_ops] = 1;
+  amounts[HostTerm::communication_rounds] = 1;
+  const HostEstimate op = cost_.communication(amounts);
+  const Ends ends = ends_of(from, to, 1, static_cast<double>(bytes.value()));
   Footprint footprint;
   footprint.latency = wait_for(from, to);
-  footprint.demand = 2 * side.alone.value();
   footprint.ceiling = 1.0;
-  footprint.provenance = side.provenance;
-  footprint.cpu = cpu_of(side);
-  footprint.uses = {{thread_of(from), 0.5}, {thread_of(to), 0.5}};
-  add_cores(from, to, crowding_of(side), footprint.uses);
+  footprint.provenance = worst(op.provenance, ends.provenance);
+  // One end after the other, as a message goes.
+  const double sender = op.alone.value() + ends.sender;
+  const double receiver = op.alone.value() + ends.receiver;
+  footprint.cpu = cpu_of({Seconds(std::max(sender, receiver)), Seconds(std::max(sender, receiver)), op.provenance});
+  add_ends(from, to, sender, receiver, crowding_of(op), footprint.demand, footprint.uses);
   LinkLoads loads;
   add_load(from, to, 1, static_cast<double>(bytes.value()), loads);
   put_on_links(loads, footprint.demand, footprint.uses);
   return footprint;
+}
+
+// One end works after the other: together they take the sum, of which each thread has its share.
+void HostTransport::add_ends(RankId from, RankId to, double sender, double receiver, double crowding, double& demand,
+                             std::vector<ResourceUse>& uses) const {
+  demand = sender + receiver;
+  const double share = demand > 0 ? sender / demand : 0.5;
+  uses = {{thread_of(from), share}, {thread_of(to), 1 - share}};
+  if (cores_of(from) == cores_of(to)) {
+    uses.push_back({cores_of(from), crowding});
+  } else {
+    uses.push_back({cores_of(from), crowding * share});
+    uses.push_back({cores_of(to), crowding * (1 - share)});
+  }
 }
 
 // Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
@@ -171,12 +214,10 @@ MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes byt
     uses = {{thread_of(from), 1.0}, {cores_of(from), crowding_of(work)}};
     return {std::max(work.alone.value(), 1e-12), 1.0};
   }
-  amounts[HostTerm::communication_messages] = 2;
-  amounts[HostTerm::communication_bytes] = 2 * static_cast<double>(bytes.value());
-  const HostEstimate work = cost_.communication(amounts);
-  uses = {{thread_of(from), 0.5}, {thread_of(to), 0.5}};
-  add_cores(from, to, crowding_of(work), uses);
-  double demand = std::max(work.alone.value(), 1e-12);
+  const Ends ends = ends_of(from, to, 1, static_cast<double>(bytes.value()));
+  double demand = 0;
+  add_ends(from, to, ends.sender, ends.receiver, 1.0, demand, uses);
+  demand = std::max(demand, 1e-12);
   LinkLoads loads;
   add_load(from, to, 1, static_cast<double>(bytes.value()), loads);
   put_on_links(loads, demand, uses);

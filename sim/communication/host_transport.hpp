@@ -16,6 +16,9 @@
 // link (or of its cores' work, if that takes longer), so that max-min shares of a link are shares in bytes:
 //
 //   demand d = max(work w, bytes / fastest rate), ceiling 1, threads and cores w / d of the above, each link bytes / d
+//
+// What a message puts on links is its payload, its headers and, on the way back, acknowledgements; its work at either
+// end is that of messages between nodes, which is measured apart from that of messages in memory.
 #pragma once
 
 #include <cstdint>
@@ -72,7 +75,18 @@ class HostTransport final : public Transport {
   [[nodiscard]] Seconds wait_for(RankId from, RankId to) const;
   using LinkLoads = std::map<std::int32_t, double>;  // resource -> bytes
   void add_load(RankId from, RankId to, double messages, double bytes, LinkLoads& loads) const;
-  void add_cores(RankId from, RankId to, double amount, std::vector<ResourceUse>& uses) const;
+  /// What messages from one to another take each end, in memory or between nodes, beyond ops and rounds.
+  struct Ends {
+    double sender = 0;
+    double receiver = 0;
+    Provenance provenance = Provenance::interpolated;
+  };
+  [[nodiscard]] Ends ends_of(RankId from, RankId to, double messages, double bytes) const;
+  /// An activity of this many seconds of work on each of these threads: as long as the busiest one's.
+  [[nodiscard]] double put_on_threads(const std::map<std::int32_t, double>& work_of_rank, double crowding,
+                                      std::vector<ResourceUse>& uses) const;
+  void add_ends(RankId from, RankId to, double sender, double receiver, double crowding, double& demand,
+                std::vector<ResourceUse>& uses) const;
   /// Turns an activity of `demand` seconds of work into one that also puts these loads on links.
   void put_on_links(const LinkLoads& loads, double& demand, std::vector<ResourceUse>& uses) const;
   [[nodiscard]] Seconds cpu_of(const HostEstimate& estimate) const;

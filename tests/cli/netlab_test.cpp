@@ -52,7 +52,7 @@ TEST_F(Netlab, ACommandRunsOnNodeZeroWithOneShapedNic) {
       "exec topologies/lab/2x4.json bash -c 'hostname; tc qdisc show dev eth0; ip -oneline link | wc -l; exit 7'");
   EXPECT_EQ(said.code, 7) << said.text;
   EXPECT_THAT(said.text, HasSubstr("node0\n"));
-  EXPECT_THAT(said.text, HasSubstr("rate 100Mbit"));
+  EXPECT_THAT(said.text, HasSubstr("rate 20Mbit"));
   EXPECT_THAT(said.text, HasSubstr("\n2\n"));  // lo and eth0: nothing of the computer's own
 }
 
@@ -71,6 +71,18 @@ TEST_F(Netlab, NothingIsLeftOfLabsThatAreKilled) {
   const Said said = netlab("stress topologies/lab/2x1.json 5");
   EXPECT_EQ(said.code, 0) << said.text;
   EXPECT_THAT(said.text, HasSubstr("1 killed: nothing is left"));
+}
+
+// No run uses less than a millionth of the cores' time: this one is refused as unhealthy, and stores no result.
+TEST_F(Netlab, ARunThatTheCoresHeldUpIsUnhealthy) {
+  const std::string result = testing::TempDir() + "foretoken_unhealthy.json";
+  std::filesystem::remove(result);
+  const Said said = netlab("exec topologies/lab/2x4.json tools/mpirun -n 8 '" FORETOKEN_BINARY
+                           "' run scenarios/lab/baseline-2x4.json --set measure.steps=2 --busy-max 0.000001 --out '" +
+                           result + "'");
+  EXPECT_EQ(said.code, 5) << said.text;
+  EXPECT_THAT(said.text, HasSubstr("--busy-max"));
+  EXPECT_FALSE(std::filesystem::exists(result));
 }
 
 TEST_F(Netlab, OtherTopologiesAreRefusedByName) {

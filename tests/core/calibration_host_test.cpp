@@ -69,12 +69,16 @@ TEST(HostCalibration, ReadsBackWhatWasWritten) {
 
 TEST(HostCalibration, ReadsBackANetwork) {
   Calibration first = invented();
-  first.host->network = HostNetwork{"here", 0.95, Seconds(80e-6), Seconds(5e-6)};
+  first.host->network = HostNetwork{
+      "here", 0.95, 0.02, Seconds(80e-6), Bytes(130), {Seconds(9e-6), Seconds(1e-9)}, {Seconds(12e-6), Seconds(2e-9)}};
   const Calibration again = read_calibration(JsonDocument::from_text(calibration_text(first), "again.json"));
   ASSERT_TRUE(again.host->network.has_value());
   EXPECT_DOUBLE_EQ(again.host->network->payload, 0.95);
   EXPECT_DOUBLE_EQ(again.host->network->latency.value(), 80e-6);
-  EXPECT_DOUBLE_EQ(again.host->network->per_message.value(), 5e-6);
+  EXPECT_DOUBLE_EQ(again.host->network->acknowledged, 0.02);
+  EXPECT_EQ(again.host->network->overhead, Bytes(130));
+  EXPECT_DOUBLE_EQ(again.host->network->send.message.value(), 9e-6);
+  EXPECT_DOUBLE_EQ(again.host->network->receive.byte.value(), 2e-9);
 }
 
 TEST(HostCalibration, StreamingIsLinearInTheLogarithmOfTheFootprint) {

@@ -173,8 +173,9 @@ TEST_F(HostTransportTest, ARankMayHaveRowsForItselfAlone) {
   EXPECT_NEAR(times_of(trace, 1, "dispatch").ended, 0, kNear);
 }
 
-// Two emulated nodes of two ranks, NICs of 10 MB/s: payload gets half, a message takes a NIC 20 us, its receiver goes
-// on 30 us later.
+// Two emulated nodes of two ranks, NICs of 10 MB/s: payload gets half, a message has 100 bytes of headers, half of its
+// bytes come back as acknowledgements, and its receiver goes on 30 us later. It costs its sender 2 us and its receiver
+// 2 us and 1 ns per byte.
 plan::Machine two_nodes() {
   plan::Topology topology;
   topology.name = "invented";
@@ -188,10 +189,13 @@ plan::Machine two_nodes() {
   return plan::build_machine(topology);
 }
 constexpr double kPayload = 0.5;
-HostNetwork invented_network() { return {"invented", kPayload, 30_us, 20_us}; }
+HostNetwork invented_network() {
+  return {"invented", kPayload, 0.5, 30_us, Bytes(100), {2_us, Seconds(0)}, {2_us, Seconds(1e-9)}};
+}
 
-// Alone: 30 us + 20 us + 1,000 bytes at 5 MB/s, 200 us. Two from one node share its NIC: 30 + 2 x 220 us. Two ranks of
-// one node do not use it: the 13 us of a message in memory.
+// Alone: 30 us + 1,100 bytes at 5 MB/s, 220 us. Two from one node share its NIC: 30 + 2 x 220 us. Two that go opposite
+// ways: each direction has 1,100 bytes and 550 of acknowledgements, 330 us. Two ranks of one node do not use it: the
+// 13 us of a message in memory.
 TEST_F(HostTransportTest, MessagesBetweenNodesShareNics) {
   const plan::Machine machine = two_nodes();
   const HostCalibration calibration = invented_host(8);
@@ -209,6 +213,7 @@ TEST_F(HostTransportTest, MessagesBetweenNodesShareNics) {
   };
   EXPECT_NEAR(ended({{0, 2}}), 250, kNear);
   EXPECT_NEAR(ended({{0, 2}, {1, 3}}), 470, kNear);
+  EXPECT_NEAR(ended({{0, 2}, {3, 1}}), 30 + 330, kNear);
   EXPECT_NEAR(ended({{0, 1}}), 13, kNear);
 }
 

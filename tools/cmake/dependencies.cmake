@@ -62,6 +62,6 @@ find_package(MPI QUIET COMPONENTS CXX)
 set(FORETOKEN_NOT_BUILT)
 if(NOT MPI_CXX_FOUND)
   message(STATUS "No MPI found: live runs will have threads as ranks only. For mpirun: apt-get install libopenmpi-dev openmpi-bin")
-  set(FORETOKEN_NOT_BUILT runtime/host/mpi_communicator.cpp runtime/host/mpi_process.cpp runtime/host/mpi_watch.cpp runtime/host/run_mpi.cpp
-      runtime/cuda/device/mpi_bootstrap.cpp)
+  set(FORETOKEN_NOT_BUILT runtime/host/mpi_communicator.cpp runtime/host/mpi_doorbell.cpp runtime/host/mpi_process.cpp
+      runtime/host/mpi_watch.cpp runtime/host/run_mpi.cpp runtime/cuda/device/mpi_bootstrap.cpp)
 endif()
