@@ -64,6 +64,12 @@ void require_cuda_can_run(const plan::Plan& plan) {
       plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
     throw refused(plan, "a token is sent once per node (hierarchical)",
                   "run it with --set deployment.collectives.exchange=low_latency");
+  if (plan.scenario.deployment.dispatch_mode != plan::DispatchMode::planned)
+    throw refused(plan, fmt::format("the dispatch mode is {}", plan::name_of(plan.scenario.deployment.dispatch_mode)),
+                  "run it with --set deployment.experts.dispatch_mode=planned");
+  if (plan.scenario.routing.kind == plan::RoutingKind::model)
+    throw refused(plan, "the model's own router decides (routing.kind model)",
+                  "run it on the host with --routing-out FILE, then with the routing recorded there");
   if (captures_steps(plan) && plan.scenario.deployment.schedule == plan::PipelineSchedule::flow &&
       plan.scenario.deployment.stages > 1)
     throw refused(plan, "steps of pipeline stages flow into one another, and are to be captured as graphs",

@@ -64,6 +64,21 @@ TEST(Limits, RefuseMicroStagesAndGraphsOfFlowingSteps) {
   EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(captured)); }).what(), HasSubstr("execution.mode=eager"));
 }
 
+TEST(Limits, RefuseCountsThatAreNotPlanned) {
+  const Settings dispatch{R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
+                          R"(deployment.attention={"tp":1,"dp":4})"};
+  EXPECT_NO_THROW(require_cuda_can_run(small_plan(dispatch)));
+  for (const char* mode : {"exact", "capacity"}) {
+    Settings settings = dispatch;
+    settings.push_back(std::string("deployment.experts.dispatch_mode=") + mode);
+    EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(settings)); }).what(),
+                AllOf(HasSubstr(mode), HasSubstr("--set")));
+  }
+  Settings model = dispatch;
+  model.push_back(R"(routing={"kind":"model","seed":1,"routed_steps":1})");
+  EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(model)); }).what(), HasSubstr("--routing-out"));
+}
+
 TEST(Limits, CaptureStepsUnlessTheScenarioSaysOtherwise) {
   EXPECT_TRUE(captures_steps(small_plan()));
   EXPECT_FALSE(captures_steps(small_plan({R"(execution={"mode":"eager"})"})));
