@@ -65,8 +65,11 @@ void require_cuda_can_run(const plan::Plan& plan) {
     throw refused(plan, "a token is sent once per node (hierarchical)",
                   "run it with --set deployment.collectives.exchange=low_latency");
   if (plan.scenario.deployment.dispatch_mode != plan::DispatchMode::planned)
-    throw refused(plan, fmt::format("the dispatch mode is {}", plan::name_of(plan.scenario.deployment.dispatch_mode)),
-                  "run it with --set deployment.experts.dispatch_mode=planned");
+    throw refused(
+        plan,
+        fmt::format("the dispatch mode is {}",
+                    plan.scenario.deployment.dispatch_mode == plan::DispatchMode::exact ? "exact" : "capacity"),
+        "run it with --set deployment.experts.dispatch_mode=planned");
   if (plan.scenario.routing.kind == plan::RoutingKind::model)
     throw refused(plan, "the model's own router decides (routing.kind model)",
                   "run it on the host with --routing-out FILE, then with the routing recorded there");
