@@ -26,8 +26,8 @@ namespace foretoken::sim {
 /// last checkpoint before it: the state of all constraints, stored several times per filling. A member that is added
 /// changes nothing before the level at which its tightest constraint would fill up if nobody else stopped growing.
 ///
-/// Cost of a filling: the members of the constraints that fill up from that step on, read in sequence, and a tournament of
-/// constraints whose keys are lower bounds.
+/// Cost of a filling: the members of the constraints that fill up from that step on, read in sequence, and a tournament
+/// of constraints whose keys are lower bounds.
 class Filling {
  public:
   struct Use {
