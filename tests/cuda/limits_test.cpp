@@ -74,8 +74,8 @@ TEST(Limits, RefuseCountsThatAreNotPlanned) {
     EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(settings)); }).what(),
                 AllOf(HasSubstr(mode), HasSubstr("--set")));
   }
-  Settings model = dispatch;
-  model.push_back(R"(routing={"kind":"model","seed":1,"routed_steps":1})");
+  const Settings model{R"(deployment.experts={"placement":"colocated","exchange":"all_reduce"})",
+                       R"(routing={"kind":"model","seed":1,"routed_steps":1})"};
   EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(model)); }).what(), HasSubstr("--routing-out"));
 }
 

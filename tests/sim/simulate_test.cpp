@@ -115,7 +115,8 @@ TEST(Simulate, CoincidencesWithinAPicosecondAreInOrder) {
 TEST(Simulate, LittlesLawHoldsForIndependentReplicas) {
   const Loaded loaded =
       load("scaling-ep16.json", {"deployment.attention={\"tp\":4,\"dp\":3}", "workload.sequences=100",
-                                 "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"all_reduce\"}"});
+                                 "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"all_reduce\"}",
+                                 "deployment.collectives={\"all_reduce\":\"auto\"}"});
   const Metrics metrics = compute_metrics(simulate(loaded.plan, loaded.machine, loaded.calibration));
   EXPECT_NEAR(metrics.tps * metrics.tpot.mean.value() / 100, 1.0, 1e-9);
 }
