@@ -37,6 +37,12 @@ std::vector<RankId> NcclFamily::members(RankId rank) const {
   return found;
 }
 
+ExchangeRows rows_of(const RowTables& tables, const plan::Op& op, std::int64_t routed_step) {
+  if (op.kind != OpKind::dispatch && op.kind != OpKind::combine) return {};
+  return {tables.at(routed_step, op.layer, op.micro_batch).rows_to,
+          tables.hosted(routed_step, op.layer, op.micro_batch, op.chunk).rows_from};
+}
+
 NcclLowering::NcclLowering(const plan::Plan& plan) : plan_(plan) {
   for (const plan::Role& role : plan.program.roles)
     for (const plan::Op& op : role.ops) {

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "plan/plan.hpp"
+#include "runtime/row_tables.hpp"
 
 namespace foretoken::runtime {
 
@@ -98,6 +99,9 @@ struct ExchangeRows {
   std::vector<std::int64_t> to;    // as source, to each host
   std::vector<std::int64_t> from;  // as host, from each source
 };
+
+/// Of a rank's tables, as they are now; empty if the op is no dispatch or combine.
+ExchangeRows rows_of(const RowTables& tables, const plan::Op& op, std::int64_t routed_step);
 
 class NcclLowering {
  public:

@@ -32,7 +32,7 @@ class ProfilerRange {
 
 }  // namespace
 
-CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables& tables, const Channels& channels,
+CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables& tables, const NcclLowering& lowering,
                            CudaCompute& compute, NcclCommunicator* nccl, ExecutorOptions options)
     : plan_(plan),
       role_(plan.program.role_of(rank)),
@@ -43,7 +43,7 @@ CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables&
       window_(plan.scenario.execution && plan.scenario.execution->host_waits ? 1 : kWindow),
       routed_steps_(plan.routing.routed_steps()),
       order_(step_order(role_)),
-      groups_(role_.ops.size()),
+      communications_(role_.ops.size()),
       awaited_(role_.ops.size()) {
   // Communication goes first where both could: it is short, and others wait for it.
   int least = 0;
@@ -67,9 +67,9 @@ CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables&
     if (!is_communication(op.kind)) continue;
     const bool routed = op.kind == plan::OpKind::dispatch || op.kind == plan::OpKind::combine;
     for (std::int64_t step = 0; step < (routed ? routed_steps_ : 1); ++step) {
-      groups_[queued.op.index()].push_back(nccl_calls(plan, rank, tables, channels, op, step));
-      FORETOKEN_CHECK(nccl_ != nullptr || groups_[queued.op.index()].back().calls.empty(),
-                      op.name + " has messages, and there is no NCCL");
+      NcclOperation operation = lowering.operation(rank, op, rows_of(tables, op, step));
+      FORETOKEN_CHECK(nccl_ != nullptr || operation.family < 0, op.name + " has messages, and there is no NCCL");
+      communications_[queued.op.index()].push_back(std::move(operation));
     }
   }
 }
@@ -108,17 +108,14 @@ void CudaExecutor::queue_op(const QueuedOp& queued, std::int64_t step, bool capt
   }
   mark(marks_.begin[o]);
   if (is_communication(op.kind)) {
-    const std::vector<NcclGroup>& groups = groups_[o];
-    const NcclGroup& group = groups[groups.size() == 1 ? 0 : static_cast<std::size_t>(step % routed_steps_)];
+    const std::vector<NcclOperation>& all = communications_[o];
+    const NcclOperation& operation = all[all.size() == 1 ? 0 : static_cast<std::size_t>(step % routed_steps_)];
     const std::byte* const in = op.inputs.empty() ? nullptr : compute_.data(op.inputs.front());
     std::byte* const out = op.outputs.empty() ? nullptr : compute_.data(op.outputs.front());
     if (nccl_ != nullptr) {
-      nccl_->queue(group, in, out, stream);
+      nccl_->queue(operation, in, out, stream);
     } else {
-      for (const LocalCopy& copy : group.copies)
-        check_cuda(
-            cudaMemcpyAsync(out + copy.out_offset, in + copy.in_offset, copy.bytes, cudaMemcpyDeviceToDevice, stream),
-            "cudaMemcpyAsync");
+      for (const NcclCall& copy : operation.calls) queue_copy(copy, in, out, stream);
     }
   } else {
     compute_.queue(queued.op, step % routed_steps_, queued.stream, stream);

@@ -16,20 +16,19 @@
 #include <vector>
 
 #include "plan/plan.hpp"
-#include "runtime/cuda/channels.hpp"
 #include "runtime/cuda/device/cuda_compute.hpp"
 #include "runtime/cuda/device/nccl_communicator.hpp"
 #include "runtime/cuda/device/timed_events.hpp"
-#include "runtime/cuda/nccl_calls.hpp"
 #include "runtime/cuda/step_order.hpp"
 #include "runtime/executor.hpp"
+#include "runtime/nccl_calls.hpp"
 
 namespace foretoken::runtime::cuda {
 
 class CudaExecutor {
  public:
   /// Makes streams and works out all calls of NCCL. Keeps references to all. @param nccl null with one rank
-  CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables& tables, const Channels& channels,
+  CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables& tables, const NcclLowering& lowering,
                CudaCompute& compute, NcclCommunicator* nccl, ExecutorOptions options);
   ~CudaExecutor();
   CudaExecutor(const CudaExecutor&) = delete;
@@ -85,12 +84,12 @@ class CudaExecutor {
   std::size_t window_;
   std::int64_t routed_steps_;
   StepOrder order_;
-  std::vector<cudaStream_t> streams_;            // [stream of order_]
-  std::vector<std::vector<NcclGroup>> groups_;   // [op][routed step, or 0]
-  std::vector<std::vector<CudaEvent>> awaited_;  // [op][parity of the step], of ops that others wait for
-  std::vector<CudaEvent> fork_;                  // one
-  std::vector<CudaEvent> joins_;                 // [stream]
-  std::vector<std::vector<CudaEvent>> done_;     // [slot of the window][stream], or one for a graph
+  std::vector<cudaStream_t> streams_;                       // [stream of order_]
+  std::vector<std::vector<NcclOperation>> communications_;  // [op][routed step, or 0]
+  std::vector<std::vector<CudaEvent>> awaited_;             // [op][parity of the step], of ops that others wait for
+  std::vector<CudaEvent> fork_;                             // one
+  std::vector<CudaEvent> joins_;                            // [stream]
+  std::vector<std::vector<CudaEvent>> done_;                // [slot of the window][stream], or one for a graph
   Marks marks_;
   std::vector<Graph> graphs_;         // [routed step]
   std::optional<TimedEvents> times_;  // of the run under way

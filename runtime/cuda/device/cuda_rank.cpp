@@ -51,7 +51,7 @@ struct Prepared {
 };
 
 Prepared prepare(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions& options,
-                 const std::optional<RowTables>& tables) {
+                 const std::optional<RowTables>& tables, const NcclLowering& lowering) {
   Prepared prepared;
   LaunchClaim claim;
   claim.build = options.build;
@@ -69,8 +69,7 @@ Prepared prepare(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions&
       prepared.layout = device_layout(plan, rank, *tables, prepared.gpu.multiprocessors);
       prepared.gpu.tensors_bytes = prepared.layout.bytes;
       std::int64_t joined = 0;
-      const Channels channels(plan, rank);
-      for (const Channel& channel : channels.all()) joined += channel.joined() ? 1 : 0;
+      for (const NcclFamily& family : lowering.families()) joined += family.color_of_rank[rank.index()] >= 0 ? 1 : 0;
       require_device_memory(fmt::format("GPU {} ({})", prepared.gpu.pci, prepared.gpu.name), prepared.layout, joined,
                             device_memory());
     }
@@ -96,22 +95,22 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
   const RankId rank(static_cast<std::int32_t>(bootstrap.rank()));
   std::optional<RowTables> tables;  // of a rank that the plan has; a launch of other ranks is refused below
   if (bootstrap.rank() < plan.program.ranks) tables.emplace(plan, rank);
+  const NcclLowering lowering(plan);
   Watchdog watchdog([&] { end_blocked(plan, rank, progress); });
   const auto setting_up = [&] { watchdog.feed(options.setup_deadline); };
   setting_up();
-  Prepared prepared = prepare(plan, bootstrap, options, tables);
+  Prepared prepared = prepare(plan, bootstrap, options, tables, lowering);
 
   CudaRankRecord result;
   result.record.machine = this_machine();
   result.gpu = prepared.gpu;
   result.driver = driver_version();
-  const Channels channels(plan, rank);
   CudaCompute compute(plan, rank, *tables, prepared.layout, prepared.gpu.multiprocessors);
   result.blas = compute.blas_version();
   std::unique_ptr<NcclCommunicator> nccl;
   if (prepared.nccl) {
     result.nccl = prepared.nccl->version();
-    nccl = std::make_unique<NcclCommunicator>(*prepared.nccl, channels, bootstrap);
+    nccl = std::make_unique<NcclCommunicator>(*prepared.nccl, lowering.families(), bootstrap);
   }
   try {
     ExecutorOptions how;
@@ -119,7 +118,7 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     how.progress = &progress;
     if (options.before_op)
       how.before_op = [&](std::int64_t step, const plan::Op& op) { options.before_op(rank, step, op); };
-    CudaExecutor executor(plan, rank, *tables, channels, compute, nccl.get(), std::move(how));
+    CudaExecutor executor(plan, rank, *tables, lowering, compute, nccl.get(), std::move(how));
     const std::int64_t steps = plan.scenario.measure.warmup_steps + plan.scenario.measure.steps;
     // The watchdog is for calls that block; a step that does not end is the executor's to tell, and earlier.
     const auto alive = [&] { watchdog.feed(2 * options.step_deadline); };

@@ -58,6 +58,7 @@ struct NcclLibrary::Functions {
     loaded.find(reduce_scatter, "ncclReduceScatter");
     loaded.find(broadcast, "ncclBroadcast");
     loaded.find(reduce, "ncclReduce");
+    loaded.find(all_to_all, "ncclAlltoAll");
     loaded.find(send, "ncclSend");
     loaded.find(receive, "ncclRecv");
   }
@@ -89,6 +90,7 @@ struct NcclLibrary::Functions {
   decltype(&ncclReduceScatter) reduce_scatter = nullptr;
   decltype(&ncclBroadcast) broadcast = nullptr;
   decltype(&ncclReduce) reduce = nullptr;
+  decltype(&ncclAlltoAll) all_to_all = nullptr;
   decltype(&ncclSend) send = nullptr;
   decltype(&ncclRecv) receive = nullptr;
 };
@@ -115,12 +117,43 @@ void NcclLibrary::force(const std::string& algorithms) {
 struct NcclCommunicator::State {
   const NcclLibrary::Functions* nccl = nullptr;
   ncclComm_t world = nullptr;
-  std::vector<ncclComm_t> comms;   // [channel]; null where this rank is no member
-  std::vector<std::string> names;  // [channel]
+  std::vector<ncclComm_t> comms;   // [family]; null where this rank is no member
+  std::vector<std::string> names;  // [family]
   bool aborted = false;
+
+  void make(const NcclCall& call, const std::byte* in, std::byte* out, ncclComm_t comm, cudaStream_t stream) const;
 };
 
-NcclCommunicator::NcclCommunicator(const NcclLibrary& library, const Channels& channels, Bootstrap& bootstrap)
+void NcclCommunicator::State::make(const NcclCall& call, const std::byte* in, std::byte* out, ncclComm_t comm,
+                                   cudaStream_t stream) const {
+  const ncclDataType_t type = data_type(call.dtype);
+  const std::int64_t size = bytes_per_element(call.dtype);
+  const std::byte* const source = in + call.from * size;
+  std::byte* const target = out + call.to * size;
+  const auto count = static_cast<std::size_t>(call.count);
+  const int peer = call.peer;
+  const auto done = [&] {
+    switch (call.function) {
+      case NcclFunction::group_start: return nccl->group_start();
+      case NcclFunction::group_end: return nccl->group_end();
+      case NcclFunction::all_reduce: return nccl->all_reduce(source, target, count, type, ncclSum, comm, stream);
+      case NcclFunction::all_gather: return nccl->all_gather(source, target, count, type, comm, stream);
+      case NcclFunction::reduce_scatter:
+        return nccl->reduce_scatter(source, target, count, type, ncclSum, comm, stream);
+      case NcclFunction::broadcast: return nccl->broadcast(source, target, count, type, peer, comm, stream);
+      case NcclFunction::reduce: return nccl->reduce(source, target, count, type, ncclSum, peer, comm, stream);
+      case NcclFunction::all_to_all: return nccl->all_to_all(source, target, count, type, comm, stream);
+      case NcclFunction::send: return nccl->send(source, count, type, peer, comm, stream);
+      case NcclFunction::recv: return nccl->receive(target, count, type, peer, comm, stream);
+      case NcclFunction::copy: break;
+    }
+    FORETOKEN_CHECK(false, "a copy is no call of NCCL's");
+  };
+  nccl->check(done(), std::string(name_of(call.function)));
+}
+
+NcclCommunicator::NcclCommunicator(const NcclLibrary& library, const std::vector<NcclFamily>& families,
+                                   Bootstrap& bootstrap)
     : state_(std::make_unique<State>()) {
   const NcclLibrary::Functions& nccl = *library.functions_;
   state_->nccl = &nccl;
@@ -138,13 +171,16 @@ NcclCommunicator::NcclCommunicator(const NcclLibrary& library, const Channels& c
   nccl.check(nccl.comm_init(&state_->world, static_cast<int>(bootstrap.ranks()), id, static_cast<int>(bootstrap.rank()),
                             &config),
              "ncclCommInitRankConfig");
-  for (const Channel& channel : channels.all()) {
-    const int color = channel.joined() ? channel.members.front().value() : NCCL_SPLIT_NOCOLOR;
+  // Ranks of a communicator are in ascending order: the key is the rank itself.
+  const auto rank = static_cast<std::size_t>(bootstrap.rank());
+  for (const NcclFamily& family : families) {
+    const std::int32_t color = family.color_of_rank[rank];
     ncclComm_t comm = nullptr;
-    nccl.check(nccl.comm_split(state_->world, color, static_cast<int>(channel.own), &comm, &config),
-               fmt::format("ncclCommSplit of {}", channel.name));
+    nccl.check(
+        nccl.comm_split(state_->world, color < 0 ? NCCL_SPLIT_NOCOLOR : color, static_cast<int>(rank), &comm, &config),
+        fmt::format("ncclCommSplit of {}", family.name));
     state_->comms.push_back(comm);
-    state_->names.push_back(channel.name);
+    state_->names.push_back(family.name);
   }
 }
 
@@ -155,42 +191,18 @@ NcclCommunicator::~NcclCommunicator() {
   if (state_->world != nullptr) state_->nccl->comm_destroy(state_->world);
 }
 
-void NcclCommunicator::queue(const NcclGroup& group, const std::byte* in, std::byte* out, cudaStream_t stream) {
-  const NcclLibrary::Functions& nccl = *state_->nccl;
-  for (const LocalCopy& copy : group.copies)
-    check_cuda(
-        cudaMemcpyAsync(out + copy.out_offset, in + copy.in_offset, copy.bytes, cudaMemcpyDeviceToDevice, stream),
-        "cudaMemcpyAsync");
-  if (group.calls.empty()) return;
-  ncclComm_t const comm = state_->comms[static_cast<std::size_t>(group.channel)];
-  const ncclDataType_t type = data_type(group.dtype);
-  nccl.check(nccl.group_start(), "ncclGroupStart");
-  for (const NcclCall& call : group.calls) {
-    const std::byte* const source = in + call.in_offset;
-    std::byte* const target = out + call.out_offset;
-    const auto count = static_cast<std::size_t>(call.count);
-    const auto peer = static_cast<int>(call.peer);
-    switch (call.verb) {
-      case NcclVerb::all_reduce:
-        nccl.check(nccl.all_reduce(source, target, count, type, ncclSum, comm, stream), "ncclAllReduce");
-        break;
-      case NcclVerb::all_gather:
-        nccl.check(nccl.all_gather(source, target, count, type, comm, stream), "ncclAllGather");
-        break;
-      case NcclVerb::reduce_scatter:
-        nccl.check(nccl.reduce_scatter(source, target, count, type, ncclSum, comm, stream), "ncclReduceScatter");
-        break;
-      case NcclVerb::broadcast:
-        nccl.check(nccl.broadcast(source, target, count, type, peer, comm, stream), "ncclBroadcast");
-        break;
-      case NcclVerb::reduce:
-        nccl.check(nccl.reduce(source, target, count, type, ncclSum, peer, comm, stream), "ncclReduce");
-        break;
-      case NcclVerb::send: nccl.check(nccl.send(source, count, type, peer, comm, stream), "ncclSend"); break;
-      case NcclVerb::receive: nccl.check(nccl.receive(target, count, type, peer, comm, stream), "ncclRecv"); break;
-    }
-  }
-  nccl.check(nccl.group_end(), "ncclGroupEnd");
+void queue_copy(const NcclCall& copy, const std::byte* in, std::byte* out, cudaStream_t stream) {
+  const std::int64_t size = bytes_per_element(copy.dtype);
+  check_cuda(cudaMemcpyAsync(out + copy.to * size, in + copy.from * size, static_cast<std::size_t>(copy.count * size),
+                             cudaMemcpyDeviceToDevice, stream),
+             "cudaMemcpyAsync");
+}
+
+void NcclCommunicator::queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream) {
+  ncclComm_t const comm = operation.family < 0 ? nullptr : state_->comms[static_cast<std::size_t>(operation.family)];
+  for (const NcclCall& call : operation.calls)
+    if (call.function == NcclFunction::copy) queue_copy(call, in, out, stream);
+    else state_->make(call, in, out, comm, stream);
 }
 
 void NcclCommunicator::poll() {

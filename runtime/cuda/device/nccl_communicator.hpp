@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/cuda/bootstrap.hpp"
-#include "runtime/cuda/channels.hpp"
-#include "runtime/cuda/nccl_calls.hpp"
+#include "runtime/nccl_calls.hpp"
 
 namespace foretoken::runtime::cuda {
 
@@ -34,21 +34,25 @@ class NcclLibrary {
   std::unique_ptr<Functions> functions_;
 };
 
+/// Queues a call that is none of NCCL's. Offsets are from the op's input and output.
+void queue_copy(const NcclCall& copy, const std::byte* in, std::byte* out, cudaStream_t stream);
+
 class NcclCommunicator {
  public:
-  /// Joins all channels of this rank; all ranks call it at the same time. The current device is the rank's.
+  /// Splits all families off the communicator of all ranks, in their order; all ranks call it at the same time. The
+  /// current device is the rank's.
   /// @throws Error{rank_failed} naming the call and NCCL's own words
-  NcclCommunicator(const NcclLibrary& library, const Channels& channels, Bootstrap& bootstrap);
+  NcclCommunicator(const NcclLibrary& library, const std::vector<NcclFamily>& families, Bootstrap& bootstrap);
   /// Destroys the communicators, or leaves them if they were aborted.
   ~NcclCommunicator();
   NcclCommunicator(const NcclCommunicator&) = delete;
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
-  /// Queues one op's calls as one group on a stream, which may be under capture. The addresses are of the op's input
-  /// and output; a side that it does not have is null.
-  void queue(const NcclGroup& group, const std::byte* in, std::byte* out, cudaStream_t stream);
+  /// Queues one op's calls, in their order, on a stream, which may be under capture. The addresses are of the op's
+  /// input and output; a side that it does not have is null.
+  void queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream);
 
-  /// Looks whether a communicator has failed meanwhile. @throws Error{rank_failed} naming channel and reason
+  /// Looks whether a communicator has failed meanwhile. @throws Error{rank_failed} naming it and the reason
   void poll();
 
   /// Ends all kernels of all communicators, so that the process can end.
