@@ -6,7 +6,7 @@
 
 #include "core/error.hpp"
 #include "runtime/cuda/split_kv.hpp"
-#include "runtime/cuda/step_order.hpp"
+#include "runtime/step_order.hpp"
 
 namespace foretoken::runtime::cuda {
 

@@ -48,6 +48,7 @@ class Checker {
     }
     // Who waits for whom is only known where the calls match.
     if (verdict_.problems.empty()) check_waits();
+    for (std::size_t r = 0; r < recording_.ranks.size(); ++r) check_dependencies(static_cast<std::int32_t>(r));
     return std::move(verdict_);
   }
 
@@ -71,6 +72,30 @@ class Checker {
   }
   void problem(std::string text) {
     if (verdict_.problems.size() < kProblemsMax) verdict_.problems.push_back(std::move(text));
+  }
+
+  // A stream is in order: behind an op are those before it on its stream and, with its events, on other streams.
+  void check_dependencies(std::int32_t rank) {
+    const RankLog& log = recording_.ranks[static_cast<std::size_t>(rank)];
+    const std::vector<plan::Op>& ops = plan_.program.role_of(RankId(rank)).ops;
+    std::map<std::pair<std::int32_t, OpId>, std::int32_t> of_op;
+    for (std::size_t e = 0; e < log.size(); ++e) of_op[{log[e].step, log[e].op}] = int32(e);
+    for (std::size_t e = 0; e < log.size(); ++e) {
+      const RecordedOp& entry = log[e];
+      for (const plan::Dependency& dependency : ops[entry.op.index()].dependencies) {
+        const auto found = of_op.find({entry.step - dependency.distance, dependency.op});
+        if (found == of_op.end()) continue;
+        const std::int32_t awaited = found->second;
+        const plan::Stream stream = log[static_cast<std::size_t>(awaited)].stream;
+        const bool kept =
+            (stream == entry.stream && awaited < int32(e)) ||
+            std::any_of(entry.waits.begin(), entry.waits.end(), [&](std::int32_t wait) {
+              return wait < int32(e) && wait >= awaited && log[static_cast<std::size_t>(wait)].stream == stream;
+            });
+        if (!kept)
+          problem(fmt::format("{}: may start before {} has ended", shown({rank, int32(e)}), shown({rank, awaited})));
+      }
+    }
   }
 
   // A communicator on two streams of a rank would tie them to one another behind the plan's back.
@@ -208,11 +233,8 @@ class Checker {
 
   void add_rank(std::int32_t rank, WaitGraph& graph) const {
     const RankLog& log = recording_.ranks[static_cast<std::size_t>(rank)];
-    const std::vector<plan::Op>& ops = plan_.program.role_of(RankId(rank)).ops;
     std::map<plan::Stream, std::int64_t> on_stream;
     std::map<std::int32_t, std::int64_t> on_communicator;
-    std::map<std::pair<std::int32_t, OpId>, std::int64_t> of_op;
-    for (std::size_t e = 0; e < log.size(); ++e) of_op[{log[e].step, log[e].op}] = number({rank, int32(e)});
     std::int64_t host_waited = -1;
     for (std::size_t e = 0; e < log.size(); ++e) {
       const RecordedOp& entry = log[e];
@@ -226,9 +248,7 @@ class Checker {
           after(before->second);
         on_communicator[entry.family] = own;
       }
-      for (const plan::Dependency& dependency : ops[entry.op.index()].dependencies)
-        if (const auto on = of_op.find({entry.step - dependency.distance, dependency.op}); on != of_op.end())
-          after(on->second);
+      for (const std::int32_t wait : entry.waits) after(number({rank, wait}));
       if (entry.host_waits_for >= 0) host_waited = number({rank, entry.host_waits_for});
       if (host_waited >= 0) after(host_waited);
     }

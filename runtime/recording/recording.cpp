@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
 #include <map>
 #include <tuple>
 
 #include "core/error.hpp"
 #include "plan/program/resolve.hpp"
+#include "runtime/step_order.hpp"
 
 namespace foretoken::runtime {
 namespace {
@@ -29,7 +31,9 @@ class Recorder {
       : plan_(plan),
         lowering_(plan),
         routing_(routing_of(plan)),
-        counter_(plan.placement, routing_, plan.scenario.model.experts) {}
+        counter_(plan.placement, routing_, plan.scenario.model.experts) {
+    for (const plan::Role& role : plan.program.roles) orders_.push_back(step_order(role));
+  }
 
   Recording run() {
     Recording recording;
@@ -46,9 +50,13 @@ class Recorder {
   void record_step(RankId rank, std::int64_t step, RankLog& log) {
     const std::vector<plan::Op>& ops = plan_.program.role_of(rank).ops;
     std::map<std::tuple<std::int16_t, std::int16_t, std::int16_t>, std::int32_t> counts;  // exchanged in this step
-    for (std::size_t o = 0; o < ops.size(); ++o) {
-      const plan::Op& op = ops[o];
-      RecordedOp entry{static_cast<std::int32_t>(step), OpId(o), op.stream, -1, -1, {}};
+    const StepOrder& order = orders_[static_cast<std::size_t>(plan_.program.role_of_rank[rank.index()])];
+    for (const QueuedOp& queued : order.ops) {
+      const plan::Op& op = ops[queued.op.index()];
+      RecordedOp entry{static_cast<std::int32_t>(step), queued.op, order.streams[queued.stream], -1, -1, {}, {}};
+      for (const plan::Dependency& wait : queued.waits)
+        if (wait.distance <= step)
+          entry.waits.push_back(static_cast<std::int32_t>((step - wait.distance) * std::ssize(ops) + wait.op.value()));
       if (is_communication(op.kind)) {
         NcclOperation operation = lowering_.operation(rank, op, rows_of(rank, op, step % routing_.routed_steps()));
         entry.family = operation.calls.empty() ? -1 : operation.family;
@@ -79,6 +87,7 @@ class Recorder {
 
   const plan::Plan& plan_;
   NcclLowering lowering_;
+  std::vector<StepOrder> orders_;  // [role]
   plan::Routing routing_;
   plan::RowCounter counter_;
 };

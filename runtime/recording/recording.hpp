@@ -1,8 +1,8 @@
 // The recording communicator: what every rank of a plan would hand to CUDA streams and NCCL, without a GPU.
 //
-// A recorded rank does what a rank on GPUs does: it goes through its role's ops in program order, step after step, and
-// puts each on its stream after the events of the op's dependencies; communications become the calls that
-// runtime/nccl_calls.hpp gives, which the backend makes too. Nothing is computed. check_recording() then proves what
+// A recorded rank does what a rank on GPUs does: step after step it puts its role's ops on their streams, in the order
+// and behind the events that runtime/step_order.hpp gives; communications become the calls that runtime/nccl_calls.hpp
+// gives. The CUDA backend queues by the same two. Nothing is computed. check_recording() then proves what
 // can be proven of the whole (runtime/recording/check_recording.hpp).
 #pragma once
 
@@ -21,6 +21,7 @@ struct RecordedOp {
   std::int32_t family = -1;  // of communicators; -1: a kernel, or a communication without calls of NCCL's
   // The host first waits for the end of this entry of the log, because it needs the counts that it brings; -1: nothing.
   std::int32_t host_waits_for = -1;
+  std::vector<std::int32_t> waits;  // entries of the log, on other streams, whose events its stream waits for
   std::vector<NcclCall> calls;
 };
 

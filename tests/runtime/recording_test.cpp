@@ -275,6 +275,23 @@ TEST_F(Planted, AHostThatWaitsForWhatItHasNotIssued) {
   EXPECT_THAT(first_problem(), HasSubstr("deadlock: "));
 }
 
+// Events are all that keeps streams behind one another: without one of them an op may start too early.
+TEST(Recording, AnEventThatIsNotWaitedFor) {
+  const plan::Plan plan = small_plan({kColocated, attention(2, 2), "deployment.overlap=two_batch",
+                                      "deployment.micro_batches=2", "workload.sequences=13"});
+  Recording recording = runtime::record(plan);
+  EXPECT_TRUE(check_recording(plan, recording).passed());
+  auto& log = recording.ranks[2];
+  const auto waiting =
+      std::find_if(log.begin(), log.end(), [](const RecordedOp& entry) { return !entry.waits.empty(); });
+  ASSERT_NE(waiting, log.end());
+  waiting->waits.clear();
+  const RecordingVerdict verdict = check_recording(plan, recording);
+  ASSERT_FALSE(verdict.passed());
+  EXPECT_THAT(verdict.problems.front(), testing::StartsWith("rank 2, step 0, "));
+  EXPECT_THAT(verdict.problems.front(), HasSubstr(": may start before rank 2, step 0, "));
+}
+
 // Pipeline stages that send to one another need both ways at once; a plan in one stage does not.
 TEST(Recording, TellsWhetherOneCommunicationAtATimeWouldDo) {
   const auto one_at_a_time = [](const plan::Plan& plan) {

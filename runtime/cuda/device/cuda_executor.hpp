@@ -19,9 +19,9 @@
 #include "runtime/cuda/device/cuda_compute.hpp"
 #include "runtime/cuda/device/nccl_communicator.hpp"
 #include "runtime/cuda/device/timed_events.hpp"
-#include "runtime/cuda/step_order.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/nccl_calls.hpp"
+#include "runtime/step_order.hpp"
 
 namespace foretoken::runtime::cuda {
 

@@ -2,7 +2,8 @@
 //
 // The plan's streams become streams of the device. Ops are queued in program order: an op's dependencies stand before
 // it, so every event is recorded before another stream is told to wait for it, and all ranks queue the communications
-// of a group in one order. Nothing here needs CUDA.
+// of a group in one order. The CUDA backend queues so, and the
+// recording communicator (runtime/recording) too. Nothing here needs CUDA.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 #include "plan/program/program.hpp"
 
-namespace foretoken::runtime::cuda {
+namespace foretoken::runtime {
 
 struct QueuedOp {
   OpId op;
@@ -27,4 +28,4 @@ struct StepOrder {
 
 StepOrder step_order(const plan::Role& role);
 
-}  // namespace foretoken::runtime::cuda
+}  // namespace foretoken::runtime

@@ -1,5 +1,5 @@
 // The order in which a step goes onto a device's streams keeps all that the plan asks for.
-#include "runtime/cuda/step_order.hpp"
+#include "runtime/step_order.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,9 +14,9 @@
 namespace foretoken::test {
 namespace {
 
-using runtime::cuda::QueuedOp;
-using runtime::cuda::step_order;
-using runtime::cuda::StepOrder;
+using runtime::QueuedOp;
+using runtime::step_order;
+using runtime::StepOrder;
 
 // For every op, all that is known to have ended when it starts: what precedes it on its stream, and what the ops that
 // it waits for had known. Steps 0 and 1, as one list.

@@ -1,4 +1,4 @@
-#include "runtime/cuda/step_order.hpp"
+#include "runtime/step_order.hpp"
 
 #include <algorithm>
 #include <map>
@@ -7,7 +7,7 @@
 
 #include "core/error.hpp"
 
-namespace foretoken::runtime::cuda {
+namespace foretoken::runtime {
 
 StepOrder step_order(const plan::Role& role) {
   std::set<plan::Stream> streams;
@@ -40,4 +40,4 @@ StepOrder step_order(const plan::Role& role) {
   return order;
 }
 
-}  // namespace foretoken::runtime::cuda
+}  // namespace foretoken::runtime
