@@ -2,8 +2,8 @@
 //
 // The plan's streams become streams of the device. Ops are queued in program order: an op's dependencies stand before
 // it, so every event is recorded before another stream is told to wait for it, and all ranks queue the communications
-// of a group in one order. The CUDA backend queues so, and the
-// recording communicator (runtime/recording) too. Nothing here needs CUDA.
+// of a group in one order. The CUDA backend queues so, and the recording communicator (runtime/recording)
+// too. Nothing here needs CUDA.
 #pragma once
 
 #include <cstdint>
