@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -20,14 +21,14 @@ namespace fs = std::filesystem;
 
 constexpr double kSameTpot = 1e-9;  // relative: what a decimal number in a file may lose
 
-/// Where a scenario's topology may be, likeliest first.
-std::vector<fs::path> candidates(const explain::StoredResult& result, const plan::Scenario& scenario) {
-  std::vector<fs::path> files{scenario.cluster.topology};  // from the folder of the result
-  const auto written = result.scenario_document.find("cluster");
-  if (written == result.scenario_document.end() || !written->contains("topology")) return files;
-  const fs::path path = written->at("topology").get<std::string>();
-  files.push_back(path);  // from the current folder
-  fs::path shipped;       // without what leads out of the scenario's folder
+/// Where the result's topology may be, likeliest first.
+std::vector<fs::path> candidates(const explain::StoredResult& result) {
+  const nlohmann::json::json_pointer written("/cluster/topology");
+  const nlohmann::json& scenario = result.scenario_document;
+  if (!scenario.contains(written) || !scenario.at(written).is_string()) return {};
+  const fs::path path = scenario.at(written).get<std::string>();
+  std::vector<fs::path> files{fs::path(result.file).parent_path() / path, path};
+  fs::path shipped;  // without what leads out of the scenario's folder
   for (const fs::path& part : path)
     if (part != "..") shipped /= part;
   try {
@@ -37,26 +38,27 @@ std::vector<fs::path> candidates(const explain::StoredResult& result, const plan
   return files;
 }
 
-std::optional<Loaded> load_for(const JsonDocument& document, const plan::Scenario& parsed, const fs::path& topology) {
-  std::error_code status;
-  if (!fs::is_regular_file(topology, status)) return std::nullopt;
-  plan::Scenario scenario = parsed;
-  scenario.cluster.topology = topology;
+Loaded load_for(const explain::StoredResult& result, const fs::path& topology) {
+  JsonDocument document = JsonDocument::from_text(result.scenario_document.dump(), result.file);
+  // File names need not be UTF-8.
+  document.set("cluster.topology=" + nlohmann::json(fs::absolute(topology).string())
+                                         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  plan::Scenario scenario = plan::parse_scenario(document);
   plan::Topology read =
       plan::read_topology(topology, plan::TopologyOverrides{scenario.cluster.nodes, scenario.cluster.nic});
   plan::Machine machine = plan::build_machine(read);
   plan::Plan plan = plan::make_plan(scenario, machine);
-  return Loaded{document, std::move(scenario), std::move(read), std::move(machine), std::move(plan)};
+  return Loaded{std::move(document), std::move(scenario), std::move(read), std::move(machine), std::move(plan)};
 }
 
-/// The scenario planned as it was; nothing if no candidate gives the result's plan.
+/// The scenario planned as it was; nothing if no topology gives the result's plan.
 std::optional<Loaded> plan_again(const explain::StoredResult& result, const fs::path& topology) {
-  const JsonDocument document = JsonDocument::from_text(result.scenario_document.dump(), result.file);
-  const plan::Scenario scenario = plan::parse_scenario(document);
-  const auto files = topology.empty() ? candidates(result, scenario) : std::vector<fs::path>{topology};
-  for (const fs::path& file : files)
-    if (auto loaded = load_for(document, scenario, file); loaded && loaded->plan.plan_hash == result.plan_hash)
-      return loaded;
+  std::error_code status;
+  for (const fs::path& file : topology.empty() ? candidates(result) : std::vector<fs::path>{topology}) {
+    if (topology.empty() && !fs::is_regular_file(file, status)) continue;
+    Loaded loaded = load_for(result, file);
+    if (loaded.plan.plan_hash == result.plan_hash) return loaded;
+  }
   return std::nullopt;
 }
 
