@@ -21,6 +21,7 @@ constexpr double kPartMin = 0.01;       // of the whole: smaller parts say nothi
 constexpr double kLateMin = 1.05;       // times the median rank
 constexpr double kInExpertsMin = 0.8;   // of what a rank is late by
 constexpr double kSpreadMin = 1e-6;     // of durations: below it all are one
+constexpr double kUnfitMax = 0.1;       // of the squared changes, that a fit may leave unexplained
 constexpr double kFromHiddenMin = 0.5;  // of the exposed time that was hidden before
 constexpr std::array<std::string_view, 4> kOfExperts{"grouped_gemm", "activation", "permute", "unpermute"};
 constexpr std::array<std::string_view, 2> kExchanges{"dispatch", "combine"};
@@ -156,6 +157,7 @@ struct Fit {
   double factor = 0, each = 0;
   double off_factor = 0, off_each = 0;  // sums of squares
   double squares = 0;                   // of x
+  double changes = 0;                   // squares of x - y
 
   explicit Fit(const std::vector<std::pair<double, double>>& pairs) {
     double ab = 0, bb = 0, more = 0;
@@ -164,6 +166,7 @@ struct Fit {
       bb += y * y;
       more += x - y;
       squares += x * x;
+      changes += std::pow(x - y, 2);
     }
     factor = bb > 0 ? ab / bb : 0;
     each = more / static_cast<double>(pairs.size());
@@ -177,9 +180,10 @@ struct Fit {
 
 /// Whether communication is slower by a factor or by a time: the better of both fits, in each kind of op by itself, as
 /// kinds go over different links. Where all ops of a kind take the same time, both fit; then one for all kinds decides.
+/// What neither explains, as noise, is neither.
 Finding describe_communication(const Trace& a, const Trace& b) {
   std::vector<std::pair<double, double>> all;
-  double off_factor = 0, off_each = 0, squares = 0;
+  double off_factor = 0, off_each = 0, squares = 0, changes = 0;
   for (const auto& [kind, pairs] : joined_communication(a, b)) {
     const Fit fit(pairs);
     if (!fit.changed()) continue;
@@ -187,6 +191,7 @@ Finding describe_communication(const Trace& a, const Trace& b) {
     off_factor += fit.off_factor;
     off_each += fit.off_each;
     squares += fit.squares;
+    changes += fit.changes;
   }
   Finding finding;
   finding.culprit = Culprit::communication;
@@ -198,6 +203,7 @@ Finding describe_communication(const Trace& a, const Trace& b) {
     off_each = fit.off_each;
     if (off_factor <= nothing && off_each <= nothing) return finding;
   }
+  if (std::min(off_factor, off_each) > kUnfitMax * changes) return finding;
   finding.culprit = off_each < off_factor ? Culprit::latency : Culprit::link;
   if (finding.culprit == Culprit::latency) finding.each = Seconds(fit.each);
   else finding.factor = fit.factor;
