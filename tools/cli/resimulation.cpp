@@ -41,8 +41,9 @@ std::vector<fs::path> candidates(const explain::StoredResult& result) {
 Loaded load_for(const explain::StoredResult& result, const fs::path& topology) {
   JsonDocument document = JsonDocument::from_text(result.scenario_document.dump(), result.file);
   // File names need not be UTF-8.
-  document.set("cluster.topology=" + nlohmann::json(fs::absolute(topology).string())
-                                         .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  document.set(
+      "cluster.topology=" +
+      nlohmann::json(fs::absolute(topology).string()).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
   plan::Scenario scenario = plan::parse_scenario(document);
   plan::Topology read =
       plan::read_topology(topology, plan::TopologyOverrides{scenario.cluster.nodes, scenario.cluster.nic});

@@ -21,7 +21,7 @@ constexpr double kPartMin = 0.01;       // of the whole: smaller parts say nothi
 constexpr double kLateMin = 1.05;       // times the median rank
 constexpr double kInExpertsMin = 0.8;   // of what a rank is late by
 constexpr double kSpreadMin = 1e-6;     // of durations: below it all are one
-constexpr double kUnfitMax = 0.1;       // of the squared changes, that a fit may leave unexplained
+constexpr double kUnfitMax = 0.5;       // of the change: quartiles that are farther apart are noise
 constexpr double kFromHiddenMin = 0.5;  // of the exposed time that was hidden before
 constexpr std::array<std::string_view, 4> kOfExperts{"grouped_gemm", "activation", "permute", "unpermute"};
 constexpr std::array<std::string_view, 2> kExchanges{"dispatch", "combine"};
@@ -152,58 +152,59 @@ Joined joined_communication(const Trace& a, const Trace& b) {
   return pairs;
 }
 
-/// Least-squares fits of A's durations to B's, x = factor y and x = y + each, with what they leave.
+/// How well A's durations are B's times a factor, or B's and a time more: by quartiles, for outliers say nothing.
 struct Fit {
-  double factor = 0, each = 0;
-  double off_factor = 0, off_each = 0;  // sums of squares
-  double squares = 0;                   // of x
-  double changes = 0;                   // squares of x - y
+  double factor = 0, each = 0;          // medians
+  double off_factor = 0, off_each = 0;  // distance of the quartiles, over the change; 0: all are off alike
 
   explicit Fit(const std::vector<std::pair<double, double>>& pairs) {
-    double ab = 0, bb = 0, more = 0;
+    std::vector<double> ratios, differences;
     for (const auto& [x, y] : pairs) {
-      ab += x * y;
-      bb += y * y;
-      more += x - y;
-      squares += x * x;
-      changes += std::pow(x - y, 2);
+      if (y > 0) ratios.push_back(x / y);
+      differences.push_back(x - y);
     }
-    factor = bb > 0 ? ab / bb : 0;
-    each = more / static_cast<double>(pairs.size());
-    for (const auto& [x, y] : pairs) {
-      off_factor += std::pow(x - factor * y, 2);
-      off_each += std::pow(x - y - each, 2);
-    }
+    if (ratios.empty()) return;
+    factor = median(ratios);
+    each = median(differences);
+    off_factor = quartiles(std::move(ratios)) / std::abs(factor - 1);
+    off_each = quartiles(std::move(differences)) / std::abs(each);
   }
-  [[nodiscard]] bool changed() const { return std::abs(factor - 1) > kOneFactor; }
+  [[nodiscard]] bool explains() const {
+    return std::abs(factor - 1) > kOneFactor && std::min(off_factor, off_each) < kUnfitMax;
+  }
+  [[nodiscard]] bool tells() const { return std::max(off_factor, off_each) > kSpreadMin; }
+
+ private:
+  static double quartiles(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return values[(values.size() - 1) * 3 / 4] - values[(values.size() - 1) / 4];
+  }
 };
 
-/// Whether communication is slower by a factor or by a time: the better of both fits, in each kind of op by itself, as
-/// kinds go over different links. Where all ops of a kind take the same time, both fit; then one for all kinds decides.
-/// What neither explains, as noise, is neither.
+/// Whether communication is slower by a factor or by a time: what fits better, in each kind of op by itself, as kinds
+/// go over different links. Where all ops of a kind take the same time, both fit; then one fit for all kinds decides.
+/// Kinds that neither explains, as noise, are left out.
 Finding describe_communication(const Trace& a, const Trace& b) {
   std::vector<std::pair<double, double>> all;
-  double off_factor = 0, off_each = 0, squares = 0, changes = 0;
+  double off_factor = 0, off_each = 0;  // weighted by the number of ops
+  bool tells = false;
   for (const auto& [kind, pairs] : joined_communication(a, b)) {
     const Fit fit(pairs);
-    if (!fit.changed()) continue;
+    if (!fit.explains()) continue;
     all.insert(all.end(), pairs.begin(), pairs.end());
-    off_factor += fit.off_factor;
-    off_each += fit.off_each;
-    squares += fit.squares;
-    changes += fit.changes;
+    off_factor += fit.off_factor * static_cast<double>(pairs.size());
+    off_each += fit.off_each * static_cast<double>(pairs.size());
+    tells = tells || fit.tells();
   }
   Finding finding;
   finding.culprit = Culprit::communication;
   if (all.size() < 2) return finding;
   const Fit fit(all);
-  const double nothing = kSpreadMin * kSpreadMin * squares;
-  if (off_factor <= nothing && off_each <= nothing) {
+  if (!tells) {
+    if (!fit.tells()) return finding;
     off_factor = fit.off_factor;
     off_each = fit.off_each;
-    if (off_factor <= nothing && off_each <= nothing) return finding;
   }
-  if (std::min(off_factor, off_each) > kUnfitMax * changes) return finding;
   finding.culprit = off_each < off_factor ? Culprit::latency : Culprit::link;
   if (finding.culprit == Culprit::latency) finding.each = Seconds(fit.each);
   else finding.factor = fit.factor;
@@ -263,7 +264,8 @@ class Findings {
           else if (overlap_lost) add({Culprit::overlap}, part.difference());
           // What is sent to a hot expert has to pass its rank's port.
           else if (late_ && late_->in_experts && is_one_of(kExchanges, part.of)) add_late(part.difference());
-          else add(communication, part.difference());
+          else if (agrees(communication, part.difference())) add(communication, part.difference());
+          else add({Culprit::communication}, part.difference());
           break;
         default: add({Culprit::other, std::string(name_of(part.cause))}, part.difference());
       }
@@ -272,6 +274,12 @@ class Findings {
   }
 
  private:
+  /// Whether it says longer where it is longer.
+  static bool agrees(const Finding& finding, SimTime difference) {
+    const double more = finding.culprit == Culprit::latency ? finding.each.value() : finding.factor - 1;
+    return finding.culprit == Culprit::communication || (more > 0) == (difference > SimTime(0));
+  }
+
   void add(Finding finding, SimTime explains) {
     Finding& entry = findings_[{finding.culprit, finding.of}];
     const SimTime before = entry.explains;
