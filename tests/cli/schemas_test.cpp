@@ -19,6 +19,7 @@ TEST(SchemaText, IsTheFileByteForByte) {
                                                  {"calibration", "topologies/calibrations/calibration.schema.json"},
                                                  {"result", "tools/cli/result.schema.json"},
                                                  {"comparison", "tools/cli/comparison.schema.json"},
+                                                 {"explanation", "tools/cli/explanation.schema.json"},
                                                  {"collective", "tools/cli/collective.schema.json"},
                                                  {"op", "tools/cli/op.schema.json"},
                                                  {"score", "tools/cli/score.schema.json"}};

@@ -268,6 +268,46 @@ TEST_F(CompareCommand, OneResultIsComparedWithWhatWasPublished) {
   EXPECT_THAT(answer.err, HasSubstr("nothing was published for this scenario"));
 }
 
+// What ops of the critical path add to the error of TPOT adds up by squares, and decides where a published figure lies.
+TEST_F(CompareCommand, FiguresHaveIntervalsAndVerdicts) {
+  must("simulate '" + source_file("scenarios/paper/large-ep64.json") + "' --out a.json");
+  const Json json = comparison("a.json");
+  const double off = json["intervals"]["tpot_relative"];
+  EXPECT_EQ(json["intervals"]["errors"], "errors/h100-sxm.json");
+  double squares = 0;
+  for (const Json& part : json["intervals"]["parts"])
+    squares += part["error"].get<double>() * part["error"].get<double>();
+  EXPECT_NEAR(squares, off * off, 1e-12);
+  const Json& tpot = json["figures"]["tpot_mean_ms"];
+  EXPECT_NEAR(tpot["interval"][0].get<double>(), tpot["a"].get<double>() / (1 + off), 1e-9);
+  EXPECT_NEAR(tpot["interval"][1].get<double>(), tpot["a"].get<double>() / (1 - off), 1e-9);
+  EXPECT_EQ(tpot["verdict"], tpot["b"] < tpot["interval"][0] ? "outside" : "inside");
+
+  // Every op off by up to 90 %: everything agrees.
+  write("errors.json", R"({"kind": "model_errors", "schema_version": 1, "errors":
+                           [{"ops": ["*"], "p90": "90 %", "assumed": true, "source": "a test"}]})");
+  EXPECT_EQ(comparison("a.json --errors errors.json")["figures"]["tps"]["verdict"], "inside");
+  EXPECT_THAT(must("compare a.json --errors errors.json").out, HasSubstr("other ops"));
+}
+
+// Of two predictions what both rest on alike cancels: with one more than the other in nothing, all of it.
+TEST_F(CompareCommand, ErrorsThatPredictionsShareCancel) {
+  must("simulate small.json --out a.json");
+  const Json same = comparison("a.json a.json");
+  EXPECT_EQ(same["intervals"]["of"], "ratio");
+  EXPECT_EQ(same["intervals"]["tpot_relative"], 0);
+  EXPECT_EQ(same["figures"]["tps"]["verdict"], "inside");
+}
+
+TEST_F(CompareCommand, SaysWhyThereAreNoIntervals) {
+  write_slower("slower.json", "/network/direct/base_latency", 10);
+  must("simulate small.json --calibration slower.json --out a.json");
+  must("run small.json --out b.json");
+  EXPECT_THAT(comparison("a.json b.json")["intervals"]["why_not"], HasSubstr("how far calibration slower.json is off"));
+  EXPECT_THAT(comparison("b.json a.json")["intervals"]["why_not"], HasSubstr("A was measured"));
+  EXPECT_THAT(must("compare a.json b.json").out, HasSubstr("No 90 % interval: it is not known"));
+}
+
 TEST_F(CompareCommand, CpuTimeIsExplainedToo) {
   StoredResult a = test::steady({}), b = test::steady({});
   a.trace.cpu.assign(a.trace.size(), SimTime(3'000));

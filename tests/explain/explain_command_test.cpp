@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -115,6 +116,62 @@ TEST_F(ExplainCommand, JsonFollowsItsSchemaAndAddsUp) {
     EXPECT_GE(link["peak"].get<double>(), link["utilisation"].get<double>() * (1 - 1e-9));
     EXPECT_LE(link["peak"].get<double>(), 1 + 1e-6);
   }
+}
+
+/// `explain FILE --json`, checked against its schema.
+Json explained(const std::vector<std::string>& words) {
+  std::vector<std::string> all{"explain"};
+  all.insert(all.end(), words.begin(), words.end());
+  all.emplace_back("--json");
+  const Answer answer = foretoken_cli(all);
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  Json json = Json::parse(answer.out);
+  const plan::test::JsonSchema schema(Json::parse(foretoken_cli({"schema", "explanation"}).out));
+  EXPECT_THAT(schema.check(json), IsEmpty());
+  return json;
+}
+
+// A stored prediction says of itself what the simulation says with both options.
+TEST_F(ExplainCommand, OfAStoredPredictionIsThatOfTheSimulation) {
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--set", "workload.context=256", "--out", file("a.json")}).code, 0);
+  const Json json = explained({file("a.json")});
+  const Json simulated = Json::parse(
+      foretoken_cli({"simulate", kScenario, "--set", "workload.context=256", "--explain", "--sensitivity", "--json"})
+          .out)["explanation"];
+  for (const char* member : {"critical_path", "bounds", "stragglers", "links", "sensitivity"})
+    EXPECT_EQ(json[member], simulated[member]) << member;
+  EXPECT_FALSE(json.contains("no_links_and_sensitivity"));
+  EXPECT_THAT(foretoken_cli({"explain", file("a.json")}).out,
+              AllOf(HasSubstr("busiest link"), HasSubstr("What to buy next")));
+}
+
+TEST_F(ExplainCommand, SaysWhyAResultIsNotSimulatedAgain) {
+  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  const auto why_not = [&](const std::function<void(Json&)>& change, const std::vector<std::string>& more = {}) {
+    Json result = Json::parse(text_of(file("a.json")));
+    change(result);
+    std::ofstream(file("b.json")) << result.dump();
+    std::vector<std::string> words{file("b.json")};
+    words.insert(words.end(), more.begin(), more.end());
+    const Json json = explained(words);
+    EXPECT_FALSE(json.contains("links"));
+    EXPECT_TRUE(json.contains("critical_path"));
+    return json.value("no_links_and_sensitivity", "");
+  };
+  EXPECT_THAT(why_not([](Json& result) { result["clock"] = "wall"; }), HasSubstr("was measured"));
+  EXPECT_THAT(why_not([](Json& result) { result["resolved_scenario"]["cluster"]["topology"] = "gone.json"; }),
+              HasSubstr("no topology file was found"));
+  EXPECT_THAT(why_not([](Json& result) { result["resolved_scenario"]["workload"]["context"] = 77; }),
+              HasSubstr("no topology file was found"));
+  EXPECT_THAT(why_not([](Json& result) { result["resolved_scenario"].erase("model"); }),
+              HasSubstr("cannot be simulated again"));
+  EXPECT_THAT(why_not([](Json& result) { result["tpot_ms"]["mean"] = 3.5; }), HasSubstr("not 3.5000"));
+  // The machine may be named; then what cannot be read is an error.
+  Json result = Json::parse(text_of(file("a.json")));
+  result["resolved_scenario"]["cluster"]["topology"] = "gone.json";
+  std::ofstream(file("b.json")) << result.dump();
+  EXPECT_TRUE(explained({file("b.json"), "--topology", "topologies/hgx-h100-2nodes-ndr400.json"}).contains("links"));
+  EXPECT_EQ(foretoken_cli({"explain", file("b.json"), "--topology", file("none.json")}).code, 2);
 }
 
 TEST_F(ExplainCommand, WritesATimeline) {

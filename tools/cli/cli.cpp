@@ -138,6 +138,12 @@ CLI::App* add_compare(CLI::App& app, CompareOptions& options) {
       ->type_name("FILE")
       ->check(kNotEmpty);
   compare
+      ->add_option("--errors", options.errors,
+                   "How far predictions of ops are off (kind model_errors), for 90 % intervals (default: as shipped "
+                   "for A's calibration)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  compare
       ->add_option("--suite", options.suite,
                    "Instead of A and B: a folder of published measurements, each held against its prediction")
       ->type_name("DIR")
@@ -158,11 +164,21 @@ CLI::App* add_explain(CLI::App& app, ExplainOptions& options) {
   CLI::App* explain = app.add_subcommand(
       "explain",
       "Say of one stored result why it took as long as it did: where a step goes, the critical path across ranks and\n"
-      "layers, communication that nothing hides, bubbles, and who made others wait");
+      "layers, communication that nothing hides, bubbles, and who made others wait. A prediction is simulated again "
+      "to\n"
+      "say what links carried and what better resources would bring");
   explain->footer(
       "Example: foretoken simulate scenarios/paper/large-ep64.json --out result.json && foretoken explain result.json");
   explain->add_option("result", options.result, "Result, as stored by simulate --out or run --out")
       ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  explain->add_option("--topology", options.topology, "Of a prediction: the machine, where it is not found by itself")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  explain
+      ->add_option("--calibration", options.calibration,
+                   "Of a prediction: its calibration, if it is not the topology's")
       ->type_name("FILE")
       ->check(kNotEmpty);
   explain->add_flag("--json", options.json, "Machine-readable output");
@@ -461,7 +477,7 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   });
 
   ExplainOptions explain_options;
-  add_explain(app, explain_options)->callback([&] { chosen = [&] { run_explain(explain_options, out); }; });
+  add_explain(app, explain_options)->callback([&] { chosen = [&] { run_explain(explain_options, out, err); }; });
 
   AuditOptions audit_options;
   add_audit(app, audit_options)->callback([&] { chosen = [&] { run_audit(audit_options, out, err); }; });

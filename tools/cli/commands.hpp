@@ -73,6 +73,7 @@ struct CompareOptions {
   bool across = false;               // --across: of different plans
   std::filesystem::path trace;       // --trace: both timelines in one file for ui.perfetto.dev
   std::filesystem::path csv;         // --csv: the ops of both, one line each
+  std::filesystem::path errors;      // --errors: how far A's calibration is off; empty: as shipped with it
   std::filesystem::path suite;       // --suite: a folder of published cases instead of A and B
   bool gate = false;                 // --gate: fail where a family of the suite is worse than what was accepted
   PredictOptions predict;            // of the suite: --topology, --calibration, --framework
@@ -81,6 +82,8 @@ struct CompareOptions {
 
 struct ExplainOptions {
   std::filesystem::path result;
+  std::filesystem::path topology;     // --topology: what a prediction was made for, if it is not found
+  std::filesystem::path calibration;  // --calibration: what it was made with, if not the topology's
   bool json = false;
 };
 
@@ -159,7 +162,7 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
 void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out, std::ostream& err);
 void run_suite(const CompareOptions& options, std::ostream& out, std::ostream& err);
-void run_explain(const ExplainOptions& options, std::ostream& out);
+void run_explain(const ExplainOptions& options, std::ostream& out, std::ostream& err);
 void run_audit(const AuditOptions& options, std::ostream& out, std::ostream& err);
 void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
 void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);

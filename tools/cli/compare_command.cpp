@@ -2,7 +2,8 @@
 // what a serving benchmark measured.
 #include <fmt/format.h>
 
-#include <cmath>
+#include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
@@ -12,10 +13,13 @@
 #include "tools/cli/comparison_report.hpp"
 #include "tools/cli/explanation_report.hpp"
 #include "tools/cli/load.hpp"
+#include "tools/cli/shipped_data.hpp"
 #include "tools/cli/write_file.hpp"
 #include "tools/explain/compare.hpp"
 #include "tools/explain/critical_path.hpp"
 #include "tools/explain/gate.hpp"
+#include "tools/explain/interval.hpp"
+#include "tools/explain/model_errors.hpp"
 #include "tools/explain/serving_result.hpp"
 #include "tools/explain/stored_result.hpp"
 #include "tools/explain/stored_trace.hpp"
@@ -80,14 +84,66 @@ void require_no_traces(const CompareOptions& options, const char* why) {
     throw input_error(option, "", why, "give a second result: foretoken compare A B");
 }
 
+bool is_prediction(const explain::StoredHeadline& result) { return result.clock == "simulated"; }
+
+/// The file of a calibration's errors that is shipped, by the calibration's name; nothing if there is none.
+std::optional<std::filesystem::path> shipped_errors(const std::string& calibration) {
+  const bool plain = !calibration.empty() && calibration.front() != '.' &&
+                     std::all_of(calibration.begin(), calibration.end(), [](char c) {
+                       return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '.' || c == '-' || c == '_';
+                     });
+  if (!plain) return std::nullopt;
+  try {
+    return shipped_file(std::filesystem::path("topologies/calibrations/errors") / (calibration + ".json"));
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+/// Gives the figures intervals and verdicts, if it is known how far A may be off.
+/// @param a  with its trace, or nothing
+/// @param b  a result, or nothing if B is a published figure
+Intervals judge(const CompareOptions& options, const explain::StoredHeadline& headline, const explain::StoredResult* a,
+                const explain::StoredResult* b, std::vector<explain::Figure>& figures) {
+  Intervals intervals;
+  const auto without = [&](std::string why) {
+    intervals.why_not = std::move(why);
+    return intervals;
+  };
+  if (!is_prediction(headline)) return without("A was measured, and intervals are of predictions");
+  if (a == nullptr) return without("A was stored without its trace, which says what it rests on");
+  if (!explain::says_who_waits(a->trace) || !explain::has_all_ranks(a->trace))
+    return without("A's trace has some of the ranks alone, or does not say which ops wait for which");
+  const auto shipped = shipped_errors(headline.calibration);
+  if (options.errors.empty() && !shipped)
+    return without(fmt::format("it is not known how far calibration {} is off (--errors FILE)", headline.calibration));
+  const JsonDocument document = JsonDocument::from_file(options.errors.empty() ? *shipped : options.errors);
+  intervals.errors = explain::ModelErrors::read(document);
+  intervals.file = options.errors.empty() ? "errors/" + shipped->filename().string() : options.errors.string();
+  // Of two predictions with one calibration all errors that they share cancel.
+  const bool alike = b != nullptr && is_prediction(*b) && b->calibration == headline.calibration &&
+                     explain::says_who_waits(b->trace) && explain::has_all_ranks(b->trace);
+  intervals.uncertainty = explain::uncertainty_of(a->trace, alike ? &b->trace : nullptr, *intervals.errors);
+  explain::judge(figures, *intervals.uncertainty, b != nullptr && !is_prediction(*b) ? &b->trace : nullptr);
+  return intervals;
+}
+
+/// The whole result, if it was stored.
+std::optional<explain::StoredResult> whole_result(const JsonDocument& document) {
+  if (!document.json().contains("trace")) return std::nullopt;
+  return explain::read_result(document);
+}
+
 void compare_with_published(const CompareOptions& options, const JsonDocument& first,
                             const std::vector<explain::Gate>& gates, std::ostream& out) {
   require_no_traces(options, "published figures have no trace");
   const explain::StoredHeadline a = explain::read_headline(first);
-  const auto figures = explain::compare_with_published(a);
+  auto figures = explain::compare_with_published(a);
+  const auto whole = whole_result(first);
+  const Intervals intervals = judge(options, a, whole ? &*whole : nullptr, nullptr, figures);
   const auto verdicts = explain::check_gates(gates, figures);
-  if (options.json) out << as_text(published_json(a, figures, verdicts)) << "\n";
-  else out << published_text(a, figures);
+  if (options.json) out << as_text(published_json(a, figures, intervals, verdicts)) << "\n";
+  else out << published_text(a, figures, intervals);
   require_passed(verdicts);
 }
 
@@ -96,10 +152,12 @@ void compare_with_serving(const CompareOptions& options, const JsonDocument& fir
   require_no_traces(options, "serving benchmarks store no trace");
   const explain::StoredHeadline a = explain::read_headline(first);
   const explain::ServingResult b = explain::read_serving(second);
-  const auto figures = explain::compare_with_serving(a, b);
+  auto figures = explain::compare_with_serving(a, b);
+  const auto whole = whole_result(first);
+  const Intervals intervals = judge(options, a, whole ? &*whole : nullptr, nullptr, figures);
   const auto verdicts = explain::check_gates(gates, figures);
-  if (options.json) out << as_text(serving_json(a, b, figures, verdicts)) << "\n";
-  else out << serving_text(a, b, figures);
+  if (options.json) out << as_text(serving_json(a, b, figures, intervals, verdicts)) << "\n";
+  else out << serving_text(a, b, figures, intervals);
   require_passed(verdicts);
 }
 
@@ -140,14 +198,14 @@ void run_compare(const CompareOptions& options, std::ostream& out, std::ostream&
   const explain::StoredResult a = explain::read_result(first);
   const explain::StoredResult b = explain::read_result(second);
   const explain::GroupBy by = options.by_layer ? explain::GroupBy::layer : explain::GroupBy::kind;
-  const explain::Comparison comparison =
-      explain::compare(a, b, explain::CompareOptions{by, options.cpu, options.across});
+  explain::Comparison comparison = explain::compare(a, b, explain::CompareOptions{by, options.cpu, options.across});
   const auto verdicts = explain::check_gates(gates, comparison.figures);
   store_both(options, a, b);
+  const Intervals intervals = judge(options, a, &a, &b, comparison.figures);
   std::optional<CriticalPaths> paths;
   if (options.critical_path) paths = CriticalPaths{critical_path_of(a), critical_path_of(b)};
   if (options.json) {
-    nlohmann::ordered_json json = comparison_json(a, b, comparison, by, verdicts);
+    nlohmann::ordered_json json = comparison_json(a, b, comparison, by, intervals, verdicts);
     if (paths)
       json["critical_path"] = {{"a", critical_path_json(paths->a, a.trace)},
                                {"b", critical_path_json(paths->b, b.trace)}};
@@ -155,7 +213,7 @@ void run_compare(const CompareOptions& options, std::ostream& out, std::ostream&
   } else if (options.brief) {
     out << comparison_brief(a, comparison);
   } else {
-    out << comparison_text(a, b, comparison);
+    out << comparison_text(a, b, comparison, intervals);
     if (paths) out << critical_paths_text(paths->a, a.trace, paths->b, b.trace);
   }
   require_passed(verdicts);

@@ -1,6 +1,7 @@
 #include "tools/cli/comparison_report.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +24,7 @@ using explain::StoredResult;
 using explain::Waterfall;
 
 constexpr std::size_t kFindingsMax = 6;
+constexpr std::size_t kErrorPartsMax = 3;
 constexpr std::size_t kRowsMax = 16;  // of a waterfall; what is smaller stands in one line
 
 double milliseconds(Seconds time) { return time.value() * 1e3; }
@@ -50,11 +52,44 @@ Json side_json(const StoredResult& side) {
   return json;
 }
 
+// No upper end: null.
+Json span_json(const explain::Span& span) {
+  return Json::array({span.low, std::isfinite(span.high) ? Json(span.high) : Json()});
+}
+
 Json figures_json(const std::vector<Figure>& figures) {
   Json json = Json::object();
-  for (const Figure& figure : figures)
-    json[std::string(figure.name)] = {{"a", figure.a}, {"b", figure.b}, {"error", figure.error()}};
+  for (const Figure& figure : figures) {
+    Json& entry = json[std::string(figure.name)] = {{"a", figure.a}, {"b", figure.b}, {"error", figure.error()}};
+    if (!figure.judged) continue;
+    entry["interval"] = span_json(figure.judged->a);
+    if (figure.judged->b.low < figure.judged->b.high) entry["interval_b"] = span_json(figure.judged->b);
+    entry["verdict"] = name_of(figure.judged->verdict);
+  }
   return json;
+}
+
+/// "grouped_gemm extrapolated"
+std::string row_name(const explain::ModelError& row) {
+  std::string name =
+      row.ops == std::vector<std::string>{"*"} ? "other ops" : fmt::format("{}", fmt::join(row.ops, "/"));
+  std::vector<std::string_view> provenance;
+  for (const Provenance one : row.provenance) provenance.push_back(name_of(one));
+  return provenance.empty() ? name : fmt::format("{} {}", name, fmt::join(provenance, "/"));
+}
+
+Json intervals_json(const Intervals& intervals) {
+  if (!intervals.uncertainty) return {{"why_not", intervals.why_not}};
+  Json parts = Json::array();
+  for (const explain::ErrorPart& part : intervals.uncertainty->parts) {
+    const explain::ModelError& row = intervals.errors->rows()[part.row];
+    parts.push_back({{"of", row_name(row)}, {"error", part.error}, {"assumed", row.assumed}});
+  }
+  return {{"confidence", 0.9},
+          {"errors", intervals.file},
+          {"of", intervals.uncertainty->of_ratio ? "ratio" : "a"},
+          {"tpot_relative", intervals.uncertainty->relative},
+          {"parts", std::move(parts)}};
 }
 
 Json gates_json(const std::vector<explain::GateVerdict>& gates) {
@@ -136,16 +171,49 @@ std::string figure_text(double value, bool whole, int decimals) {
   return whole && value >= 100 ? grouped(value) : fmt::format("{:.{}f}", value, decimals);
 }
 
+std::string span_text(const explain::Span& span, bool whole, int decimals) {
+  const std::string low = figure_text(span.low, whole, decimals);
+  return std::isfinite(span.high) ? low + " to " + figure_text(span.high, whole, decimals) : low + " or more";
+}
+
 std::string figures_text(const std::vector<Figure>& figures, const char* b_name, const char* ratio = "error of A") {
-  std::string text = fmt::format("  {:<14}{:>16}{:>16}{:>12}\n", "", "A", b_name, ratio);
+  const bool judged =
+      std::any_of(figures.begin(), figures.end(), [](const Figure& figure) { return figure.judged.has_value(); });
+  std::string text = fmt::format("  {:<14}{:>16}{:>16}{:>12}", "", "A", b_name, ratio);
+  text += judged ? fmt::format("  {:<10}{:<26}{} is\n", "", "90 % interval of A", b_name) : "\n";
   for (const FigureRow& row : kFigureRows) {
     const Figure* figure = find_figure(figures, row.name);
     if (figure == nullptr) continue;
     const bool whole = row.name == "tps";
     const int decimals = decimals_for(std::max(figure->a, figure->b));
-    text += fmt::format("  {:<14}{:>16}{:>16}{:>12}  {}\n", row.label, figure_text(figure->a, whole, decimals),
-                        figure_text(figure->b, whole, decimals), percent_text(figure->error()), row.unit);
+    text += fmt::format("  {:<14}{:>16}{:>16}{:>12}  ", row.label, figure_text(figure->a, whole, decimals),
+                        figure_text(figure->b, whole, decimals), percent_text(figure->error()));
+    text += figure->judged ? fmt::format("{:<10}{:<26}{}\n", row.unit, span_text(figure->judged->a, whole, decimals),
+                                         name_of(figure->judged->verdict))
+                           : fmt::format("{}\n", row.unit);
   }
+  return text;
+}
+
+std::string intervals_text(const std::vector<Figure>& figures, const Intervals& intervals) {
+  if (!intervals.uncertainty) return fmt::format("  No 90 % interval: {}.\n", intervals.why_not);
+  std::string text = fmt::format(
+      "  90 %: if {} ops are off as such ops were on measurements that no fit saw\n  ({}), TPOT {} off by {:.1f} %",
+      intervals.uncertainty->of_ratio ? "the" : "A's", intervals.file,
+      intervals.uncertainty->of_ratio ? "of A against B's is" : "is", 100 * intervals.uncertainty->relative);
+  const auto& parts = intervals.uncertainty->parts;
+  for (std::size_t p = 0; p < std::min(parts.size(), kErrorPartsMax); ++p)
+    text += fmt::format("{} {} {:.1f} %", p == 0 ? ":" : ",", row_name(intervals.errors->rows()[parts[p].row]),
+                        100 * parts[p].error);
+  text += parts.size() > kErrorPartsMax ? fmt::format(", and {} smaller\n", parts.size() - kErrorPartsMax) : "\n";
+  if (intervals.uncertainty->of_ratio)
+    text +=
+        "  Both are predictions: what they rest on alike cancels; outside says that the model's errors do not "
+        "explain the difference.\n";
+  if (std::any_of(figures.begin(), figures.end(), [](const Figure& figure) {
+        return figure.judged && figure.judged->verdict == explain::FigureVerdict::ambiguous;
+      }))
+    text += "  Ambiguous: B's steps vary too much, or are too few, to tell inside from outside.\n";
   return text;
 }
 
@@ -334,12 +402,13 @@ std::string legend_text(const WaterfallTable& table) {
 }  // namespace
 
 Json comparison_json(const StoredResult& a, const StoredResult& b, const explain::Comparison& comparison,
-                     explain::GroupBy by, const std::vector<explain::GateVerdict>& gates) {
+                     explain::GroupBy by, const Intervals& intervals, const std::vector<explain::GateVerdict>& gates) {
   Json json = head_json();
   json["plan_hash"] = a.plan_hash;
   json["a"] = side_json(a);
   json["b"] = side_json(b);
   json["figures"] = figures_json(comparison.figures);
+  json["intervals"] = intervals_json(intervals);
   json["by"] = by == explain::GroupBy::kind ? "kind" : "layer";
   json["tpot"] = waterfall_json(comparison.tpot);
   json["findings"] = findings_json(comparison.tpot, comparison.findings);
@@ -351,47 +420,52 @@ Json comparison_json(const StoredResult& a, const StoredResult& b, const explain
 }
 
 Json serving_json(const StoredHeadline& a, const explain::ServingResult& b, const std::vector<Figure>& figures,
-                  const std::vector<explain::GateVerdict>& gates) {
+                  const Intervals& intervals, const std::vector<explain::GateVerdict>& gates) {
   Json json = head_json();
   json["plan_hash"] = a.plan_hash;
   json["a"] = headline_json(a);
   json["serving"] = {{"file", b.file}, {"tool", b.tool}, {"definitions", b.definitions}};
   if (b.concurrency) json["serving"]["concurrency"] = *b.concurrency;
   json["figures"] = figures_json(figures);
+  json["intervals"] = intervals_json(intervals);
   json["gates"] = gates_json(gates);
   return json;
 }
 
-std::string serving_text(const StoredHeadline& a, const explain::ServingResult& b, const std::vector<Figure>& figures) {
+std::string serving_text(const StoredHeadline& a, const explain::ServingResult& b, const std::vector<Figure>& figures,
+                         const Intervals& intervals) {
   std::string text = fmt::format("{}: {} beside what {} measured\n  measured      {}\n  plan          {}\n", a.scenario,
                                  a.file, b.tool, b.file, a.plan_hash);
   const double decoding = a.tps * a.tpot.mean.value();  // Little's law
   if (b.concurrency)
     text += fmt::format("  in flight     {:.0f} sequences in A, {:.0f} requests measured\n", decoding, *b.concurrency);
   text += "\n" + figures_text(figures, b.tool.c_str()) + verdict_text(figures, "B", "the measurement is") +
-          "\n  The figures are not defined alike:\n";
+          intervals_text(figures, intervals) + "\n  The figures are not defined alike:\n";
   for (const std::string& definition : b.definitions) text += fmt::format("    {}\n", definition);
   return text;
 }
 
-Json published_json(const StoredHeadline& a, const std::vector<Figure>& figures,
+Json published_json(const StoredHeadline& a, const std::vector<Figure>& figures, const Intervals& intervals,
                     const std::vector<explain::GateVerdict>& gates) {
   Json json = head_json();
   json["plan_hash"] = a.plan_hash;
   json["a"] = headline_json(a);
   json["published"] = {{"source", a.published->source}};
   json["figures"] = figures_json(figures);
+  json["intervals"] = intervals_json(intervals);
   json["gates"] = gates_json(gates);
   return json;
 }
 
-std::string comparison_text(const StoredResult& a, const StoredResult& b, const explain::Comparison& comparison) {
+std::string comparison_text(const StoredResult& a, const StoredResult& b, const explain::Comparison& comparison,
+                            const Intervals& intervals) {
   const WaterfallTable tpot(
       comparison.tpot,
       {"Where the difference in TPOT comes from, per step on each side's slowest rank:", "= TPOT", "of B's TPOT"});
   std::string text = configuration_text(a, b, comparison.configuration) +
                      figures_text(comparison.figures, "B", a.plan_hash == b.plan_hash ? "error of A" : "A / B - 1") +
-                     (a.plan_hash == b.plan_hash ? verdict_text(comparison.figures, "B", "B is") : "") + tpot.text() +
+                     (a.plan_hash == b.plan_hash ? verdict_text(comparison.figures, "B", "B is") : "") +
+                     intervals_text(comparison.figures, intervals) + tpot.text() +
                      cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot) +
                      findings_text(comparison.tpot, comparison.findings);
   if (!comparison.cpu) return text;
@@ -411,10 +485,11 @@ std::string comparison_brief(const StoredResult& a, const explain::Comparison& c
   return text + "\n";
 }
 
-std::string published_text(const StoredHeadline& a, const std::vector<Figure>& figures) {
+std::string published_text(const StoredHeadline& a, const std::vector<Figure>& figures, const Intervals& intervals) {
   return fmt::format("{}: {} beside what was published\n  source        {}\n  plan          {}\n\n", a.scenario, a.file,
                      a.published->source, a.plan_hash) +
-         figures_text(figures, "published") + verdict_text(figures, "published", "the published figures are");
+         figures_text(figures, "published") + verdict_text(figures, "published", "the published figures are") +
+         intervals_text(figures, intervals);
 }
 
 }  // namespace foretoken::cli

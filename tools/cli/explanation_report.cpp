@@ -21,6 +21,8 @@ using explain::PathShare;
 using explain::Sensitivity;
 using explain::StragglerWait;
 
+constexpr std::size_t kLinkSamples = 512;            // about, of a small machine
+constexpr std::size_t kLinkNumbersMax = 16'000'000;  // samples x links: 128 MB
 constexpr std::size_t kLinksInJsonMax = 64;
 constexpr std::size_t kNamesInTextMax = 6;  // of layers and ranks
 
@@ -182,6 +184,11 @@ std::string sensitivity_text(const Explanation& explanation) {
 }
 
 }  // namespace
+
+std::size_t link_samples(const Loaded& loaded) {
+  const std::size_t links = std::max<std::size_t>(loaded.machine.links().size(), 1);
+  return std::clamp<std::size_t>(kLinkNumbersMax / links, 8, kLinkSamples);
+}
 
 Explanation explain_trace(const Trace& trace, const Loaded& loaded) {
   Explanation explanation;

@@ -1,6 +1,7 @@
 // Why a run took as long as it did, as JSON and as text: critical path, stragglers, links, sensitivity.
 #pragma once
 
+#include <cstddef>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ struct Explanation {
 
   [[nodiscard]] bool empty() const { return !path && sensitivities.empty(); }
 };
+
+/// How often to look at the links of a simulation: of small machines often, of large ones as memory allows.
+std::size_t link_samples(const Loaded& loaded);
 
 /// Critical path, what bound it, stragglers, and links if the trace has them.
 Explanation explain_trace(const Trace& trace, const Loaded& loaded);

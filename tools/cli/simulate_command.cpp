@@ -27,15 +27,6 @@ Json whole_result(const Loaded& loaded, Json json, const Trace& trace, const Bre
   return json;
 }
 
-constexpr std::size_t kLinkSamples = 512;            // about, of a small machine
-constexpr std::size_t kLinkNumbersMax = 16'000'000;  // samples x links: 128 MB
-
-// Of small machines many, of large ones as many as memory allows.
-std::size_t link_samples(const Loaded& loaded) {
-  const std::size_t links = std::max<std::size_t>(loaded.machine.links().size(), 1);
-  return std::clamp<std::size_t>(kLinkNumbersMax / links, 8, kLinkSamples);
-}
-
 void check_trace(const SimulateOptions& options) {
   if (options.trace.empty()) return;
   const std::string shown = "--trace " + options.trace.string();

@@ -12,6 +12,7 @@ set(FORETOKEN_SCHEMAS
   model-errors:topologies/calibrations/errors/model-errors.schema.json
   result:tools/cli/result.schema.json
   comparison:tools/cli/comparison.schema.json
+  explanation:tools/cli/explanation.schema.json
   collective:tools/cli/collective.schema.json
   op:tools/cli/op.schema.json
   score:tools/cli/score.schema.json

@@ -1,22 +1,45 @@
 // Two results, of one plan or of two: how far apart, and why.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tools/explain/diagnosis.hpp"
+#include "tools/explain/model_errors.hpp"
 #include "tools/explain/stored_result.hpp"
 #include "tools/explain/waterfall.hpp"
 
 namespace foretoken::explain {
+
+enum class FigureVerdict : std::uint8_t {
+  inside,    // B is in A's interval, with all that B's own steps leave open
+  outside,   // the two intervals do not touch
+  ambiguous  // they overlap
+};
+constexpr std::array<std::pair<FigureVerdict, std::string_view>, 3> kFigureVerdictNames{
+    {{FigureVerdict::inside, "inside"}, {FigureVerdict::outside, "outside"}, {FigureVerdict::ambiguous, "ambiguous"}}};
+constexpr std::string_view name_of(FigureVerdict verdict) {
+  return kFigureVerdictNames[static_cast<std::size_t>(verdict)].second;
+}
+
+/// Intervals of a figure at 90 %, by tools/explain/interval.hpp.
+struct Judgement {
+  Span a;
+  Span b;
+  FigureVerdict verdict = FigureVerdict::ambiguous;
+};
 
 /// One figure of both sides.
 struct Figure {
   std::string_view name;  // as in JSON: "tps", "tpot_mean_ms", …
   double a = 0;           // in the unit of the name
   double b = 0;
+  std::optional<Judgement> judged{};
 
   /// a / b - 1: by how much A is too high, if B is right.
   [[nodiscard]] double error() const { return a / b - 1; }

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <optional>
 #include <tuple>
 
+#include "tools/explain/critical_path.hpp"
 #include "tools/explain/stored_trace.hpp"
 
 namespace foretoken::explain {
@@ -18,8 +20,16 @@ constexpr double kDriftMin = 2e-4;      // a clock off by less is right
 constexpr double kPartMin = 0.01;       // of the whole: smaller parts say nothing about a clock
 constexpr double kLateMin = 1.05;       // times the median rank
 constexpr double kInExpertsMin = 0.8;   // of what a rank is late by
+constexpr double kSpreadMin = 1e-6;     // of durations: below it all are one
+constexpr double kUnfitMax = 0.5;       // of the change: quartiles that are farther apart are noise
 constexpr double kFromHiddenMin = 0.5;  // of the exposed time that was hidden before
-constexpr const char* kExperts = "grouped_gemm";
+constexpr std::array<std::string_view, 4> kOfExperts{"grouped_gemm", "activation", "permute", "unpermute"};
+constexpr std::array<std::string_view, 2> kExchanges{"dispatch", "combine"};
+
+template <std::size_t N>
+bool is_one_of(const std::array<std::string_view, N>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 /// Seconds of compute per counted step: [rank][kind].
 using ComputeByRank = std::map<std::int32_t, std::map<std::string, double>>;
@@ -62,6 +72,7 @@ struct Late {
   bool in_experts = false;
   double factor = 1;
   std::map<std::string, double> usual;  // [kind] A / B of the median rank
+  std::map<std::string, double> own;    // [kind] A / B of this rank
 };
 
 std::optional<Late> find_late(const Trace& a, const Trace& b) {
@@ -84,15 +95,23 @@ std::optional<Late> find_late(const Trace& a, const Trace& b) {
   const double usual = median(factors);
   if (!(most > usual * kLateMin)) return std::nullopt;
   late.factor = most / usual;
-  double late_by = 0, in_experts = 0;
+  double late_by = 0, in_experts = 0, elsewhere = 0, elsewhere_usual = 0;
   for (const auto& [kind, values] : by_kind) {
     late.usual[kind] = median(values);
-    const double excess = of_a.at(late.rank).at(kind) - late.usual[kind] * of_b.at(late.rank).at(kind);
-    late_by += excess;
-    if (kind == kExperts) in_experts += excess;
+    const auto time = of_a.at(late.rank).find(kind), before = of_b.at(late.rank).find(kind);
+    if (time == of_a.at(late.rank).end() || before == of_b.at(late.rank).end()) continue;
+    late.own[kind] = time->second / before->second;
+    const double expected = late.usual[kind] * before->second;
+    late_by += time->second - expected;
+    if (is_one_of(kOfExperts, kind)) {
+      in_experts += time->second - expected;
+    } else {
+      elsewhere += time->second;
+      elsewhere_usual += expected;
+    }
   }
   // Experts alone: nothing else of the rank is slower, though there is something else.
-  late.in_experts = by_kind.size() > 1 && in_experts > kInExpertsMin * late_by;
+  late.in_experts = elsewhere > 0 && elsewhere < kLateMin * elsewhere_usual && in_experts > kInExpertsMin * late_by;
   return late;
 }
 
@@ -112,9 +131,11 @@ std::optional<double> clock_factor(const Waterfall& tpot) {
   return one && std::abs(factor - 1) > kDriftMin ? std::optional(factor) : std::nullopt;
 }
 
-/// Durations of the same communication on both sides, in seconds.
-std::vector<std::pair<double, double>> joined_communication(const Trace& a, const Trace& b) {
-  std::vector<std::pair<double, double>> pairs;
+/// Durations of the same communication on both sides, in seconds: [kind].
+using Joined = std::map<std::string, std::vector<std::pair<double, double>>>;
+
+Joined joined_communication(const Trace& a, const Trace& b) {
+  Joined pairs;
   if (!one_program(a, b)) return pairs;
   const auto key = [](const Trace& t, std::size_t e) {
     return std::tuple(t.rank[e], t.step[e] - t.warmup_steps, t.op[e]);
@@ -125,35 +146,97 @@ std::vector<std::pair<double, double>> joined_communication(const Trace& a, cons
     if (b.op_of(e).communication && b.step[e] >= b.warmup_steps) of_b[key(b, e)] = duration(b, e);
   for (std::size_t e = 0; e < a.size(); ++e) {
     if (!a.op_of(e).communication || a.step[e] < a.warmup_steps) continue;
-    if (const auto other = of_b.find(key(a, e)); other != of_b.end()) pairs.emplace_back(duration(a, e), other->second);
+    if (const auto other = of_b.find(key(a, e)); other != of_b.end())
+      pairs[a.op_of(e).kind].emplace_back(duration(a, e), other->second);
   }
   return pairs;
 }
 
-/// Whether communication is slower by a factor or by a time: the better of both least-squares fits.
+/// How well A's durations are B's times a factor, or B's and a time more: by quartiles, for outliers say nothing.
+struct Fit {
+  double factor = 0, each = 0;          // medians
+  double off_factor = 0, off_each = 0;  // distance of the quartiles, over the change; 0: all are off alike
+
+  explicit Fit(const std::vector<std::pair<double, double>>& pairs) {
+    std::vector<double> ratios, differences;
+    for (const auto& [x, y] : pairs) {
+      if (y > 0) ratios.push_back(x / y);
+      differences.push_back(x - y);
+    }
+    if (ratios.empty()) return;
+    factor = median(ratios);
+    each = median(differences);
+    off_factor = quartiles(std::move(ratios)) / std::abs(factor - 1);
+    off_each = quartiles(std::move(differences)) / std::abs(each);
+  }
+  [[nodiscard]] bool explains() const {
+    return std::abs(factor - 1) > kOneFactor && std::min(off_factor, off_each) < kUnfitMax;
+  }
+  [[nodiscard]] bool tells() const { return std::max(off_factor, off_each) > kSpreadMin; }
+
+ private:
+  static double quartiles(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return values[(values.size() - 1) * 3 / 4] - values[(values.size() - 1) / 4];
+  }
+};
+
+/// Whether communication is slower by a factor or by a time: what fits better, in each kind of op by itself, as kinds
+/// go over different links. Where all ops of a kind take the same time, both fit; then one fit for all kinds decides.
+/// Kinds that neither explains, as noise, are left out.
 Finding describe_communication(const Trace& a, const Trace& b) {
-  const auto pairs = joined_communication(a, b);
+  std::vector<std::pair<double, double>> all;
+  double off_factor = 0, off_each = 0;  // weighted by the number of ops
+  bool tells = false;
+  for (const auto& [kind, pairs] : joined_communication(a, b)) {
+    const Fit fit(pairs);
+    if (!fit.explains()) continue;
+    all.insert(all.end(), pairs.begin(), pairs.end());
+    off_factor += fit.off_factor * static_cast<double>(pairs.size());
+    off_each += fit.off_each * static_cast<double>(pairs.size());
+    tells = tells || fit.tells();
+  }
   Finding finding;
   finding.culprit = Culprit::communication;
-  if (pairs.size() < 2) return finding;
-  double ab = 0, bb = 0, more = 0;
-  for (const auto& [x, y] : pairs) {
-    ab += x * y;
-    bb += y * y;
-    more += x - y;
-  }
-  if (!(bb > 0)) return finding;
-  const double factor = ab / bb;
-  const double each = more / static_cast<double>(pairs.size());
-  double off_factor = 0, off_each = 0;
-  for (const auto& [x, y] : pairs) {
-    off_factor += std::pow(x - factor * y, 2);
-    off_each += std::pow(x - y - each, 2);
+  if (all.size() < 2) return finding;
+  const Fit fit(all);
+  if (!tells) {
+    if (!fit.tells()) return finding;
+    off_factor = fit.off_factor;
+    off_each = fit.off_each;
   }
   finding.culprit = off_each < off_factor ? Culprit::latency : Culprit::link;
-  if (finding.culprit == Culprit::latency) finding.each = Seconds(each);
-  else finding.factor = factor;
+  if (finding.culprit == Culprit::latency) finding.each = Seconds(fit.each);
+  else finding.factor = fit.factor;
   return finding;
+}
+
+/// The parts of a waterfall along both critical paths, on which nobody waits: what a rank waited for is what its peer
+/// did. Nothing where the traces do not tell.
+std::optional<std::vector<Part>> parts_on_paths(const Trace& a, const Trace& b, const Waterfall& tpot) {
+  for (const Trace* trace : {&a, &b})
+    if (!says_who_waits(*trace) || !has_all_ranks(*trace)) return std::nullopt;
+  std::map<std::pair<Cause, std::string>, Part> parts;
+  const auto add = [&](const Trace& trace, SimTime Part::*side) {
+    const std::int64_t scale = tpot.steps / trace.steps;  // a common multiple
+    for (const PathSegment& segment : find_critical_path(trace).segments) {
+      const Cause cause = segment.work == PathWork::compute         ? Cause::compute
+                          : segment.work == PathWork::communication ? Cause::exposed
+                                                                    : Cause::idle;
+      const std::string of = cause == Cause::idle ? "" : trace.op_of(segment.event).kind;
+      Part& part = parts[{cause, of}];
+      part.cause = cause;
+      part.of = of;
+      part.*side += SimTime(segment.time().value() * scale);
+    }
+  };
+  add(a, &Part::a);
+  add(b, &Part::b);
+  std::vector<Part> list;
+  for (const auto& entry : parts) list.push_back(entry.second);
+  for (const Part& part : tpot.parts)
+    if (part.cause == Cause::instrumentation || part.cause == Cause::edges) list.push_back(part);
+  return list;
 }
 
 class Findings {
@@ -168,7 +251,9 @@ class Findings {
     late_ = find_late(a_, b_);
     const bool overlap_lost = is_overlap_lost();
     const Finding communication = describe_communication(a_, b_);
-    for (const Part& part : tpot_.parts) {
+    const auto on_paths = parts_on_paths(a_, b_, tpot_);
+    if (on_paths && late_) measure_late();
+    for (const Part& part : on_paths ? *on_paths : tpot_.parts) {
       switch (part.cause) {
         case Cause::compute: compute(part); break;
         case Cause::waiting: waiting(part); break;
@@ -177,7 +262,10 @@ class Findings {
           // What a late rank keeps from starting is no longer hidden either.
           if (overlap_lost && late_) add_late(part.difference());
           else if (overlap_lost) add({Culprit::overlap}, part.difference());
-          else add(communication, part.difference());
+          // What is sent to a hot expert has to pass its rank's port.
+          else if (late_ && late_->in_experts && is_one_of(kExchanges, part.of)) add_late(part.difference());
+          else if (agrees(communication, part.difference())) add(communication, part.difference());
+          else add({Culprit::communication}, part.difference());
           break;
         default: add({Culprit::other, std::string(name_of(part.cause))}, part.difference());
       }
@@ -186,6 +274,12 @@ class Findings {
   }
 
  private:
+  /// Whether it says longer where it is longer.
+  static bool agrees(const Finding& finding, SimTime difference) {
+    const double more = finding.culprit == Culprit::latency ? finding.each.value() : finding.factor - 1;
+    return finding.culprit == Culprit::communication || (more > 0) == (difference > SimTime(0));
+  }
+
   void add(Finding finding, SimTime explains) {
     Finding& entry = findings_[{finding.culprit, finding.of}];
     const SimTime before = entry.explains;
@@ -201,10 +295,27 @@ class Findings {
         explains);
   }
 
+  /// By kind: what the late rank, where it is on A's critical path, is slower by than others are.
+  void measure_late() {
+    const std::int64_t scale = tpot_.steps / a_.steps;
+    for (const PathSegment& segment : find_critical_path(a_).segments) {
+      if (segment.work != PathWork::compute || a_.rank[segment.event] != late_->rank) continue;
+      const std::string& kind = a_.op_of(segment.event).kind;
+      const auto own = late_->own.find(kind);
+      if (own == late_->own.end() || !(own->second > 0)) continue;
+      late_by_[kind] += static_cast<double>(segment.time().value() * scale) * (1 - late_->usual.at(kind) / own->second);
+    }
+  }
+
   // What the slow rank is slower by than others are belongs to it, the rest to the kernels.
   void compute(const Part& part) {
     SimTime left = part.difference();
-    const bool on_it = late_ && break_down(a_).rank == late_->rank;
+    if (const auto late_by = late_by_.find(part.of); late_by != late_by_.end()) {
+      const SimTime excess(std::llround(late_by->second));
+      add_late(excess);
+      left = left - excess;
+    }
+    const bool on_it = late_ && late_by_.empty() && break_down(a_).rank == late_->rank;
     const auto usual = on_it ? late_->usual.find(part.of) : std::map<std::string, double>::const_iterator();
     if (on_it && usual != late_->usual.end()) {
       const SimTime expected(std::llround(static_cast<double>(part.b.value()) * (usual->second - 1)));
@@ -244,6 +355,7 @@ class Findings {
   const Trace& b_;
   const Waterfall& tpot_;
   std::optional<Late> late_;
+  std::map<std::string, double> late_by_;  // ps over the waterfall's steps
   std::map<std::pair<Culprit, std::string>, Finding> findings_;
 };
 

@@ -52,9 +52,12 @@ struct Finding {
 /// @param tpot  of explain_tpot(a, b, GroupBy::kind)
 /// @return largest |explains| first; they add up to tpot.difference() exactly
 ///
-/// What it rests on: ranks are compared with the median rank (straggler: 5 % beyond it; of two ranks, the faster one);
-/// ops are joined by rank, step and place in the program where both traces are of one program. Limits: two causes in
-/// the same kind of op on the same rank are one finding.
+/// Where both traces have all ranks and say who waits for whom, time is taken from their critical paths, so that what a
+/// rank waits for is put down to what its peers did; else from the waterfall, with waits as they are. Ranks are
+/// compared with the median rank (straggler: 5 % beyond it; of two ranks, the faster one); ops are joined by rank, step
+/// and place in the program where both traces are of one program. Limits: two causes in the same kind of op on the same
+/// rank are one finding; beside a hot expert, so are links of dispatch and combine; a straggler is looked for in A; a
+/// factor and a latency cannot be told apart where all ops take the same time.
 std::vector<Finding> diagnose(const Trace& a, const Trace& b, const Waterfall& tpot);
 
 }  // namespace foretoken::explain
