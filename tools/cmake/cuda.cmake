@@ -24,7 +24,12 @@ if(NOT CMAKE_CUDA_COMPILER)
                       "to the path of nvcc, or configure without -DFORETOKEN_CUDA=ON.")
 endif()
 enable_language(CUDA)
+# CMake 3.25 to 3.27 deprecate CUDA::nvToolsExt by a property, also where it is not: CUDA 13 has it no more. They do so only
+# for projects that ask for 3.25.
+set(minimum ${CMAKE_MINIMUM_REQUIRED_VERSION})
+set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
 find_package(CUDAToolkit REQUIRED)
+set(CMAKE_MINIMUM_REQUIRED_VERSION ${minimum})
 
 # CMake 3.25 does not know CUDA C++20, so the flag is passed by hand; the check shows that it arrives. The standard is
 # nvcc's own, for which CMake passes no flag; unset, it would be that of C++.
