@@ -71,6 +71,15 @@ Calibration read_calibration(const JsonDocument& document) {
     out.device.peak_bf16 = device.require("peak_bf16").as_flop_rate(FlopsPerSecond(1e6), FlopsPerSecond(1e18));
   }
   device.finish();
+  if (const auto place = root.optional("derived")) {
+    if (host) place->fail("\"derived\" in a calibration of a host", "remove it: only those of GPUs are derived");
+    JsonObject derived(*place);
+    const JsonReader at_best = derived.require("at_best");
+    out.derived = Derivation{derived.require("from").as_string(), at_best.as_enum(kProvenanceNames)};
+    if (out.derived->at_best < Provenance::extrapolated)
+      at_best.fail(at_best.shown(), "what was not measured here is extrapolated or assumed");
+    derived.finish();
+  }
 
   for (const JsonReader& place : root.require("sources").as_array(1, kSourcesMax)) {
     CalibrationSource source = read_source(place);
@@ -88,6 +97,7 @@ Calibration read_calibration(const JsonDocument& document) {
     out.compute = read_compute_calibration(parts.back());
     parts.push_back(root.require("network"));
     out.network = read_network_calibration(parts.back());
+    if (out.derived) out.compute.at_best = out.network.at_best = out.derived->at_best;
     if (const auto interference = root.optional("interference")) {
       parts.push_back(*interference);
       out.interference = read_interference_calibration(*interference);
@@ -121,6 +131,9 @@ std::string calibration_text(const Calibration& calibration) {
   }
   json["device"]["memory_bandwidth"] = fmt::format("{:.6g} TB/s", calibration.device.memory_bandwidth.value() / 1e12);
   json["device"]["peak_bf16"] = fmt::format("{:.6g} TFLOP/s", calibration.device.peak_bf16.value() / 1e12);
+  if (calibration.derived)
+    json["derived"] = {{"from", calibration.derived->from},
+                       {"at_best", std::string(name_of(calibration.derived->at_best))}};
   json["compute"] = to_json(calibration.compute);
   json["network"] = to_json(calibration.network);
   if (!calibration.interference.source.empty()) json["interference"] = to_json(calibration.interference);

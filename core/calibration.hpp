@@ -18,6 +18,7 @@
 #include "core/calibration_network.hpp"
 #include "core/device_spec.hpp"
 #include "core/json_reader.hpp"
+#include "core/provenance.hpp"
 
 namespace foretoken {
 
@@ -37,10 +38,17 @@ struct CalibratedDevice {
   FlopsPerSecond peak_bf16{};
 };
 
+/// Of a calibration that was worked out from another machine's: no prediction rests on more than `at_best`.
+struct Derivation {
+  std::string from;  ///< name of the calibration that was measured
+  Provenance at_best = Provenance::extrapolated;
+};
+
 struct Calibration {
   std::string name;
   std::string file;  ///< as the user named it, for messages; not written
   CalibratedDevice device;
+  std::optional<Derivation> derived;  ///< of a GPU alone; `compute` and `network` have its at_best
   std::vector<CalibrationSource> sources;
   ComputeCalibration compute;            ///< of a GPU
   NetworkCalibration network;            ///< of a GPU's fabric

@@ -13,6 +13,7 @@
 #include "core/held_out.hpp"
 #include "core/json_reader.hpp"
 #include "core/lattice.hpp"
+#include "core/provenance.hpp"
 #include "core/units.hpp"
 
 namespace foretoken {
@@ -60,6 +61,7 @@ struct L2Fit {
 };
 
 struct ComputeCalibration {
+  Provenance at_best = Provenance::measured;  ///< of a derived calibration, in whose file it is: Calibration::derived
   std::string default_framework;
   L2Fit l2;
   MemoryFit memory;

@@ -136,6 +136,7 @@ struct HierarchicalCalibration {
 };
 
 struct NetworkCalibration {
+  Provenance at_best = Provenance::measured;  // of a derived calibration, in whose file it is: Calibration::derived
   LinkCalibration nvlink;
   LinkCalibration pcie;
   LinkCalibration infiniband;

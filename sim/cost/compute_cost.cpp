@@ -68,15 +68,16 @@ ComputeCost::ComputeCost(const ComputeCalibration& calibration, const DeviceSpec
       const GemmFit* own = find_gemm(calibration, framework_, dtype);
       const GemmFit* fit = own != nullptr ? own : find_gemm(calibration, framework_, other.from);
       gemm_[index(dtype)] = {GemmCost(*fit, machine_rates(device, calibration.l2, *peak), bytes_per_element(dtype)),
-                             own != nullptr ? Provenance::interpolated : other.at_best};
+                             worst(calibration.at_best, own != nullptr ? Provenance::interpolated : other.at_best)};
     }
     const MachineRates rates = machine_rates(device, calibration.l2, half);
     const auto add = [&](AttentionPhase phase, const std::vector<AttentionFit>& fits, PerDType<AttentionCost>& models) {
       const AttentionFit* own = find_attention(fits, framework_, dtype);
       const AttentionFit* fit = own != nullptr ? own : find_attention(fits, framework_, other.from);
       if (fit != nullptr && dtype != DType::int32)
-        models[index(dtype)] = {AttentionCost(phase, *fit, rates),
-                                own != nullptr ? Provenance::interpolated : other.at_best};
+        models[index(dtype)] = {
+            AttentionCost(phase, *fit, rates),
+            worst(calibration.at_best, own != nullptr ? Provenance::interpolated : other.at_best)};
     };
     add(AttentionPhase::decode, calibration.attention_decode, decode_);
     add(AttentionPhase::prefill, calibration.attention_prefill, prefill_);

@@ -99,6 +99,7 @@ CollectiveEstimate NetworkCost::collective(CollectiveOp op, CollectiveAlgorithm 
                                                  : Provenance::assumed;
       break;
   }
+  result.provenance = worst(result.provenance, calibration_.at_best);
   return result;
 }
 
@@ -209,7 +210,7 @@ MessageEstimate NetworkCost::message(Span span, Bytes bytes) const {
   result.rate = message.rate;
   result.transfer = bytes / message.rate;
   const bool inside = bytes >= message.fitted.bytes_min && bytes <= message.fitted.bytes_max;
-  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  result.provenance = worst(inside ? Provenance::interpolated : Provenance::extrapolated, calibration_.at_best);
   return result;
 }
 
@@ -226,7 +227,7 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   const bool seen = queues >= exchange.queues_min && queues <= exchange.queues_max;
   const bool inside = seen && std::any_of(exchange.fitted.begin(), exchange.fitted.end(),
                                           [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
-  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  result.provenance = worst(inside ? Provenance::interpolated : Provenance::extrapolated, calibration_.at_best);
   return result;
 }
 
@@ -249,13 +250,13 @@ ExchangeEstimate NetworkCost::hierarchical_exchange(ExchangeOp op, int ranks, in
   const bool inside = sms >= fitted->sms_min && sms <= fitted->sms_max &&
                       std::any_of(fitted->fitted.begin(), fitted->fitted.end(),
                                   [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
-  result.provenance = inside ? Provenance::interpolated : Provenance::extrapolated;
+  result.provenance = worst(inside ? Provenance::interpolated : Provenance::extrapolated, calibration_.at_best);
   return result;
 }
 
 LinkRate NetworkCost::link(LinkClass which) const {
   const LinkCalibration& link = calibration_.link(which);
-  return {link.payload_efficiency, link.provenance};
+  return {link.payload_efficiency, worst(link.provenance, calibration_.at_best)};
 }
 
 NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sms) {

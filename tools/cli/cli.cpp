@@ -534,6 +534,40 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->check(kNotEmpty);
   fit->callback([&] { chosen = [&] { run_fit(fit_options, out, err); }; });
 
+  DeriveOptions derive_options;
+  CLI::App* derive = calibrate->add_subcommand(
+      "derive", "Work out a calibration for a GPU that was not measured, from that of one that was and both datasheets");
+  derive->footer(
+      "Example: foretoken calibrate derive --from topologies/calibrations/h100-sxm.json --measured "
+      "topologies/devices/h100-sxm5-80gb.json --device topologies/devices/h200-sxm-141gb.json --out h200-sxm.json\n"
+      "What is bound by memory follows the memory's bandwidth, what is bound by arithmetic the peak; every prediction says "
+      "that it is extrapolated, or assumed.");
+  derive->add_option("--from", derive_options.from, "Calibration that was measured")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  derive->add_option("--measured", derive_options.measured, "Datasheet of the GPU that was measured")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  derive->add_option("--device", derive_options.device, "Datasheet of the GPU to predict for")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  derive
+      ->add_option("--nvlink", derive_options.nvlink,
+                   "NVLink bandwidth of one of its GPUs in one direction, if another: \"900 GB/s\"")
+      ->type_name("RATE")
+      ->check(kNotEmpty);
+  derive->add_option("--at-best", derive_options.at_best, "What predictions rest on (default extrapolated)")
+      ->check(CLI::IsMember({"extrapolated", "assumed"}))
+      ->type_name("{extrapolated,assumed}");
+  derive->add_option("--out", derive_options.out, "Calibration to write; its name is the file's")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  derive->callback([&] { chosen = [&] { run_derive(derive_options, out); }; });
+
   CalibrateHostOptions host_options;
   CLI::App* host = calibrate->add_subcommand(
       "host", "Measure what this computer's CPUs take, and fit a calibration; under mpirun also its messages by MPI");

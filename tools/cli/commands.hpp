@@ -108,6 +108,15 @@ struct FitOptions {
   std::filesystem::path report;
 };
 
+struct DeriveOptions {
+  std::filesystem::path from;      // --from: the calibration that was measured
+  std::filesystem::path measured;  // --measured: datasheet of its GPU
+  std::filesystem::path device;    // --device: datasheet of the other
+  std::string nvlink;              // --nvlink
+  std::string at_best = "extrapolated";
+  std::filesystem::path out;
+};
+
 struct CalibrateHostOptions {
   std::filesystem::path out;                     // --out: a folder
   std::vector<std::filesystem::path> scenarios;  // --for
@@ -170,6 +179,7 @@ void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out,
 void run_topology(const TopologyOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
+void run_derive(const DeriveOptions& options, std::ostream& out);
 void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err);
 void run_calibrate_network(const CalibrateNetworkOptions& options, std::ostream& out, std::ostream& err);
 
