@@ -10,9 +10,7 @@ namespace foretoken::calibrate {
 
 namespace {
 
-Bytes scaled(Bytes bytes, double factor) {
-  return Bytes(std::llround(static_cast<double>(bytes.value()) * factor));
-}
+Bytes scaled(Bytes bytes, double factor) { return Bytes(std::llround(static_cast<double>(bytes.value()) * factor)); }
 
 void scale_compute(ComputeCalibration& compute, const DeviceSpec& measured, const DeviceSpec& device) {
   const double l2 = static_cast<double>(device.l2.value()) / static_cast<double>(measured.l2.value());
@@ -52,9 +50,10 @@ Calibration derive(const Calibration& from, const DeviceSpec& measured, const De
     throw input_error(from.file, "/derived", fmt::format("is itself derived from {}", from.derived->from),
                       fmt::format("start from {}", from.derived->from));
   if (from.device.name != measured.name)
-    throw input_error(from.file, "/device/name",
-                      fmt::format("\"{}\" was measured, but the datasheet is of \"{}\"", from.device.name, measured.name),
-                      fmt::format("give the datasheet of {}", from.device.name));
+    throw input_error(
+        from.file, "/device/name",
+        fmt::format("\"{}\" was measured, but the datasheet is of \"{}\"", from.device.name, measured.name),
+        fmt::format("give the datasheet of {}", from.device.name));
   const auto peak = device.peak(DType::bf16);
   FORETOKEN_CHECK(peak.has_value(), "every device states its bf16 peak");
 

@@ -75,9 +75,8 @@ ComputeCost::ComputeCost(const ComputeCalibration& calibration, const DeviceSpec
       const AttentionFit* own = find_attention(fits, framework_, dtype);
       const AttentionFit* fit = own != nullptr ? own : find_attention(fits, framework_, other.from);
       if (fit != nullptr && dtype != DType::int32)
-        models[index(dtype)] = {
-            AttentionCost(phase, *fit, rates),
-            worst(calibration.at_best, own != nullptr ? Provenance::interpolated : other.at_best)};
+        models[index(dtype)] = {AttentionCost(phase, *fit, rates),
+                                worst(calibration.at_best, own != nullptr ? Provenance::interpolated : other.at_best)};
     };
     add(AttentionPhase::decode, calibration.attention_decode, decode_);
     add(AttentionPhase::prefill, calibration.attention_prefill, prefill_);

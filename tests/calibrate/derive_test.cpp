@@ -52,7 +52,8 @@ TEST_F(Derive, WhatIsBoundByMemoryFollowsTheMemory) {
   const ComputeCost h200(for_h200_.compute, h200_);
   // 1 GB of weights for 64 rows: 2 m = 128 FLOP per weight element, far below the ridge of 590. The roofline falls by
   // 3.35 / 4.8 = 0.698; what arithmetic there is, in root of squares, keeps it a little above.
-  const double gemm = seconds(h200.gemm(DType::bf16, 64, 32768, 16384)) / seconds(h100.gemm(DType::bf16, 64, 32768, 16384));
+  const double gemm =
+      seconds(h200.gemm(DType::bf16, 64, 32768, 16384)) / seconds(h100.gemm(DType::bf16, 64, 32768, 16384));
   EXPECT_GT(gemm, 0.698);
   EXPECT_LT(gemm, 0.73);
   sim::AttentionShape decode;
@@ -94,8 +95,7 @@ TEST_F(Derive, TheSameDatasheetChangesNoTime) {
 }
 
 TEST_F(Derive, NvlinkScalesItsRatesAndNoLatency) {
-  const Calibration twice =
-      derive(measured_, h100_, b200_, {"b200-sxm", Provenance::assumed, BytesPerSecond(900e9)});
+  const Calibration twice = derive(measured_, h100_, b200_, {"b200-sxm", Provenance::assumed, BytesPerSecond(900e9)});
   EXPECT_EQ(twice.network.nvlink.nominal, BytesPerSecond(900e9));
   EXPECT_DOUBLE_EQ(ratio(twice.network.ring.simple_wire_rate, measured_.network.ring.simple_wire_rate), 2);
   EXPECT_DOUBLE_EQ(ratio(twice.network.dispatch.rate_in_node, measured_.network.dispatch.rate_in_node), 2);

@@ -536,11 +536,13 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   DeriveOptions derive_options;
   CLI::App* derive = calibrate->add_subcommand(
-      "derive", "Work out a calibration for a GPU that was not measured, from that of one that was and both datasheets");
+      "derive",
+      "Work out a calibration for a GPU that was not measured, from that of one that was and both datasheets");
   derive->footer(
       "Example: foretoken calibrate derive --from topologies/calibrations/h100-sxm.json --measured "
       "topologies/devices/h100-sxm5-80gb.json --device topologies/devices/h200-sxm-141gb.json --out h200-sxm.json\n"
-      "What is bound by memory follows the memory's bandwidth, what is bound by arithmetic the peak; every prediction says "
+      "What is bound by memory follows the memory's bandwidth, what is bound by arithmetic the peak; every prediction "
+      "says "
       "that it is extrapolated, or assumed.");
   derive->add_option("--from", derive_options.from, "Calibration that was measured")
       ->required()

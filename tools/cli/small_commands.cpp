@@ -45,8 +45,7 @@ void run_derive(const DeriveOptions& options, std::ostream& out) {
     refuse_to_replace(options.out, input);
   const DeviceSpec device = read_device_spec(options.device);
   const Calibration from = read_calibration(options.from);
-  write_file(options.out,
-             calibration_text(calibrate::derive(from, read_device_spec(options.measured), device, how)));
+  write_file(options.out, calibration_text(calibrate::derive(from, read_device_spec(options.measured), device, how)));
   fmt::print(out, "{}: {} derived from {}; predictions from it are {} at best\n", options.out.string(), device.name,
              from.name, options.at_best);
 }
