@@ -22,7 +22,8 @@ TEST(SchemaText, IsTheFileByteForByte) {
                                                  {"explanation", "tools/cli/explanation.schema.json"},
                                                  {"collective", "tools/cli/collective.schema.json"},
                                                  {"op", "tools/cli/op.schema.json"},
-                                                 {"score", "tools/cli/score.schema.json"}};
+                                                 {"score", "tools/cli/score.schema.json"},
+                                                 {"diagnosis", "tools/cli/diagnosis.schema.json"}};
   for (const auto& [name, path] : files) {
     std::ostringstream text;
     text << std::ifstream(std::string(FORETOKEN_SOURCE_DIR) + "/" + path, std::ios::binary).rdbuf();

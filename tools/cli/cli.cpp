@@ -377,6 +377,34 @@ CLI::App* add_score(CLI::App& app, ScoreOptions& options) {
   return score;
 }
 
+CLI::App* add_doctor(CLI::App& app, DoctorOptions& options) {
+  CLI::App* doctor = app.add_subcommand(
+      "doctor", "What looks wrong in a calibration of a GPU: against its datasheet and a sibling, with the evidence");
+  doctor->footer(
+      "Example: foretoken doctor my-cluster.json --against topologies/calibrations/h100-sxm.json\n"
+      "Named are rates that no hardware has, throttled clocks, slow memory, NVLS that was off, missing links, slow "
+      "NICs, "
+      "late messages, untuned kernels, fits with large errors. Exit code 5 if anything is.");
+  doctor->add_option("calibration", options.calibration, "Calibration to look at")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  doctor->add_option("--device", options.device, "Datasheet of its GPU (default: the shipped one of that name)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  doctor
+      ->add_option("--against", options.against,
+                   "A calibration that is known to be good, of this or another GPU (default: the shipped H100's)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  doctor
+      ->add_option("--against-device", options.against_device, "Datasheet of that one's GPU (default: the shipped one)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  doctor->add_flag("--json", options.json, "Machine-readable output");
+  return doctor;
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
@@ -512,6 +540,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->required()
       ->type_name(fmt::format("{{{}}}", fmt::join(schema_names(), ",")));
   schema->callback([&] { chosen = [&] { run_schema(schema_name, out); }; });
+
+  DoctorOptions doctor_options;
+  add_doctor(app, doctor_options)->callback([&] { chosen = [&] { run_doctor(doctor_options, out); }; });
 
   FitOptions fit_options;
   CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");

@@ -108,6 +108,14 @@ struct FitOptions {
   std::filesystem::path report;
 };
 
+struct DoctorOptions {
+  std::filesystem::path calibration;
+  std::filesystem::path device;          // --device; empty: the shipped datasheet of the calibration's device
+  std::filesystem::path against;         // --against; empty: the shipped calibration of an H100
+  std::filesystem::path against_device;  // --against-device; as device
+  bool json = false;
+};
+
 struct DeriveOptions {
   std::filesystem::path from;      // --from: the calibration that was measured
   std::filesystem::path measured;  // --measured: datasheet of its GPU
@@ -179,6 +187,7 @@ void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out,
 void run_topology(const TopologyOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
+void run_doctor(const DoctorOptions& options, std::ostream& out);
 void run_derive(const DeriveOptions& options, std::ostream& out);
 void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, std::ostream& err);
 void run_calibrate_network(const CalibrateNetworkOptions& options, std::ostream& out, std::ostream& err);

@@ -16,6 +16,7 @@ set(FORETOKEN_SCHEMAS
   collective:tools/cli/collective.schema.json
   op:tools/cli/op.schema.json
   score:tools/cli/score.schema.json
+  diagnosis:tools/cli/diagnosis.schema.json
   suite:tools/cli/suite.schema.json
   accepted-accuracy:scenarios/published/accepted.schema.json)
 
