@@ -161,6 +161,8 @@ void run_launch(const LaunchOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
 void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out, std::ostream& err);
+/// The first option given that needs the trace of both sides, or nullptr.
+const char* needs_traces(const CompareOptions& options);
 void run_suite(const CompareOptions& options, std::ostream& out, std::ostream& err);
 void run_explain(const ExplainOptions& options, std::ostream& out, std::ostream& err);
 void run_audit(const AuditOptions& options, std::ostream& out, std::ostream& err);
