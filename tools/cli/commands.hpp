@@ -96,6 +96,12 @@ struct AuditOptions {
   std::filesystem::path out;
 };
 
+struct ModelOptions {
+  std::filesystem::path file;          // a Hugging Face config, a description of ours, or a scenario
+  std::vector<std::string> overrides;  // --set, of a scenario
+  bool json = false;
+};
+
 struct TopologyOptions {
   std::filesystem::path topology;
   bool json = false;
@@ -167,6 +173,7 @@ void run_audit(const AuditOptions& options, std::ostream& out, std::ostream& err
 void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
 void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
+void run_model(const ModelOptions& options, std::ostream& out);
 void run_topology(const TopologyOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
