@@ -6,6 +6,9 @@ namespace foretoken {
 
 std::int64_t read_schema_header(JsonObject& root, std::string_view kind, std::int64_t newest) {
   if (const auto schema = root.optional("$schema")) static_cast<void>(schema->as_string());
+  if (!root.has("kind"))
+    root.place().fail("the key \"kind\" is missing",
+                      fmt::format("add it if this is a file of kind \"{}\": such a file is wanted here", kind));
   const JsonReader found = root.require("kind");
   if (found.as_string() != kind)
     found.fail(fmt::format("this is a file of kind {}", found.shown()),

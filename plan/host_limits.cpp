@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/error.hpp"
+#include "plan/live_limits.hpp"
 
 namespace foretoken::plan {
 
@@ -10,6 +11,7 @@ void require_host_can_run(const Plan& plan) {
   if (plan.scenario.execution)
     throw input_error(plan.scenario.file, "/execution", "says how a GPU's kernels are launched, and this is a host",
                       "remove it, or choose a topology of GPUs");
+  require_live_model(plan);
   const ModelSpec& model = plan.scenario.model;
   for (const DType dtype : {model.weight_dtype, model.activation_dtype, model.kv_dtype}) {
     if (dtype == DType::fp32) continue;

@@ -99,6 +99,10 @@ LayerSample sample_layers(const Scenario& scenario, std::int64_t count) {
                   [](const FaultSpec& fault) { return fault.from > Seconds(0); }))
     refuse(count, "a fault begins later than the run, whose times the sample does not have",
            "let faults begin at 0, or leave it out");
+  if (model.moe_every > 1)
+    refuse(count, "experts are in some layers only (model.moe_every), which are no run of layers", "leave it out");
+  if (model.window && !model.window->full_layers.empty())
+    refuse(count, "some layers attend to a window only (model.window)", "leave it out");
   LayerSample sample{model.layers, strata_of(model, stages), {}};
   const std::vector<std::int64_t> shares = count >= model.layers
                                                ? std::vector<std::int64_t>(sample.strata.size(), model.layers)

@@ -49,7 +49,8 @@ struct LayerSample {
 ///
 /// @throws Error{invalid_input} naming numbers that would do if count leaves a stratum without a share; a stratum with
 ///         experts with only one of its layers, which says nothing of how layers differ; or a part of a run; and if
-///         something happens at a time of the run (a fault later than its start), which a shorter run would not meet
+///         something happens at a time of the run (a fault later than its start), which a shorter run would not meet;
+///         and if layers differ by more than the first ones being dense
 LayerSample sample_layers(const Scenario& scenario, std::int64_t count);
 
 /// The plan of a scenario with these layers alone: the same ops on the same ranks, the layers under their own numbers

@@ -35,7 +35,7 @@ MemoryUse memory_of(const Role& role, const Scenario& scenario, const Placement&
     const double rows = tensor.rows.kind == Extent::Kind::fixed ? static_cast<double>(tensor.rows.count)
                                                                 : balanced_rows(tensor.rows, role, scenario, placement);
     size[i] = static_cast<double>(tensor.stack) * rows * static_cast<double>(tensor.cols) *
-              static_cast<double>(bytes_per_element(tensor.dtype));
+              bits_per_weight(tensor.packing, tensor.dtype) / 8;
     if (tensor.kind == TensorKind::weight) use.weights += size[i];
     if (tensor.kind == TensorKind::kv_cache) use.kv_cache += size[i];
   }

@@ -73,7 +73,7 @@ Range Placement::slice(std::int64_t replica, std::int64_t micro_batch, std::int6
 std::span<const std::int32_t> Placement::experts_on(std::int64_t layer, std::int64_t ep_index) const {
   FORETOKEN_CHECK(layer >= 0 && layer < model_.layers, "a layer outside the model was asked for");
   FORETOKEN_CHECK(ep_index >= 0 && ep_index < deployment_.ep, "a rank outside the expert group was asked for");
-  if (layer < model_.dense_layers) return {};
+  if (model_.dense(layer)) return {};
   if (deployment_.placement == ExpertPlacement::sharded) return experts_;
   std::int64_t part = ep_index;
   if (deployment_.placement == ExpertPlacement::round_robin) {
@@ -86,7 +86,7 @@ std::span<const std::int32_t> Placement::experts_on(std::int64_t layer, std::int
 }
 
 std::int32_t Placement::host_of(std::int64_t layer, std::int64_t expert) const {
-  FORETOKEN_CHECK(layer >= model_.dense_layers && layer < model_.layers, "a layer without experts was asked for");
+  FORETOKEN_CHECK(!model_.dense(layer) && layer < model_.layers, "a layer without experts was asked for");
   FORETOKEN_CHECK(expert >= 0 && expert < model_.experts, "an expert outside the model was asked for");
   switch (deployment_.placement) {
     case ExpertPlacement::sharded: return 0;

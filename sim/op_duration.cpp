@@ -44,8 +44,10 @@ struct DurationOfDetail {
     return cost.gemm(op.dtype, rows(shape.rows), shape.n, shape.k);
   }
   Estimate operator()(const plan::GroupedGemmOp& shape) const {
-    FORETOKEN_CHECK(shape.rows.kind == plan::Extent::Kind::routed, op.name + ": rows per expert are routing's to say");
-    return cost.grouped_gemm(op.dtype, rows_per_expert, shape.n, shape.k);
+    if (shape.rows.kind == plan::Extent::Kind::routed)
+      return cost.grouped_gemm(op.dtype, rows_per_expert, shape.n, shape.k, shape.packing);
+    const std::vector<std::int64_t> alike(static_cast<std::size_t>(shape.experts), shape.rows.count / shape.experts);
+    return cost.grouped_gemm(op.dtype, alike, shape.n, shape.k, shape.packing);
   }
   Estimate operator()(const plan::AttentionOp& shape) const {
     AttentionShape attention;
@@ -54,6 +56,8 @@ struct DurationOfDetail {
     attention.heads = shape.heads;
     attention.kv_heads = shape.kv_heads;
     attention.head_dim = shape.head_dim;
+    attention.value_dim = shape.value_dim;
+    attention.latent = shape.value_dim > 0;
     attention.dtype = op.inputs.empty() ? op.dtype : role.tensors[op.inputs.front().index()].dtype;
     attention.kv_dtype = op.dtype;
     return cost.attention_decode(attention);
@@ -108,7 +112,9 @@ Estimate OpDurations::of(RankId rank, OpId id, std::int64_t routed_step) {
   }
 
   const auto [n, k] = shape_of(op);
-  RoutedShape shape{op.kind, op.dtype, n, k, rows_.local_rows(rank, *extent, routed_step)};
+  const auto* grouped = std::get_if<plan::GroupedGemmOp>(&op.detail);
+  RoutedShape shape{op.kind, op.dtype, grouped != nullptr ? grouped->packing : Packing::none,
+                    n,       k,        rows_.local_rows(rank, *extent, routed_step)};
   // Which expert has which rows does not matter, and experts without rows cost nothing.
   std::erase(shape.rows, 0);
   std::sort(shape.rows.begin(), shape.rows.end());

@@ -54,6 +54,7 @@ class OpDurations {
   struct RoutedShape {
     plan::OpKind kind;
     DType dtype;
+    Packing packing;
     std::int64_t n;
     std::int64_t k;
     std::vector<std::int64_t> rows;

@@ -53,9 +53,8 @@ void check_routing_work(const plan::Plan& plan, const SimulateOptions& options) 
   const plan::Scenario& scenario = plan.scenario;
   const plan::DeploymentSpec& deployment = scenario.deployment;
   const auto choices = static_cast<double>(scenario.workload.sequences) * static_cast<double>(scenario.model.top_k);
-  const auto layers =
-      static_cast<double>(std::count_if(plan.layers.begin(), plan.layers.end(),
-                                        [&](std::int64_t layer) { return layer >= scenario.model.dense_layers; }));
+  const auto layers = static_cast<double>(std::count_if(
+      plan.layers.begin(), plan.layers.end(), [&](std::int64_t layer) { return !scenario.model.dense(layer); }));
   const double draws = choices * layers * static_cast<double>(scenario.routing.routed_steps);
   if (draws > options.draws_max)
     throw Error(

@@ -57,17 +57,40 @@ TensorId LayerLowering::activation(const std::string& name, Extent rows, std::in
   return builder_.tensor(Tensor{name, TensorKind::activation, model_.activation_dtype, 1, rows, cols});
 }
 
+// Rows on their way to the experts.
+TensorId LayerLowering::dispatched(const std::string& name, Extent rows) {
+  return builder_.tensor(Tensor{name, TensorKind::activation, model_.dispatch_dtype, 1, rows, model_.hidden});
+}
+
+WeightFormat LayerLowering::format_of(WeightKind kind) const {
+  switch (kind) {
+    case WeightKind::expert_up:
+    case WeightKind::expert_down: return model_.expert_format;
+    case WeightKind::attention_norm:
+    case WeightKind::mlp_norm:
+    case WeightKind::latent_norm:
+    case WeightKind::output_norm:
+    case WeightKind::router:
+    case WeightKind::embedding:
+    case WeightKind::lm_head: return {model_.activation_dtype, Packing::none};
+    default: return {model_.weight_dtype, Packing::none};
+  }
+}
+
 TensorId LayerLowering::weight(WeightKind kind, std::int64_t layer, std::int64_t stack, std::int64_t rows,
                                std::int64_t cols) {
-  return builder_.weight(Tensor{fmt::format("l{}.w_{}", layer, name_of(kind)), TensorKind::weight, model_.weight_dtype,
-                                stack, Extent::fixed(rows), cols, kind, static_cast<std::int16_t>(layer)});
+  const WeightFormat format = format_of(kind);
+  return builder_.weight(
+      Tensor{layer < 0 ? fmt::format("w_{}", name_of(kind)) : fmt::format("l{}.w_{}", layer, name_of(kind)),
+             TensorKind::weight, format.dtype, stack, Extent::fixed(rows), cols, kind, static_cast<std::int16_t>(layer),
+             format.packing});
 }
 
 TensorId LayerLowering::gemm(WeightKind kind, std::int64_t layer, const MicroBatchState& batch, TensorId input,
                              std::int64_t rows, std::int64_t n, std::int64_t k) {
   const std::string name(name_of(kind));
   Op product = op(OpKind::gemm, name, layer, batch, GemmOp{Extent::fixed(rows), n, k});
-  product.dtype = model_.weight_dtype;
+  product.dtype = format_of(kind).dtype;
   const TensorId output = activation(prefix(layer, batch) + name, Extent::fixed(rows), n);
   product.inputs = {input, weight(kind, layer, 1, k, n)};
   product.outputs = {output};
@@ -192,33 +215,11 @@ void LayerLowering::gather(std::int64_t layer, MicroBatchState& batch) {
 }
 
 void LayerLowering::attention(std::int64_t layer, MicroBatchState& batch) {
-  const std::int64_t heads = model_.heads / deployment_.tp;
-  const std::int64_t kv_heads = std::max<std::int64_t>(1, model_.kv_heads / deployment_.tp);
+  const TensorId attended = model_.latent ? latent_attention(layer, batch) : grouped_query_attention(layer, batch);
   const std::int64_t rows = batch.tokens;
-  const std::int64_t context = context_.scenario.workload.context + 1;  // with the step's own token
-  const std::int64_t q_cols = heads * model_.head_dim;
-  const std::int64_t kv_cols = 2 * kv_heads * model_.head_dim;
-
-  const TensorId qkv = gemm(WeightKind::qkv, layer, batch, batch.normed, rows, q_cols + kv_cols, model_.hidden);
-
-  Op rope = op(OpKind::rope_kv, "rope_kv", layer, batch, RowwiseOp{Extent::fixed(rows), q_cols + kv_cols});
-  const TensorId q = activation(prefix(layer, batch) + "q", Extent::fixed(rows), q_cols);
-  const TensorId kv = builder_.tensor(Tensor{prefix(layer, batch) + "kv", TensorKind::kv_cache, model_.kv_dtype, 1,
-                                             Extent::fixed(rows * context), kv_cols, WeightKind::none,
-                                             static_cast<std::int16_t>(layer)});
-  rope.inputs = {qkv};
-  rope.outputs = {q, kv};
-  builder_.emit(std::move(rope));
-
-  Op attend =
-      op(OpKind::attention, "attention", layer, batch, AttentionOp{rows, context, heads, kv_heads, model_.head_dim});
-  attend.dtype = model_.kv_dtype;
-  const TensorId attended = activation(attend.name, Extent::fixed(rows), q_cols);
-  attend.inputs = {q, kv};
-  attend.outputs = {attended};
-  builder_.emit(std::move(attend));
-
-  batch.delta = gemm(WeightKind::o_proj, layer, batch, attended, rows, model_.hidden, q_cols);
+  const std::int64_t value_dim = model_.latent ? model_.latent->value_dim : model_.head_dim;
+  batch.delta =
+      gemm(WeightKind::o_proj, layer, batch, attended, rows, model_.hidden, model_.heads / deployment_.tp * value_dim);
   if (deployment_.tp == 1) return;
   batch.delta = sliced_ ? collective(OpKind::reduce_scatter, "attention_reduce_scatter", "attention_output",
                                      batch.delta, rows, batch.owned, layer, batch)
@@ -247,7 +248,7 @@ void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batc
 
   const Extent rows = Extent::fixed(batch.owned * model_.top_k);
   Op pack = op(OpKind::permute, "pack", layer, batch, permutation(rows, RowOrder::pack));
-  const TensorId packed = activation(pack.name, rows, model_.hidden);
+  const TensorId packed = dispatched(pack.name, rows);
   pack.inputs = {batch.normed, batch.routes};
   pack.outputs = {packed};
   if (deployment_.dispatch_mode == DispatchMode::exact) {
@@ -273,11 +274,12 @@ void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch, TensorI
                  ExchangeOp{context_.communications.get(exchange_communication(OpKind::dispatch, layer, batch, chunk)),
                             source, experts_here > 0, source ? batch.owned * model_.top_k : 0, model_.hidden});
     send.chunk = static_cast<std::int16_t>(chunk);
+    send.dtype = model_.dispatch_dtype;
     send.stream = exchange_stream(chunk);
     if (source) send.inputs = {packed};
     if (experts_here > 0) {
       TensorId& arrived = batch.arrived[static_cast<std::size_t>(c)];
-      arrived = activation(send.name + ".rows", Extent::routed(layer, batch.index, chunk), model_.hidden);
+      arrived = dispatched(send.name + ".rows", Extent::routed(layer, batch.index, chunk));
       send.outputs = {arrived};
     }
     builder_.emit(std::move(send));
@@ -292,7 +294,9 @@ Communication LayerLowering::exchange_communication(OpKind kind, std::int64_t la
   communication.group = context_.ep_group;
   communication.algorithm = CollectiveAlgorithm::direct;
   communication.exchange = deployment_.exchange_algorithm;
-  communication.dtype = kind == OpKind::exchange_counts ? DType::int32 : model_.activation_dtype;
+  communication.dtype = kind == OpKind::exchange_counts ? DType::int32
+                        : kind == OpKind::dispatch      ? model_.dispatch_dtype
+                                                        : model_.activation_dtype;
   communication.layer = static_cast<std::int16_t>(layer);
   communication.micro_batch = static_cast<std::int16_t>(batch.index);
   communication.chunk = static_cast<std::int16_t>(chunk);
@@ -306,7 +310,7 @@ Communication LayerLowering::exchange_communication(OpKind kind, std::int64_t la
   const std::int64_t tokens_most = context_.placement.slice(0, batch.index, 0).size();
   communication.slots = tokens_most * std::min(model_.top_k, experts_most);
   if (kind == OpKind::dispatch && communication.slots > 0) {
-    const std::int64_t row_bytes = model_.hidden * bytes_per_element(model_.activation_dtype);
+    const std::int64_t row_bytes = model_.hidden * bytes_per_element(model_.dispatch_dtype);
     communication.header_rows = (experts_most * bytes_per_element(DType::int32) + row_bytes - 1) / row_bytes;
   }
   return communication;
@@ -344,37 +348,42 @@ TensorId LayerLowering::expert_chain(std::int64_t layer, const MicroBatchState& 
   const std::int64_t inner = expert_hidden_per_rank();
   const std::int64_t up_cols = model_.gated ? 2 * inner : inner;
   const Extent rows = Extent::routed(layer, batch.index, chunk);
-  const auto emit = [&](Op step, const char* name, std::vector<TensorId> inputs, std::int64_t cols) {
-    step.name = prefix(layer, batch) + name + chunk_suffix(chunk);
+  const auto emit = [&](Op step, std::string_view name, std::vector<TensorId> inputs, const auto& make_output) {
+    step.name = prefix(layer, batch) + std::string(name) + chunk_suffix(chunk);
     step.chunk = static_cast<std::int16_t>(chunk);
     step.arrival_set = arrival_set;
-    const TensorId output = activation(step.name, rows, cols);
+    const TensorId output = make_output(step.name);
     step.inputs = std::move(inputs);
     step.outputs = {output};
     builder_.emit(std::move(step));
     return output;
   };
+  const auto wide = [&](std::int64_t cols) {
+    return [this, rows, cols](const std::string& name) { return activation(name, rows, cols); };
+  };
+  const auto product = [&](WeightKind kind, TensorId of, std::int64_t n, std::int64_t k) {
+    const TensorId weights = weight(kind, layer, experts_here, k, n);
+    Op step = op(OpKind::grouped_gemm, "", layer, batch,
+                 GroupedGemmOp{rows, experts_here, n, k, model_.expert_format.packing});
+    step.dtype = model_.expert_format.dtype;
+    return emit(std::move(step), name_of(kind), {of, weights}, wide(n));
+  };
   // Rows arrive ordered by source; with one expert here there is nothing to sort.
   const bool sorts = sliced_ && experts_here > 1;
   TensorId rows_in = input;
-  if (sorts)
-    rows_in = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::sort)), "sort", {rows_in},
-                   model_.hidden);
-  Op up = op(OpKind::grouped_gemm, "", layer, batch, GroupedGemmOp{rows, experts_here, up_cols, model_.hidden});
-  up.dtype = model_.weight_dtype;
-  const TensorId raised =
-      emit(std::move(up), "expert_up",
-           {rows_in, weight(WeightKind::expert_up, layer, experts_here, model_.hidden, up_cols)}, up_cols);
+  if (sorts) {
+    Op sort = op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::sort));
+    sort.dtype = model_.dispatch_dtype;
+    rows_in = emit(std::move(sort), "sort", {rows_in},
+                   [this, rows](const std::string& name) { return dispatched(name, rows); });
+  }
+  const TensorId raised = product(WeightKind::expert_up, rows_in, up_cols, model_.hidden);
   const TensorId activated = emit(op(OpKind::activation, "", layer, batch, RowwiseOp{rows, inner, false, model_.gated}),
-                                  "expert_activation", {raised}, inner);
-  Op down = op(OpKind::grouped_gemm, "", layer, batch, GroupedGemmOp{rows, experts_here, model_.hidden, inner});
-  down.dtype = model_.weight_dtype;
-  TensorId rows_out =
-      emit(std::move(down), "expert_down",
-           {activated, weight(WeightKind::expert_down, layer, experts_here, inner, model_.hidden)}, model_.hidden);
+                                  "expert_activation", {raised}, wide(inner));
+  TensorId rows_out = product(WeightKind::expert_down, activated, model_.hidden, inner);
   if (sorts)
     rows_out = emit(op(OpKind::permute, "", layer, batch, permutation(rows, RowOrder::unsort)), "unsort", {rows_out},
-                    model_.hidden);
+                    wide(model_.hidden));
   return rows_out;
 }
 

@@ -59,6 +59,13 @@ class LayerLowering {
   enum class Phase : std::uint8_t { gather, attention, route, experts };
   void lower(Phase phase, std::int64_t layer, MicroBatchState& batch);
 
+  /// The hidden states of the step's tokens from the embedding, whose rows the TP group shares.
+  void embed(MicroBatchState& batch, TensorId tokens);
+  /// The last norm, and logits of each rank's part of the vocabulary. Which part has the greatest, and sampling from
+  /// them, is not in the program.
+  /// @return the logits
+  TensorId lm_head(MicroBatchState& batch);
+
   /// Adds what is pending to the residual; the micro-batch's hidden states are then in `residual`.
   void finish(MicroBatchState& batch);
 
@@ -66,10 +73,17 @@ class LayerLowering {
   TensorId collective(OpKind kind, const std::string& name, const std::string& output, TensorId tensor,
                       std::int64_t tokens, std::int64_t rows_out, std::int64_t layer, const MicroBatchState& batch);
 
+  // What a layer becomes is in layer_lowering.cpp, its attention in attention_lowering.cpp, embedding and LM head in
+  // vocabulary_lowering.cpp.
   [[nodiscard]] bool sliced() const { return sliced_; }
 
  private:
   void attention(std::int64_t layer, MicroBatchState& batch);
+  TensorId grouped_query_attention(std::int64_t layer, const MicroBatchState& batch);
+  TensorId latent_attention(std::int64_t layer, const MicroBatchState& batch);
+  TensorId per_head(WeightKind kind, std::int64_t layer, const MicroBatchState& batch, TensorId input,
+                    std::int64_t heads, std::int64_t n, std::int64_t k);
+  TensorId kv_cache(std::int64_t layer, const MicroBatchState& batch, std::int64_t cols);
   void gather(std::int64_t layer, MicroBatchState& batch);
   void route_and_dispatch(std::int64_t layer, MicroBatchState& batch);
   void dispatch(std::int64_t layer, MicroBatchState& batch, TensorId packed);
@@ -89,11 +103,14 @@ class LayerLowering {
 
   Op op(OpKind kind, const std::string& name, std::int64_t layer, const MicroBatchState& batch, OpDetail detail) const;
   TensorId activation(const std::string& name, Extent rows, std::int64_t cols);
+  TensorId dispatched(const std::string& name, Extent rows);
+  [[nodiscard]] WeightFormat format_of(WeightKind kind) const;
+  [[nodiscard]] std::int64_t vocabulary_per_rank() const;
   TensorId weight(WeightKind kind, std::int64_t layer, std::int64_t stack, std::int64_t rows, std::int64_t cols);
   TensorId gemm(WeightKind kind, std::int64_t layer, const MicroBatchState& batch, TensorId input, std::int64_t rows,
                 std::int64_t n, std::int64_t k);
   [[nodiscard]] RowwiseOp permutation(Extent rows, RowOrder order) const;
-  [[nodiscard]] bool dense(std::int64_t layer) const { return layer < model_.dense_layers; }
+  [[nodiscard]] bool dense(std::int64_t layer) const { return model_.dense(layer); }
   [[nodiscard]] Stream communication_stream() const;
   [[nodiscard]] Stream exchange_stream(std::int64_t chunk) const;
   [[nodiscard]] std::int64_t local_experts(std::int64_t layer) const;

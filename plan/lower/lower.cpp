@@ -128,7 +128,7 @@ class RoleLowering {
   // Phases between which there is no communication stay together: the other micro-batch's work is better spent hiding
   // the next one.
   [[nodiscard]] std::vector<std::vector<Phase>> phase_groups(std::int64_t layer) const {
-    const bool dense = layer < context_.scenario.model.dense_layers;
+    const bool dense = context_.scenario.model.dense(layer);
     const bool tp = deployment_.tp > 1;
     if (layers_.sliced()) {
       if (tp) return {{Phase::gather}, {Phase::attention}, {Phase::route}, {Phase::experts}};
@@ -142,6 +142,7 @@ class RoleLowering {
   void enter(MicroBatchState& batch) {
     const std::int64_t hidden = context_.scenario.model.hidden;
     if (first_stage()) {
+      if (context_.scenario.model.vocabulary > 0) return embed(batch);
       Op input = op(OpKind::input, "input", batch, RowwiseOp{Extent::fixed(batch.owned), hidden});
       batch.residual = tensor(input.name, batch.owned, hidden);
       input.outputs = {batch.residual};
@@ -161,9 +162,21 @@ class RoleLowering {
                                           "stage_input", batch.residual, batch.tokens, batch.tokens, -1, batch);
   }
 
+  void embed(MicroBatchState& batch) {
+    Op input = op(OpKind::input, "input", batch, RowwiseOp{Extent::fixed(batch.tokens), 1});
+    const TensorId tokens =
+        builder_.tensor(Tensor{input.name, TensorKind::activation, DType::int32, 1, Extent::fixed(batch.tokens), 1});
+    input.dtype = DType::int32;
+    input.outputs = {tokens};
+    inputs_.push_back(builder_.emit(std::move(input)));
+    layers_.embed(batch, tokens);
+  }
+
   void leave(MicroBatchState& batch) {
-    layers_.finish(batch);
     const std::int64_t hidden = context_.scenario.model.hidden;
+    const bool head = last_stage() && context_.scenario.model.vocabulary > 0;
+    const TensorId logits = head ? layers_.lm_head(batch) : TensorId();
+    if (!head) layers_.finish(batch);
     if (!last_stage()) {
       const std::int64_t rows = scatter_gather() ? slice_rows(batch.index) : batch.owned;
       Op send =
@@ -175,7 +188,7 @@ class RoleLowering {
       return;
     }
     Op end = op(OpKind::step_end, "step_end", batch, RowwiseOp{Extent::fixed(batch.owned), hidden});
-    end.inputs = {batch.residual};
+    end.inputs = {head ? logits : batch.residual};
     const TensorId tokens = builder_.tensor(
         Tensor{end.name + ".tokens", TensorKind::activation, DType::int32, 1, Extent::fixed(batch.owned), 1});
     end.outputs = {tokens};
@@ -251,6 +264,13 @@ class RoleLowering {
   std::vector<OpId> ends_;    // [micro-batch], last stage
 };
 
+// What a model may say and no lowering knows.
+void check_model(const Scenario& scenario) {
+  if (scenario.model.index)
+    throw input_error(scenario.file, "/model/index", "sparse attention cannot be planned yet",
+                      "remove it (--set model.index=null) to plan attention over the whole context");
+}
+
 void check_fits(const Scenario& scenario, const Machine& machine) {
   const DeploymentSpec& d = scenario.deployment;
   if (d.ranks() <= machine.gpus()) return;
@@ -314,6 +334,7 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
 
 Program lower(const Scenario& scenario, const Placement& placement, const Machine& machine,
               const std::vector<std::int64_t>& layers) {
+  check_model(scenario);
   check_fits(scenario, machine);
   const DeploymentSpec& deployment = scenario.deployment;
   Program program;

@@ -17,6 +17,7 @@
 #include "core/collective_algorithm.hpp"
 #include "core/dtype.hpp"
 #include "core/ids.hpp"
+#include "core/packing.hpp"
 
 namespace foretoken::plan {
 
@@ -114,6 +115,14 @@ struct Extent {
 ///   router       [hidden, experts]
 ///   expert_up    per expert [hidden, expert_hidden], gated: [hidden, gate | up]; expert_down [expert_hidden, hidden]
 ///   shared_up    [hidden, shared_experts x expert_hidden], gated: [hidden, gate | up]; shared_down the other way round
+///   embedding    [vocabulary, hidden]; lm_head [hidden, vocabulary]; output_norm [1, hidden]
+///
+/// Latent attention has instead of qkv:
+///
+///   latent_down  [hidden, q_rank | kv_rank | rope_dim], without q_rank the queries of all heads in its place
+///   q_up         [q_rank, heads x (nope_dim + rope_dim)]; latent_norm [1, q_rank + kv_rank]
+///   k_up         per head [nope_dim, kv_rank]: takes a query to where the latents are
+///   v_up         per head [kv_rank, value_dim]: takes what attention gave back
 ///
 /// A rank's part: its heads, or its contiguous slice of the inner width (of gate and of up alike); a rank with more TP
 /// peers than there are KV heads holds a copy of the KV head of its heads; expert stacks follow Placement::experts_on.
@@ -130,9 +139,17 @@ enum class WeightKind : std::uint8_t {
   expert_down,
   shared_up,
   shared_down,
+  embedding,
+  lm_head,
+  output_norm,
+  latent_down,
+  latent_norm,
+  q_up,
+  k_up,
+  v_up,
 };
 
-constexpr std::array<std::pair<WeightKind, std::string_view>, 12> kWeightKindNames{
+constexpr std::array<std::pair<WeightKind, std::string_view>, 20> kWeightKindNames{
     {{WeightKind::none, "none"},
      {WeightKind::attention_norm, "attention_norm"},
      {WeightKind::qkv, "qkv"},
@@ -144,11 +161,20 @@ constexpr std::array<std::pair<WeightKind, std::string_view>, 12> kWeightKindNam
      {WeightKind::expert_up, "expert_up"},
      {WeightKind::expert_down, "expert_down"},
      {WeightKind::shared_up, "shared_up"},
-     {WeightKind::shared_down, "shared_down"}}};
+     {WeightKind::shared_down, "shared_down"},
+     {WeightKind::embedding, "embedding"},
+     {WeightKind::lm_head, "lm_head"},
+     {WeightKind::output_norm, "output_norm"},
+     {WeightKind::latent_down, "latent_down"},
+     {WeightKind::latent_norm, "latent_norm"},
+     {WeightKind::q_up, "q_up"},
+     {WeightKind::k_up, "k_up"},
+     {WeightKind::v_up, "v_up"}}};
 
 constexpr std::string_view name_of(WeightKind kind) { return kWeightKindNames[static_cast<std::size_t>(kind)].second; }
 
-/// A KV cache belongs to one layer and micro-batch: row (sequence x context + position), columns [k | v] by KV head.
+/// A KV cache belongs to one layer and micro-batch: row (sequence x context + position), columns [k | v] by KV head,
+/// or [latent | rotary key] of latent attention. A windowed layer keeps the latest positions.
 enum class TensorKind : std::uint8_t { activation, weight, kv_cache };
 
 /// A matrix (or a stack of `stack` matrices) of a role. Activations are written once per step, before they are read.
@@ -162,7 +188,8 @@ struct Tensor {
   Extent rows;
   std::int64_t cols = 0;
   WeightKind weight = WeightKind::none;
-  std::int16_t layer = -1;  // of a weight or a KV cache
+  std::int16_t layer = -1;          // of a weight or a KV cache
+  Packing packing = Packing::none;  // of a weight: stored narrower than dtype
 };
 
 // ---- what each kind of op needs to know ----------------------------------------------------------------------------
@@ -177,13 +204,15 @@ struct Tensor {
 ///
 /// `unpermute` finds a token's rows in the order of `select` or `pack` and adds them in the order of its choices
 /// (Routing::experts_of), each times its weight; choices that are not on this rank add nothing.
-enum class RowOrder : std::uint8_t { none, select, pack, sort, unsort };
+/// lookup  the embedding's rows of the step's tokens; a rank with a part of the vocabulary writes zeros for the rest
+enum class RowOrder : std::uint8_t { none, select, pack, sort, unsort, lookup };
 
-constexpr std::array<std::pair<RowOrder, std::string_view>, 5> kRowOrderNames{{{RowOrder::none, "none"},
+constexpr std::array<std::pair<RowOrder, std::string_view>, 6> kRowOrderNames{{{RowOrder::none, "none"},
                                                                                {RowOrder::select, "select"},
                                                                                {RowOrder::pack, "pack"},
                                                                                {RowOrder::sort, "sort"},
-                                                                               {RowOrder::unsort, "unsort"}}};
+                                                                               {RowOrder::unsort, "unsort"},
+                                                                               {RowOrder::lookup, "lookup"}}};
 
 constexpr std::string_view name_of(RowOrder order) { return kRowOrderNames[static_cast<std::size_t>(order)].second; }
 
@@ -206,11 +235,13 @@ struct GemmOp {
 };
 
 /// For each local expert e: out[rows_e, n] = in[rows_e, k] x weight_e[k, n]
+/// With fixed rows a product per head of latent attention, each with as many rows.
 struct GroupedGemmOp {
   Extent rows;  // Kind::routed: sum of rows_e
   std::int64_t experts = 0;
   std::int64_t n = 0;
   std::int64_t k = 0;
+  Packing packing = Packing::none;  // of the weights
 };
 
 /// One new token per sequence over `context` cached tokens (the new one included).
@@ -220,6 +251,9 @@ struct AttentionOp {
   std::int64_t heads = 0;  // on this rank
   std::int64_t kv_heads = 0;
   std::int64_t head_dim = 0;
+  // Latent attention: the one KV head is the latent beside the rotary key, head_dim wide together, and its first
+  // value_dim elements are the value, read once for both. 0: keys and values are apart, head_dim wide each.
+  std::int64_t value_dim = 0;
 };
 
 /// Out, per row: the token's top_k experts as numbers, then their weights: the softmax over those experts' logits.

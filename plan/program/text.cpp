@@ -33,6 +33,10 @@ std::string shown(const Extent& extent) {
   return fmt::format("routed(l{},m{}{})", extent.layer, extent.micro_batch, chunk);
 }
 
+std::string shown(Packing packing) {
+  return packing == Packing::none ? std::string() : fmt::format(" {}", foretoken::name_of(packing));
+}
+
 struct DetailText {
   std::string operator()(const RowwiseOp& o) const {
     std::string text = fmt::format("rows={} cols={}", shown(o.rows), o.cols);
@@ -44,11 +48,12 @@ struct DetailText {
   }
   std::string operator()(const GemmOp& o) const { return fmt::format("m={} n={} k={}", shown(o.rows), o.n, o.k); }
   std::string operator()(const GroupedGemmOp& o) const {
-    return fmt::format("experts={} m={} n={} k={}", o.experts, shown(o.rows), o.n, o.k);
+    return fmt::format("experts={} m={} n={} k={}{}", o.experts, shown(o.rows), o.n, o.k, shown(o.packing));
   }
   std::string operator()(const AttentionOp& o) const {
-    return fmt::format("sequences={} context={} heads={} kv_heads={} head_dim={}", o.sequences, o.context, o.heads,
-                       o.kv_heads, o.head_dim);
+    return fmt::format("sequences={} context={} heads={} kv_heads={} head_dim={}{}", o.sequences, o.context, o.heads,
+                       o.kv_heads, o.head_dim,
+                       o.value_dim > 0 ? fmt::format(" value_dim={}", o.value_dim) : std::string());
   }
   std::string operator()(const RouteOp& o) const {
     return fmt::format("rows={} hidden={} experts={} top_k={}", o.rows, o.hidden, o.experts, o.top_k);
@@ -124,8 +129,8 @@ std::string to_text(const Program& program) {
     append_ranks(out, role.ranks);
     append(out, "\n");
     for (const Tensor& tensor : role.tensors)
-      append(out, "  tensor {} {} {} {}x{}x{}\n", tensor.name, kind_name(tensor.kind), foretoken::name_of(tensor.dtype),
-             tensor.stack, shown(tensor.rows), tensor.cols);
+      append(out, "  tensor {} {} {} {}x{}x{}{}\n", tensor.name, kind_name(tensor.kind),
+             foretoken::name_of(tensor.dtype), tensor.stack, shown(tensor.rows), tensor.cols, shown(tensor.packing));
     for (const Op& op : role.ops) append_op(out, op, role);
   }
   return fmt::to_string(out);

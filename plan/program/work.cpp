@@ -49,19 +49,30 @@ struct WorkOf {
                 m * shape.k + m * shape.n + shape.n * shape.k, bytes_per_element(op.dtype));
   }
 
-  // The same per expert; the weights of experts without rows stay unread.
+  // The same per expert; the weights of experts without rows stay unread. With fixed rows there are none such.
   Work operator()(const GroupedGemmOp& shape) const {
     const std::int64_t m = resolved(shape.rows, rows);
-    return work(2.0 * static_cast<double>(m) * static_cast<double>(shape.n) * static_cast<double>(shape.k),
-                m * shape.k + m * shape.n + active_experts * shape.n * shape.k, bytes_per_element(op.dtype));
+    const std::int64_t active = shape.rows.kind == Extent::Kind::fixed ? shape.experts : active_experts;
+    const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(shape.n) * static_cast<double>(shape.k);
+    const std::int64_t weights = active * shape.n * shape.k;
+    if (shape.packing == Packing::none)
+      return work(flops, m * shape.k + m * shape.n + weights, bytes_per_element(op.dtype));
+    Work result = work(flops, m * shape.k + m * shape.n, bytes_per_element(op.dtype));
+    result.traffic +=
+        Bytes(static_cast<std::int64_t>(static_cast<double>(weights) * bits_per_weight(shape.packing, op.dtype) / 8));
+    return result;
   }
 
-  // Scores and weighted sum: 2 FLOPs each per (sequence, head, cached token, element). Reads K and V once per KV head.
+  // Scores and weighted sum: 2 FLOPs each per (sequence, head, cached token, element). Reads K and V once per KV head,
+  // which latent attention has as one.
   Work operator()(const AttentionOp& shape) const {
     const double pairs = static_cast<double>(shape.sequences) * static_cast<double>(shape.context);
-    const std::int64_t kv = shape.sequences * shape.context * 2 * shape.kv_heads * shape.head_dim;
-    const std::int64_t q_and_out = 2 * shape.sequences * shape.heads * shape.head_dim;
-    return work(4.0 * pairs * static_cast<double>(shape.heads * shape.head_dim), kv + q_and_out,
+    const bool latent = shape.value_dim > 0;
+    const std::int64_t value = latent ? shape.value_dim : shape.head_dim;
+    const std::int64_t kv =
+        shape.sequences * shape.context * shape.kv_heads * (latent ? shape.head_dim : 2 * shape.head_dim);
+    const std::int64_t q_and_out = shape.sequences * shape.heads * (shape.head_dim + value);
+    return work(2.0 * pairs * static_cast<double>(shape.heads * (shape.head_dim + value)), kv + q_and_out,
                 bytes_per_element(op.dtype));
   }
 

@@ -15,6 +15,7 @@ inline constexpr std::int64_t kHeadDimMax = 8'192;
 inline constexpr std::int64_t kExpertsMax = 4'096;
 inline constexpr std::int64_t kExpertHiddenMax = 1 << 20;
 inline constexpr std::int64_t kSharedExpertsMax = 64;
+inline constexpr std::int64_t kVocabularyMax = 1 << 24;
 inline constexpr double kZipfExponentMax = 8;
 inline constexpr std::int64_t kSequencesMax = 1 << 24;
 inline constexpr std::int64_t kContextMax = 1 << 24;

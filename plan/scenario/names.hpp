@@ -15,6 +15,14 @@ using EnumNames = std::array<std::pair<Enum, std::string_view>, N>;
 // The types that weights and activations may have: all of kDTypeNames but the integers.
 inline constexpr EnumNames<DType, 4> kFloatTypeNames{
     {{DType::fp32, "fp32"}, {DType::fp16, "fp16"}, {DType::bf16, "bf16"}, {DType::fp8, "fp8"}}};
+// How routed experts may be stored.
+inline constexpr EnumNames<WeightFormat, 7> kExpertFormatNames{{{{DType::fp32, Packing::none}, "fp32"},
+                                                                {{DType::fp16, Packing::none}, "fp16"},
+                                                                {{DType::bf16, Packing::none}, "bf16"},
+                                                                {{DType::fp8, Packing::none}, "fp8"},
+                                                                {{DType::bf16, Packing::mxfp4}, "mxfp4"},
+                                                                {{DType::bf16, Packing::nvfp4}, "nvfp4"},
+                                                                {{DType::bf16, Packing::int4}, "int4"}}};
 inline constexpr EnumNames<RoutingKind, 4> kRoutingKindNames{{{RoutingKind::uniform, "uniform"},
                                                               {RoutingKind::zipf, "zipf"},
                                                               {RoutingKind::model, "model"},

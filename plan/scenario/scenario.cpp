@@ -12,6 +12,7 @@
 #include "plan/scenario/limits.hpp"
 #include "plan/scenario/names.hpp"
 #include "plan/scenario/read_fault.hpp"
+#include "plan/scenario/read_model.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -36,40 +37,6 @@ Enum choice_or(JsonObject& object, std::string_view key, const Names& names, Enu
 void require_divides(const JsonReader& place, std::int64_t part, std::int64_t whole, std::string_view what) {
   if (whole % part == 0) return;
   place.fail(fmt::format("{} does not divide {} {}", part, what, whole), fmt::format("write a divisor of {}", whole));
-}
-
-ModelSpec read_model(const JsonReader& place) {
-  JsonObject object(place);
-  ModelSpec model;
-  model.name = object.require("name").as_string();
-  model.layers = integer(object, "layers", 1, kLayersMax);
-  model.hidden = integer(object, "hidden", 1, kHiddenMax);
-  model.heads = integer(object, "heads", 1, kHeadsMax);
-  model.kv_heads = integer_or(object, "kv_heads", 1, kHeadsMax, model.heads);
-  if (model.heads % model.kv_heads != 0)
-    require_divides(object.require("kv_heads"), model.kv_heads, model.heads, "the number of heads,");
-  model.head_dim = integer(object, "head_dim", 1, kHeadDimMax);
-  model.experts = integer(object, "experts", 1, kExpertsMax);
-  model.top_k = integer(object, "top_k", 1, kExpertsMax);
-  if (model.top_k > model.experts)
-    object.require("top_k").fail(fmt::format("{} is more than the {} experts", model.top_k, model.experts),
-                                 "a token goes to distinct experts: write at most their number");
-  model.expert_hidden = integer(object, "expert_hidden", 1, kExpertHiddenMax);
-  model.gated = object.require("gated").as_bool();
-  model.shared_experts = integer_or(object, "shared_experts", 0, kSharedExpertsMax, 0);
-  model.dense_layers = integer_or(object, "dense_layers", 0, model.layers, 0);
-  if (model.dense_layers > 0) {
-    model.dense_hidden = integer(object, "dense_hidden", 1, kExpertHiddenMax);
-  } else if (const auto unused = object.optional("dense_hidden")) {
-    unused->fail("dense_hidden is given but no layer is dense", "remove it, or give dense_layers");
-  }
-  JsonObject dtypes(object.require("dtype"));
-  model.weight_dtype = choice_or(dtypes, "weights", kFloatTypeNames, DType::fp16);
-  model.activation_dtype = choice_or(dtypes, "activations", kFloatTypeNames, model.weight_dtype);
-  model.kv_dtype = choice_or(dtypes, "kv_cache", kFloatTypeNames, model.activation_dtype);
-  dtypes.finish();
-  object.finish();
-  return model;
 }
 
 WorkloadSpec read_workload(const JsonReader& place) {
@@ -118,6 +85,9 @@ RoutingSpec read_routing(const JsonReader& place) {
 // What the record and the scenario must agree on.
 void check_record(const JsonReader& place, const Scenario& scenario) {
   const RoutingRecord& record = *scenario.routing.record;
+  if (scenario.model.moe_every > 1)
+    place.fail("a record has experts in all but the first layers, and the model in some layers only (moe_every)",
+               "write another kind of routing");
   const auto check = [&](std::int64_t recorded, std::int64_t wanted, const char* what) {
     if (recorded != wanted)
       place.fail(fmt::format("the record has {} {}, and the scenario {}", recorded, what, wanted),
@@ -344,7 +314,7 @@ Scenario parse_scenario(const JsonDocument& document) {
   scenario.file = document.name();
   scenario.name = root.require("name").as_string();
   if (const auto about = root.optional("about")) scenario.about = about->as_string(true);
-  scenario.model = read_model(root.require("model"));
+  scenario.model = read_scenario_model(root.require("model"), document.name());
   scenario.workload = read_workload(root.require("workload"));
   scenario.routing = read_routing(root.require("routing"));
   scenario.deployment = read_deployment(root.require("deployment"), scenario.model);

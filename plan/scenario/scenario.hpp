@@ -14,31 +14,11 @@
 #include <vector>
 
 #include "core/collective_algorithm.hpp"
-#include "core/dtype.hpp"
 #include "core/json_reader.hpp"
 #include "core/units.hpp"
+#include "plan/scenario/model_spec.hpp"
 
 namespace foretoken::plan {
-
-/// A decoder-only transformer with mixture-of-experts layers, without embedding and LM head.
-struct ModelSpec {
-  std::string name;
-  std::int64_t layers = 0;
-  std::int64_t dense_layers = 0;  // the first ones: one MLP of dense_hidden instead of experts
-  std::int64_t dense_hidden = 0;
-  std::int64_t hidden = 0;
-  std::int64_t heads = 0;
-  std::int64_t kv_heads = 0;
-  std::int64_t head_dim = 0;
-  std::int64_t experts = 0;
-  std::int64_t top_k = 0;
-  std::int64_t expert_hidden = 0;
-  bool gated = false;  // three matrices (gate, up, down) instead of two
-  std::int64_t shared_experts = 0;
-  DType weight_dtype = DType::fp16;
-  DType activation_dtype = DType::fp16;
-  DType kv_dtype = DType::fp16;
-};
 
 /// One decode step: every sequence, at the same context length, gets one token.
 struct WorkloadSpec {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "plan/live_limits.hpp"
 
 namespace foretoken::runtime::cuda {
 namespace {
@@ -46,6 +47,7 @@ bool captures_steps(const plan::Plan& plan) {
 }
 
 void require_cuda_can_run(const plan::Plan& plan) {
+  plan::require_live_model(plan);
   const plan::ModelSpec& model = plan.scenario.model;
   for (const DType dtype : {model.weight_dtype, model.activation_dtype, model.kv_dtype})
     if (dtype != DType::fp32 && dtype != DType::fp16 && dtype != DType::bf16)

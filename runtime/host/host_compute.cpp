@@ -150,7 +150,8 @@ void HostCompute::run_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, 
 
 void HostCompute::permute(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step) {
   switch (shape.order) {
-    case plan::RowOrder::none: break;
+    case plan::RowOrder::none:
+    case plan::RowOrder::lookup: break;
     case plan::RowOrder::select:
     case plan::RowOrder::pack: {
       const RoutedRowTable& table = tables_.at(routed_step, op.layer, op.micro_batch);

@@ -115,8 +115,17 @@ MatrixPart find_part(const plan::Plan& plan, const plan::Tensor& tensor, RankId 
     case WeightKind::expert_down:
     case WeightKind::shared_up:
     case WeightKind::shared_down: return mlp_part(plan, tensor.weight, tensor.layer, rank);
+    // Refused before any run: plan/live_limits.hpp.
+    case WeightKind::embedding:
+    case WeightKind::lm_head:
+    case WeightKind::output_norm:
+    case WeightKind::latent_down:
+    case WeightKind::latent_norm:
+    case WeightKind::q_up:
+    case WeightKind::k_up:
+    case WeightKind::v_up: break;
   }
-  FORETOKEN_CHECK(false, tensor.name + " is no weight");
+  FORETOKEN_CHECK(false, tensor.name + " is no weight that a live run has");
 }
 
 }  // namespace

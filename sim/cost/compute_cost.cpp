@@ -97,9 +97,10 @@ Estimate ComputeCost::gemm(DType dtype, std::int64_t m, std::int64_t n, std::int
 }
 
 Estimate ComputeCost::grouped_gemm(DType dtype, std::span<const std::int64_t> rows_per_expert, std::int64_t n,
-                                   std::int64_t k) const {
+                                   std::int64_t k, Packing packing) const {
   const Model<GemmCost>& model = gemm_model(dtype);
-  return at_best(sim::grouped_gemm(model.cost, rows_per_expert, n, k), model.at_best);
+  const double weight_bytes = packing == Packing::none ? 0 : bits_per_weight(packing, dtype) / 8;
+  return at_best(sim::grouped_gemm(model.cost, rows_per_expert, n, k, weight_bytes), model.at_best);
 }
 
 Estimate ComputeCost::attention(const PerDType<AttentionCost>& models, const AttentionShape& shape) const {

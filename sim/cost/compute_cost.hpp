@@ -11,6 +11,7 @@
 #include "core/calibration_compute.hpp"
 #include "core/device_spec.hpp"
 #include "core/dtype.hpp"
+#include "core/packing.hpp"
 #include "sim/cost/attention_cost.hpp"
 #include "sim/cost/estimate.hpp"
 #include "sim/cost/gemm_cost.hpp"
@@ -28,9 +29,9 @@ class ComputeCost {
 
   /// C[m,n] = A[m,k] B[k,n]. @throws Error{invalid_input} if the device has no peak for dtype
   [[nodiscard]] Estimate gemm(DType dtype, std::int64_t m, std::int64_t n, std::int64_t k) const;
-  /// See grouped_gemm_cost.hpp. @throws as gemm
+  /// See grouped_gemm_cost.hpp. @param packing of the weights @throws as gemm
   [[nodiscard]] Estimate grouped_gemm(DType dtype, std::span<const std::int64_t> rows_per_expert, std::int64_t n,
-                                      std::int64_t k) const;
+                                      std::int64_t k, Packing packing = Packing::none) const;
   /// One new token per sequence. @throws Error{invalid_input} if no fit covers the KV dtype
   [[nodiscard]] Estimate attention_decode(const AttentionShape& shape) const;
   /// Causal. @throws as attention_decode

@@ -28,10 +28,10 @@ GemmCost::GemmCost(const GemmFit& fit, MachineRates rates, std::int64_t element_
       rates_(rates),
       element_bytes_(element_bytes) {}
 
-Estimate GemmCost::operator()(std::int64_t m, std::int64_t n, std::int64_t k) const {
+Estimate GemmCost::operator()(std::int64_t m, std::int64_t n, std::int64_t k, double weight_bytes) const {
   FORETOKEN_CHECK(m >= 0 && n >= 0 && k >= 0, "a GEMM has no negative dimension");
   if (m == 0 || n == 0 || k == 0) return {Seconds(0), Provenance::measured};
-  const GemmShape shape{m, n, k, element_bytes_};
+  const GemmShape shape{m, n, k, element_bytes_, weight_bytes};
   const std::array<double, 3> x = gemm_coordinates(shape);
   const auto raw = [&](const GemmShape& asked, std::span<const double> at) {
     return (floor_ + gemm_roofline(asked, rates_)) * std::exp(log_slowdown_.at(at));
@@ -42,14 +42,15 @@ Estimate GemmCost::operator()(std::int64_t m, std::int64_t n, std::int64_t k) co
   for (const double knot : log_slowdown_.axes[0].knots) {
     if (knot <= x[0]) continue;
     if (++padded > kPaddings) break;
-    const GemmShape wider{std::llround(std::exp2(knot)), n, k, element_bytes_};
+    const GemmShape wider{std::llround(std::exp2(knot)), n, k, element_bytes_, weight_bytes};
     fitted = std::min(fitted, raw(wider, std::array<double, 3>{knot, x[1], x[2]}));
   }
   // log2 of an exact power of two is exact, so shapes on the edge of the measured range count as inside.
   const bool inside = log_slowdown_.contains(x) && x[1] + x[2] <= corner_sum_max_;
   Estimate result{std::max(fitted, gemm_lower_bound(shape, rates_)),
                   inside ? Provenance::interpolated : Provenance::extrapolated};
-  if (inside) result.error_p90 = error_p90_;
+  if (weight_bytes > 0) result.provenance = Provenance::assumed;
+  else if (inside) result.error_p90 = error_p90_;
   return result;
 }
 

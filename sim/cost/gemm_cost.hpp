@@ -26,7 +26,9 @@ class GemmCost {
   /// @param m,n,k >= 0; a zero does no work and takes no time
   /// Outside the measured range the slowdown of its edge is kept and the result is `extrapolated`.
   /// Example: an H100 reads the 537 MB of a 32768 x 8192 bf16 weight in 0.160 ms at its peak; 64 rows take 0.18 ms.
-  [[nodiscard]] Estimate operator()(std::int64_t m, std::int64_t n, std::int64_t k) const;
+  /// @param weight_bytes of a weight in memory, where it is stored narrower than it is multiplied; 0: as an operand.
+  ///        Unpacking is taken to be hidden behind the loads, which was not measured: at best `assumed`
+  [[nodiscard]] Estimate operator()(std::int64_t m, std::int64_t n, std::int64_t k, double weight_bytes = 0) const;
 
  private:
   Seconds floor_;

@@ -8,7 +8,7 @@
 namespace foretoken::sim {
 
 Estimate grouped_gemm(const GemmCost& gemm, std::span<const std::int64_t> rows_per_expert, std::int64_t n,
-                      std::int64_t k) {
+                      std::int64_t k, double weight_bytes) {
   std::vector<std::int64_t> rows;
   rows.reserve(rows_per_expert.size());
   for (const std::int64_t r : rows_per_expert) {
@@ -24,7 +24,7 @@ Estimate grouped_gemm(const GemmCost& gemm, std::span<const std::int64_t> rows_p
   for (std::size_t i = 0; i < rows.size();) {
     std::size_t next = i;
     while (next < rows.size() && rows[next] == rows[i]) ++next;
-    const Estimate alike = gemm(rows[i], n * experts, k);
+    const Estimate alike = gemm(rows[i], n * experts, k, weight_bytes);
     total.time += alike.time * (static_cast<double>(next - i) / static_cast<double>(experts));
     total.provenance = worst(total.provenance, alike.provenance);
     if (experts == 1) total.error_p90 = alike.error_p90;

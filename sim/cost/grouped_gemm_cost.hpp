@@ -17,10 +17,11 @@ namespace foretoken::sim {
 /// tile badly for that tile. Experts without rows cost nothing: their weights are not read.
 ///
 /// @param rows_per_expert >= 0 each
+/// @param weight_bytes as of GemmCost
 /// Provenance: one active expert is a dense GEMM; more are `extrapolated`, since the mapping is physics and not a fit.
 /// Limits: leaves out routing, permutation and activation, which are ops of their own.
 /// Example: rows {64, 0, 64, 0} of n = 32768, k = 8192 cost as gemm(64, 65536, 8192).
 Estimate grouped_gemm(const GemmCost& gemm, std::span<const std::int64_t> rows_per_expert, std::int64_t n,
-                      std::int64_t k);
+                      std::int64_t k, double weight_bytes = 0);
 
 }  // namespace foretoken::sim

@@ -15,7 +15,8 @@ double move(double bytes, double share, const MachineRates& rates) {
 }
 
 double weight_bytes(const GemmShape& shape) {
-  return as_double(shape.element_bytes) * as_double(shape.n) * as_double(shape.k);
+  const double each = shape.weight_bytes > 0 ? shape.weight_bytes : as_double(shape.element_bytes);
+  return each * as_double(shape.n) * as_double(shape.k);
 }
 
 double gemm_flops(const GemmShape& shape) { return 2 * as_double(shape.m) * as_double(shape.n) * as_double(shape.k); }

@@ -33,6 +33,7 @@ struct GemmShape {
   std::int64_t n = 0;
   std::int64_t k = 0;
   std::int64_t element_bytes = 2;  ///< of both operands; the result has at least 2
+  double weight_bytes = 0;         ///< of a weight in memory, where it is stored narrower; 0: element_bytes
 };
 
 /// Ideal time of C[m,n] = A[m,k] B[k,n], without the kernel floor.

@@ -51,7 +51,8 @@ TEST(SchemaHeader, SaysWhatKindIsWanted) {
 }
 
 TEST(SchemaHeader, RefusesWhatIsMissingOrNoVersion) {
-  EXPECT_THAT(message(R"({"schema_version": 1})", 1), HasSubstr("\"kind\" is missing"));
+  EXPECT_THAT(message(R"({"schema_version": 1})", 1),
+              HasSubstr("x.json: the key \"kind\" is missing; add it if this is a file of kind \"topology\": such a"));
   EXPECT_THAT(message(R"({"kind": "topology"})", 1), HasSubstr("\"schema_version\" is missing"));
   EXPECT_THAT(message(R"({"kind": "topology", "schema_version": 0})", 1), HasSubstr("out of range"));
   EXPECT_THAT(message(R"({"kind": "topology", "schema_version": "1"})", 1), HasSubstr("not a number"));

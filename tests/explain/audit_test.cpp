@@ -15,6 +15,7 @@
 #include "core/error.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
+#include "tools/planning/consistent.hpp"
 
 namespace foretoken::planning {
 namespace {
@@ -140,6 +141,45 @@ TEST(Matching, TheSameNameAndLabelsAreSettledTogether) {
   EXPECT_THAT(joined.option, testing::ElementsAre(1u, 0u));
 }
 
+/// What is said against the choices; nothing if they are accepted.
+template <class Check>
+std::string refusal(const Check& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+    return error.what();
+  }
+  return "";
+}
+
+TEST(OpenChoices, MustNotContradictEachOther) {
+  const auto refused = [](const std::vector<plan::OpenChoice>& choices) {
+    return refusal([&] { require_independent("s.json", choices); });
+  };
+  EXPECT_EQ(refused({choice("model.top_k", {"1", "2"}), choice("model.top_k_of_others", {"1", "2"})}), "");
+  EXPECT_THAT(refused({choice("x", {"1", "2"}), choice("x", {"3"})}),
+              HasSubstr("\"x\" assigns x, and \"x\" assigns x"));
+  EXPECT_THAT(refused({choice("deployment.attention", {"{}"}), choice("deployment.attention.tp", {"8"})}),
+              HasSubstr("assigns deployment.attention, and"));
+  EXPECT_THAT(refused({choice("x", {"1", "1"})}), HasSubstr("options \"1\" and \"1\" of \"x\" are the same"));
+  plan::OpenChoice twice = choice("x", {"1", "2"});
+  twice.options[1].assignments = twice.options[0].assignments;
+  EXPECT_THAT(refused({twice}), HasSubstr("are the same"));
+}
+
+// The one with and the other without it would serve different models. Sequences belong to a deployment.
+TEST(OpenChoices, OfModelAndWorkloadAreForBoth) {
+  const auto refused = [](const std::string& field) {
+    return refusal([&] { require_one_workload("s.json", {choice(field, {"1", "2"})}); });
+  };
+  EXPECT_THAT(refused("workload.context"), HasSubstr("s.json#/open_choices: \"workload.context\" assigns"));
+  EXPECT_THAT(refused("model"), HasSubstr("one model and one workload"));
+  EXPECT_THAT(refused("routing.exponent"), HasSubstr("one model and one workload"));
+  EXPECT_EQ(refused("workload.sequences"), "");
+  EXPECT_EQ(refused("deployment.micro_batches"), "");
+}
+
 // sqrt((0.5 x 10 %)^2 + (0.5 x 20 %)^2) = 11.18 %; of two alike nothing is left.
 TEST(ModelErrorTable, CombinesRowsAndCancelsInRatios) {
   const ModelErrors errors = ModelErrors::read(JsonDocument::from_text(
@@ -217,6 +257,26 @@ TEST(AuditCommand, OfASmallSweep) {
   const plan::test::JsonSchema schema(Json::parse(foretoken_cli({"schema", "audit-report"}).out));
   EXPECT_THAT(schema.check(Json::parse(json.out)), IsEmpty());
   EXPECT_EQ(foretoken_cli({"audit", folder.string(), "--json"}).out, json.out);
+
+  // A mistake in one option is told, not only counted; in all of them nothing is left to be said.
+  const auto with_contexts = [&](const Json& values) {
+    for (const char* name : {"baseline.json", "large-ep64.json", "scaling-ep16.json", "scaling-ep64.json"}) {
+      Json scenario = Json::parse(std::ifstream(folder / name));
+      scenario["open_choices"] = {{{"field", "workload.context"}, {"values", values}, {"reason", "invented"}}};
+      std::ofstream(folder / name) << scenario.dump();
+    }
+    return foretoken_cli({"audit", folder.string()});
+  };
+  const Answer half = with_contexts({128, -5});
+  EXPECT_EQ(half.code, 0) << half.err;
+  EXPECT_THAT(half.out, HasSubstr("2 combinations of what is left open, 1 of which do not run"));
+  EXPECT_THAT(half.out, HasSubstr("1 times paper/baseline-tp8-pp2: "));
+  EXPECT_THAT(half.out, HasSubstr("-5 is out of range"));
+  const Answer all = with_contexts({-5, -6});
+  EXPECT_EQ(all.code, 2);
+  EXPECT_THAT(all.err, HasSubstr("it runs under none of its 2 combinations"));
+  EXPECT_THAT(all.err, HasSubstr("-5 is out of range"));
+  EXPECT_EQ(all.out, "");
 
   fs::remove(folder / "audit.json");
   const Answer none = foretoken_cli({"audit", folder.string()});

@@ -227,6 +227,41 @@ TEST(Diagnosis, SaysHowMuch) {
   EXPECT_NEAR(first([](Machine& m) { m.clock_percent = 101; }).factor, 1.01, 1e-6);
 }
 
+// A compared with a damaged B: the same cause, with the other sign, and what is late is said to be B's.
+TEST(Diagnosis, WhatIsWrongWithBIsNamedToo) {
+  const auto first = [](const std::function<void(Machine&)>& into) {
+    Machine damaged;
+    into(damaged);
+    const Comparison comparison = compare(result_of({}), result_of(damaged), {});
+    SimTime sum(0);
+    for (const Finding& finding : comparison.findings) sum += finding.explains;
+    EXPECT_EQ(sum, comparison.tpot.difference());
+    EXPECT_LT(comparison.findings.front().explains, SimTime(0));
+    return comparison.findings.front();
+  };
+  const Finding straggler = first([](Machine& m) { m.percent[1] = 150; });
+  EXPECT_EQ(name_of(straggler.culprit), name_of(Culprit::straggler));
+  EXPECT_EQ(straggler.of, "rank 1 of B");
+  EXPECT_NEAR(straggler.factor, 1 / 1.5, 1e-9);
+  const Finding hot = first([](Machine& m) { m.experts_percent[2] = 180; });
+  EXPECT_EQ(name_of(hot.culprit), name_of(Culprit::hot_expert));
+  EXPECT_EQ(hot.of, "rank 2 of B");
+  EXPECT_EQ(name_of(first([](Machine& m) { m.gap = 4'000; }).culprit), name_of(Culprit::gaps));
+  EXPECT_EQ(name_of(first([](Machine& m) { m.overlap = false; }).culprit), name_of(Culprit::overlap));
+}
+
+// 12 ns instead of 10, all of them: 1.2 times as long and 2 ns more are one and the same.
+TEST(Diagnosis, OfOneLengthBandwidthAndLatencyAreBothNamed) {
+  Machine before, after;
+  before.small = before.large = 10'000;
+  after.small = after.large = 12'000;
+  before.overlap = after.overlap = false;
+  const Finding finding = compare(result_of(after), result_of(before), {}).findings.front();
+  EXPECT_EQ(name_of(finding.culprit), name_of(Culprit::communication));
+  EXPECT_NEAR(finding.factor, 1.2, 1e-9);
+  EXPECT_NEAR(finding.each.value(), 2e-9, 1e-15);
+}
+
 TEST(Diagnosis, OfEqualResultsThereIsNone) {
   const StoredResult result = result_of({});
   EXPECT_THAT(compare(result, result, {}).findings, testing::IsEmpty());

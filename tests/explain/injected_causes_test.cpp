@@ -113,8 +113,11 @@ TEST_P(InjectedCauses, ExtraLatency) {
                      }
                    })});
   const Json json = compared();
-  if (GetParam() == kPipeline) first(json, "communication");  // its all-reduces are all of one size
-  else EXPECT_NEAR(first(json, "latency")["each_us"].get<double>(), 20, 1e-6);
+  if (GetParam() == kPipeline) {  // its all-reduces are all of one size
+    const Json finding = first(json, "communication");
+    EXPECT_NEAR(finding["each_us"].get<double>(), 20, 1e-6);
+    EXPECT_GT(finding["factor"].get<double>(), 1);
+  } else EXPECT_NEAR(first(json, "latency")["each_us"].get<double>(), 20, 1e-6);
 }
 
 TEST_P(InjectedCauses, SlowerLink) {
@@ -122,7 +125,7 @@ TEST_P(InjectedCauses, SlowerLink) {
   const Json json = compared(true);
   if (GetParam() == kPipeline) first(json, "communication");  // its messages between nodes are all of one size
   else EXPECT_GT(first(json, "link")["factor"].get<double>(), 1.5);
-  EXPECT_THAT(json["configuration"][0], HasSubstr("/cluster/nic"));
+  EXPECT_THAT(json["only_difference"].get<std::string>(), HasSubstr("/cluster/nic"));
 }
 
 TEST_P(InjectedCauses, SlowGpu) {
@@ -130,6 +133,30 @@ TEST_P(InjectedCauses, SlowGpu) {
   const Json finding = first(compared(), "straggler");
   EXPECT_EQ(finding["of"], "rank 10");
   EXPECT_NEAR(finding["factor"].get<double>(), 1 / 0.6, 0.001);
+
+  // The slow one as B.
+  fs::rename(file("a.json"), file("c.json"));
+  fs::rename(file("b.json"), file("a.json"));
+  fs::rename(file("c.json"), file("b.json"));
+  const Json turned = compared();
+  EXPECT_EQ(turned["findings"][0]["cause"], "straggler");
+  EXPECT_EQ(turned["findings"][0]["of"], "rank 10 of B");
+  EXPECT_EQ(turned["findings"][0]["explains_ps"].get<std::int64_t>(), -finding["explains_ps"].get<std::int64_t>());
+}
+
+// Every time of A by a clock that is 1 % fast.
+TEST_P(InjectedCauses, ClockDrift) {
+  Json result = Json::parse(std::ifstream(file("b.json")));
+  for (const char* column : {"posted", "begun", "ended"})
+    for (Json& time : result["trace"]["events"][column]) {
+      const auto ps = time.get<std::int64_t>();
+      time = ps + ps / 100;  // in the same order
+    }
+  for (const char* figure : {"tpot_ms", "step_ms"})
+    for (Json& value : result[figure])
+      if (value.is_number()) value = value.get<double>() * 1.01;
+  std::ofstream(file("a.json")) << result.dump();
+  EXPECT_NEAR(first(compared(), "clock")["factor"].get<double>(), 1.01, 1e-5);
 }
 
 TEST_P(InjectedCauses, LaunchGaps) {
@@ -139,16 +166,24 @@ TEST_P(InjectedCauses, LaunchGaps) {
   first(compared(), "gaps");
 }
 
-// What the program is asked to do is named by the scenarios; what follows from it adds up.
+// What the program is asked to do is named by the scenarios, as all that differs; what follows from it adds up.
 TEST_P(InjectedCauses, SmallerBatch) {
   store("a.json", {"--set", "workload.sequences=512"});
-  EXPECT_THAT(compared(true)["configuration"], ElementsAre("/workload/sequences: 512 in A, 1024 in B"));
+  EXPECT_EQ(compared(true)["only_difference"], "/workload/sequences: 512 in A, 1024 in B");
+  EXPECT_THAT(answer_of({"compare", file("a.json"), file("b.json"), "--across"}),
+              HasSubstr("Why: all of it follows from /workload/sequences: 512 in A, 1024 in B"));
+
+  // Not if the calibration is another one, too.
+  store("a.json", {"--set", "workload.sequences=512", "--calibration", damaged([](Json&) {})});
+  const Json json = compared(true);
+  EXPECT_FALSE(json.contains("only_difference"));
+  EXPECT_THAT(json["configuration"], ElementsAre("/workload/sequences: 512 in A, 1024 in B"));
 }
 
 TEST_P(InjectedCauses, WrongDtype) {
   store("a.json", {"--set", "model.dtype.weights=\"fp32\""});
   const Json json = compared(true);
-  EXPECT_THAT(json["configuration"], ElementsAre(R"(/model/dtype/weights: "fp32" in A, "fp16" in B)"));
+  EXPECT_EQ(json["only_difference"], R"(/model/dtype/weights: "fp32" in A, "fp16" in B)");
   EXPECT_EQ(first(json, "kernels", 0.7)["of"], "grouped_gemm");
 }
 

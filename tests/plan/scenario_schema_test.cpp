@@ -20,6 +20,7 @@
 #include "core/error.hpp"
 #include "plan/machine/topology.hpp"
 #include "plan/scenario/names.hpp"
+#include "plan/scenario/read_model.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tests/plan/plan_files.hpp"
 
@@ -33,6 +34,7 @@ using testing::IsEmpty;
 JsonSchema schema_of(const std::string& kind) {
   static const std::map<std::string, std::string> files{
       {"scenario", "scenarios/scenario.schema.json"},
+      {"model", "scenarios/model.schema.json"},
       {"topology", "topologies/topology.schema.json"},
       {"device", "topologies/devices/device.schema.json"},
       {"calibration", "topologies/calibrations/calibration.schema.json"},
@@ -60,6 +62,7 @@ TEST(Schemas, FitEveryShippedFile) {
       EXPECT_TRUE(std::filesystem::is_regular_file(named)) << path << " names " << named;
     }
   EXPECT_GE(seen["scenario"], 5 + 2);
+  EXPECT_GE(seen["model"], 10);
   EXPECT_GE(seen["topology"], 3 + 1);
   EXPECT_GE(seen["device"], 1 + 1);
   EXPECT_GE(seen["calibration"], 1);
@@ -72,6 +75,8 @@ std::string verdict(const std::string& kind, const Json& file) {
   try {
     if (kind == "scenario") {
       static_cast<void>(parse_scenario(JsonDocument::from_text(file.dump(), "case.json")));
+    } else if (kind == "model") {
+      static_cast<void>(read_model_file(JsonDocument::from_text(file.dump(), "case.json")));
     } else {
       const std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
       const auto folder = std::filesystem::temp_directory_path() / ("foretoken_schema_" + test);
@@ -110,6 +115,17 @@ void collect(const JsonSchema& schema, const Json& value, const Json& written, c
     for (std::size_t i = 0; i < value.size(); ++i) collect(schema, value[i], resolved["items"], pointer / i, places);
 }
 
+// With whatever does not exclude something else.
+Json example_model() {
+  return Json::parse(R"({"$schema": "model.schema.json", "kind": "model", "schema_version": 1, "name": "tiny",
+      "about": "invented", "source": "invented", "layers": 8, "hidden": 64, "heads": 8,
+      "latent": {"kv_rank": 16, "q_rank": 24, "nope_dim": 8, "rope_dim": 4, "value_dim": 8},
+      "index": {"heads": 2, "head_dim": 8, "top_k": 4}, "window": {"tokens": 4, "chunked": true, "full_every": 2},
+      "experts": 8, "top_k": 2, "expert_hidden": 16, "gated": true, "shared_experts": 1, "dense_layers": 1,
+      "moe_every": 2, "dense_hidden": 32, "vocabulary": 100, "tied_embeddings": true,
+      "dtype": {"weights": "fp8", "experts": "mxfp4", "activations": "bf16", "dispatch": "fp8", "kv_cache": "fp8"}})");
+}
+
 /// Valid files that together have every property of their schema.
 std::vector<Json> examples_of(const std::string& kind) {
   if (kind == "scenario") {
@@ -121,7 +137,20 @@ std::vector<Json> examples_of(const std::string& kind) {
     Json recorded = base_scenario("dispatch");
     recorded["routing"] = {{"kind", "recorded"}, {"file", repository_file("tests/data/routing/tiny.json")}};
     recorded["deployment"]["experts"]["dispatch_mode"] = "exact";
-    return {stages, base_scenario("dispatch"), recorded};
+    Json latent = base_scenario("stages");
+    Json described = base_scenario("stages");
+    Json published = base_scenario("stages");
+    latent["model"] = example_model();
+    for (const char* key : {"$schema", "kind", "schema_version", "about", "source"}) latent["model"].erase(key);
+    described["model"] = {{"file", repository_file("scenarios/models/gpt-oss-120b.json")},
+                          {"window", {{"tokens", 64}, {"full_layers", {0, 1}}}}};
+    published["model"] = {{"hf", repository_file("tests/data/model/small/config.json")}, {"dtype", Json::object()}};
+    return {stages, base_scenario("dispatch"), recorded, latent, described, published};
+  }
+  if (kind == "model") {
+    Json grouped = Json::parse(text_of_file("scenarios/models/gpt-oss-120b.json"));
+    grouped["window"] = {{"tokens", 64}, {"full_layers", {0, 1}}};
+    return {example_model(), grouped};
   }
   if (kind == "device") return {Json::parse(text_of_file("tests/data/plan/gpu.json"))};
   Json host = Json::parse(text_of_file("topologies/host.json"));
@@ -231,7 +260,9 @@ TEST_P(SchemaAndReader, StateTheSameRanges) {
       EXPECT_THAT(schema.check(changed), testing::Not(IsEmpty())) << pointer;
       const std::string message = verdict(kind, changed);
       // The reader's bound is the file's own number of layers, which the schema cannot say.
-      const Json most = pointer.back() == "dense_layers" ? example["model"]["layers"] : (*leaf)["maximum"];
+      const Json most = pointer.back() != "dense_layers" ? (*leaf)["maximum"]
+                        : kind == "model"                ? example["layers"]
+                                                         : example["model"]["layers"];
       EXPECT_THAT(message, HasSubstr(pointer.to_string() + ": 1e+30 is out of range"));
       const auto from = message.find(" from ");
       ASSERT_NE(from, std::string::npos) << message;
@@ -278,7 +309,7 @@ TEST_P(SchemaAndReader, AgreeAboutTypes) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kinds, SchemaAndReader, testing::Values("scenario", "topology", "device"),
+INSTANTIATE_TEST_SUITE_P(Kinds, SchemaAndReader, testing::Values("scenario", "model", "topology", "device"),
                          [](const auto& tested) { return std::string(tested.param); });
 
 // ---- quantities ----------------------------------------------------------------------------------------------------

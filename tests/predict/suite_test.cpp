@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "core/error.hpp"
 #include "tests/plan/json_schema.hpp"
@@ -134,6 +135,40 @@ TEST_F(PublishedSuite, ACaseNeedsASource) {
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("mine.jsonl:1"));
     EXPECT_THAT(error.what(), HasSubstr("\"source\" is missing"));
+  }
+}
+
+// Every refusal names the line, whatever of the case is wrong; a folder without any case is no perfect score.
+TEST_F(PublishedSuite, WhatCannotBeScoredIsRefusedByLine) {
+  const auto refusal = [&](const std::string& line) {
+    std::ofstream(folder / "mine.jsonl") << line << "\n";
+    std::ostringstream out, err;
+    EXPECT_EQ(cli::run({"compare", "--suite", folder.string()}, out, err), 2) << out.str();
+    EXPECT_EQ(out.str(), "");
+    return err.str();
+  };
+  const auto serving = [](const char* member, int value) {
+    Json json{{"layers", 2},      {"hidden", 1024}, {"heads", 8},  {"kv_heads", 8},
+              {"head_dim", 128},  {"vocab", 1000},  {"ffn", 1024}, {"tp", 4},
+              {"concurrency", 1}, {"isl", 8},       {"osl", 8},    {"dtype", "bf16"}};
+    json[member] = value;
+    return Json{{"serving", json}, {"measured_us", 1}, {"source", "invented"}}.dump();
+  };
+  EXPECT_THAT(refusal(""), HasSubstr("its files have no cases"));
+  EXPECT_THAT(refusal(serving("experts", 8)), HasSubstr("mine.jsonl:1#/serving: a mixture of experts has experts and"));
+  EXPECT_THAT(refusal(serving("vocab", 3)), HasSubstr("mine.jsonl:1#/serving: 4 ranks share a vocabulary of 3"));
+  EXPECT_THAT(refusal(serving("heads", 6)), HasSubstr("mine.jsonl:1#/serving: tp does not divide heads"));
+  EXPECT_THAT(refusal(serving("kv_heads", 12)), HasSubstr("mine.jsonl:1#/serving: "));
+}
+
+TEST_F(PublishedSuite, OptionsOfComparingResultsAreRefused) {
+  for (const std::vector<std::string>& more :
+       std::vector<std::vector<std::string>>{{"--fail-if", "tpot>1%"}, {"--across"}, {"--trace", "x.json"}}) {
+    std::vector<std::string> words{"compare", "--suite", kSuite};
+    words.insert(words.end(), more.begin(), more.end());
+    std::ostringstream out, err;
+    EXPECT_EQ(cli::run(words, out, err), 2);
+    EXPECT_THAT(err.str(), HasSubstr("--suite: " + more.front() + " is given too"));
   }
 }
 

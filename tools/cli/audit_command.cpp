@@ -1,6 +1,7 @@
 // foretoken audit: what a publication's figures rest on, over all settlements of what it leaves open.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -11,6 +12,7 @@
 #include "tools/cli/commands.hpp"
 #include "tools/cli/sweep.hpp"
 #include "tools/cli/write_file.hpp"
+#include "tools/planning/consistent.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -49,9 +51,23 @@ struct Subject {
   }
 };
 
-planning::Swept swept(const Subject& subject, const planning::Matching& matching, std::size_t which, Sweep& sweep) {
+/// @throws Error{invalid_input} for what can be told before anything is simulated
+void check(const Subject& subject, const std::vector<plan::OpenChoice>& own) {
   if (!subject.scenario.published)
     throw input_error(subject.document.name(), "", "nothing was published for it", "add \"published\"");
+  planning::require_independent(subject.document.name(), subject.scenario.open_choices);
+  planning::require_one_workload(subject.document.name(), own);
+}
+
+/// An audit says nothing if one of the two cannot be.
+void require_any_ran(const Subject& subject, const std::vector<Outcome>& outcomes) {
+  if (std::any_of(outcomes.begin(), outcomes.end(), [](const Outcome& outcome) { return outcome.ran(); })) return;
+  throw input_error(subject.document.name(), "",
+                    fmt::format("it runs under none of its {} combinations of open choices", outcomes.size()),
+                    fmt::format("mend the first: {}", outcomes.front().error));
+}
+
+planning::Swept swept(const Subject& subject, const planning::Matching& matching, std::size_t which, Sweep& sweep) {
   planning::Swept swept;
   swept.name = subject.scenario.name;
   swept.published = *subject.scenario.published;
@@ -64,6 +80,7 @@ planning::Swept swept(const Subject& subject, const planning::Matching& matching
     throw input_error(subject.document.name(), "/open_choices",
                       fmt::format("they have more than {} combinations", kCombinationsMax), "give them fewer options");
   swept.outcomes = subject.outcomes(sweep, combinations);
+  require_any_ran(subject, swept.outcomes);
   return swept;
 }
 
@@ -98,6 +115,8 @@ void run_audit(const AuditOptions& options, std::ostream& out, std::ostream& err
     require_the_methods_choices(series.back(), method.scenario);
   }
   const planning::Matching matching({baseline.scenario.open_choices, method.scenario.open_choices});
+  check(baseline, matching.own(0));
+  check(method, matching.own(1));
   err << fmt::format("{}: simulating all combinations of open choices\n", spec.name);
   planning::Swept of_baseline = swept(baseline, matching, 0, sweep);
   planning::Swept of_method = swept(method, matching, 1, sweep);

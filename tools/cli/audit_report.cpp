@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/numbers.hpp"
@@ -28,6 +29,7 @@ using planning::Tally;
 using planning::Verdict;
 
 constexpr std::size_t kAgreeingShown = 12;
+constexpr std::size_t kReasonsShown = 3;
 
 double milliseconds(const Sample& sample) { return sample.metrics.tpot.mean.value() * 1e3; }
 double interval_of(const Sample& sample, const ModelErrors& errors) {
@@ -142,6 +144,21 @@ std::string published_text(const Swept& swept, const ModelErrors& errors, const 
                             result.settlements.size() * swept.own.size(), 100 * least, 100 * most);
 }
 
+/// Why combinations do not run: the commonest reasons. A mistake in an option must not look like a finding.
+std::string impossible_text(const AuditResult& result) {
+  std::map<std::string, std::int64_t> reasons;
+  for (const Swept* swept : {&result.baseline, &result.method})
+    for (const planning::Outcome& outcome : swept->outcomes)
+      if (!outcome.ran()) ++reasons[fmt::format("{}: {}", swept->name, outcome.error)];
+  std::vector<std::pair<std::string, std::int64_t>> sorted(reasons.begin(), reasons.end());
+  std::stable_sort(sorted.begin(), sorted.end(), [](const auto& x, const auto& y) { return x.second > y.second; });
+  std::string text;
+  for (std::size_t r = 0; r < std::min(sorted.size(), kReasonsShown); ++r)
+    text += fmt::format("  {} times {}\n", sorted[r].second, sorted[r].first);
+  if (sorted.size() > kReasonsShown) text += fmt::format("  and {} other reasons\n", sorted.size() - kReasonsShown);
+  return text.empty() ? text : text + "\n";
+}
+
 std::string agreeing_text(const AuditResult& result) {
   std::string text =
       fmt::format("\nAgreeing combinations, nearest first{}\n  {:>9} {:>9} {:>8}\n",
@@ -210,7 +227,7 @@ const char* verdict_text(Verdict verdict) {
     case Verdict::contradicted: return "contradicted by the published figures themselves";
     case Verdict::open: return "cannot be said: no combination agrees with both rows";
     case Verdict::fails: return "does not hold under any combination that agrees with both rows";
-    case Verdict::as_run: return "holds only against the baseline as it was run, not against its best run";
+    case Verdict::as_run: return "possible only against the baseline as it was run; does not hold against its best run";
     case Verdict::holds: return "holds under every combination that agrees with both rows";
     case Verdict::ambiguous: return "depends on what is left open, or lies within the interval";
   }
@@ -275,6 +292,7 @@ std::string audit_text(const planning::AuditSpec& spec, const AuditResult& resul
   std::string text = fmt::format(
       "{}: {} combinations of what is left open{}\n\n", spec.name, grouped(static_cast<double>(result.combinations)),
       result.impossible > 0 ? fmt::format(", {} of which do not run", result.impossible) : "");
+  text += impossible_text(result);
   text += fmt::format("  {:<26}{:>10} {:>9}{:>22}\n", "published", "TPS", "TPOT, ms", "agree, of all");
   text += published_text(result.baseline, errors, result) + published_text(result.method, errors, result);
   text += fmt::format(

@@ -185,6 +185,27 @@ CLI::App* add_explain(CLI::App& app, ExplainOptions& options) {
   return explain;
 }
 
+CLI::App* add_model(CLI::App& app, ModelOptions& options) {
+  CLI::App* model = app.add_subcommand(
+      "model",
+      "Show how large a model is: parameters, active parameters, bytes of weights, KV cache per token; of a scenario\n"
+      "also what each rank holds. FILE is a config.json of Hugging Face, a description of ours (scenarios/models/) or "
+      "a\n"
+      "scenario");
+  model->footer(
+      "Examples: foretoken model scenarios/models/deepseek-v3.json\n"
+      "          foretoken model config.json --json | jq .parameters.active");
+  model->add_option("model", options.file, "Whose size to show")->required()->type_name("FILE")->check(kNotEmpty);
+  model
+      ->add_option("--set", options.overrides,
+                   "Override a field of the scenario: --set model.dtype.kv_cache=fp8 (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  model->add_flag("--json", options.json, "Machine-readable output");
+  return model;
+}
+
 CLI::App* add_audit(CLI::App& app, AuditOptions& options) {
   CLI::App* audit = app.add_subcommand(
       "audit",
@@ -522,6 +543,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   ScoreOptions score_options;
   add_score(app, score_options)->callback([&] { chosen = [&] { run_score(score_options, std::cin, out, err); }; });
+
+  ModelOptions model_options;
+  add_model(app, model_options)->callback([&] { chosen = [&] { run_model(model_options, out); }; });
 
   TopologyOptions topology_options;
   CLI::App* topology = app.add_subcommand("topology", "Show the nodes and links that a topology file comes to");

@@ -96,6 +96,12 @@ struct AuditOptions {
   std::filesystem::path out;
 };
 
+struct ModelOptions {
+  std::filesystem::path file;          // a Hugging Face config, a description of ours, or a scenario
+  std::vector<std::string> overrides;  // --set, of a scenario
+  bool json = false;
+};
+
 struct TopologyOptions {
   std::filesystem::path topology;
   bool json = false;
@@ -178,12 +184,15 @@ void run_launch(const LaunchOptions& options, std::ostream& out);
 void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err);
 void run_run(const RunOptions& options, std::ostream& out);
 void run_compare(const CompareOptions& options, std::ostream& out, std::ostream& err);
+/// The first option given that needs the trace of both sides, or nullptr.
+const char* needs_traces(const CompareOptions& options);
 void run_suite(const CompareOptions& options, std::ostream& out, std::ostream& err);
 void run_explain(const ExplainOptions& options, std::ostream& out, std::ostream& err);
 void run_audit(const AuditOptions& options, std::ostream& out, std::ostream& err);
 void run_collective(const CollectiveOptions& options, std::ostream& out, std::ostream& err);
 void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
+void run_model(const ModelOptions& options, std::ostream& out);
 void run_topology(const TopologyOptions& options, std::ostream& out);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);

@@ -68,17 +68,6 @@ explain::CriticalPath critical_path_of(const explain::StoredResult& result) {
   return explain::find_critical_path(result.trace);
 }
 
-// What needs the trace of both sides.
-const char* needs_traces(const CompareOptions& options) {
-  if (options.cpu) return "--clock cpu";
-  if (options.by_layer) return "--by layer";
-  if (options.critical_path) return "--critical-path";
-  if (options.across) return "--across";
-  if (!options.trace.empty()) return "--trace";
-  if (!options.csv.empty()) return "--csv";
-  return options.brief ? "--brief" : nullptr;
-}
-
 void require_no_traces(const CompareOptions& options, const char* why) {
   if (const char* option = needs_traces(options))
     throw input_error(option, "", why, "give a second result: foretoken compare A B");
@@ -178,6 +167,16 @@ void store_both(const CompareOptions& options, const explain::StoredResult& a, c
 
 }  // namespace
 
+const char* needs_traces(const CompareOptions& options) {
+  if (options.cpu) return "--clock cpu";
+  if (options.by_layer) return "--by layer";
+  if (options.critical_path) return "--critical-path";
+  if (options.across) return "--across";
+  if (!options.trace.empty()) return "--trace";
+  if (!options.csv.empty()) return "--csv";
+  return options.brief ? "--brief" : nullptr;
+}
+
 void run_compare(const CompareOptions& options, std::ostream& out, std::ostream&) {
   if (options.a.empty())
     throw input_error("compare", "", "no result is given", "foretoken compare A B, or foretoken compare --suite DIR");
@@ -192,6 +191,9 @@ void run_compare(const CompareOptions& options, std::ostream& out, std::ostream&
   check_across(options);
   const std::vector<explain::Gate> gates = gates_of(options);
   const JsonDocument first = JsonDocument::from_file(options.a);
+  if (explain::is_serving(first))
+    throw input_error(options.a.string(), "", "is what a serving benchmark measured, and stands as A",
+                      "write the prediction first: foretoken compare RESULT SERVED");
   if (options.b.empty()) return compare_with_published(options, first, gates, out);
   const JsonDocument second = JsonDocument::from_file(options.b);
   if (explain::is_serving(second)) return compare_with_serving(options, first, second, gates, out);

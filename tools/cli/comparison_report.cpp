@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/cli/findings_report.hpp"
 #include "tools/cli/numbers.hpp"
 #include "tools/cli/version.hpp"
 
@@ -23,7 +24,6 @@ using explain::StoredHeadline;
 using explain::StoredResult;
 using explain::Waterfall;
 
-constexpr std::size_t kFindingsMax = 6;
 constexpr std::size_t kErrorPartsMax = 3;
 constexpr std::size_t kRowsMax = 16;  // of a waterfall; what is smaller stands in one line
 
@@ -123,30 +123,11 @@ Json waterfall_json(const Waterfall& waterfall) {
           {"parts", std::move(parts)}};
 }
 
-Json findings_json(const Waterfall& waterfall, const std::vector<explain::Finding>& findings) {
-  Json json = Json::array();
-  for (const explain::Finding& finding : findings) {
-    json.push_back({{"cause", name_of(finding.culprit)},
-                    {"of", finding.of},
-                    {"explains_ps", finding.explains.value()},
-                    {"explains_ms", milliseconds(waterfall.per_step(finding.explains))}});
-    if (finding.factor > 0) json.back()["factor"] = finding.factor;
-    if (finding.each != Seconds(0)) json.back()["each_us"] = finding.each.value() * 1e6;
-  }
-  return json;
-}
-
 Json head_json() {
   return {{"schema_version", 1}, {"kind", "comparison"}, {"foretoken", {{"version", version()}, {"commit", commit()}}}};
 }
 
 // ---- text ----------------------------------------------------------------------------------------------------------
-
-/// Five significant digits of the largest number of a table, and the same decimals for all of it.
-int decimals_for(double largest) {
-  if (!(largest > 0)) return 3;
-  return std::clamp(4 - static_cast<int>(std::floor(std::log10(largest))), 1, 9);
-}
 
 /// "+1.2 %"; what rounds to nothing has no sign.
 std::string percent_text(double share) {
@@ -341,49 +322,6 @@ std::string cause_text(const Waterfall& waterfall, const char* of) {
   return text;
 }
 
-std::string finding_text(const explain::Finding& finding) {
-  using explain::Culprit;
-  const std::string times = finding.factor > 0 ? fmt::format(" ({:.3g} times B's)", finding.factor) : "";
-  switch (finding.culprit) {
-    case Culprit::clock: return fmt::format("one factor on everything{}: clocks that run at different rates", times);
-    case Culprit::straggler: return fmt::format("{} computes slower than the others do{}", finding.of, times);
-    case Culprit::hot_expert:
-      return fmt::format("the experts of {} have more to do than the others'{}", finding.of, times);
-    case Culprit::overlap: return "communication that computing hid in one and not in the other";
-    case Culprit::gaps: return "gaps between ops: launches, bubbles";
-    case Culprit::link: return fmt::format("communication longer or shorter in proportion{}: bandwidth", times);
-    case Culprit::latency:
-      return fmt::format("communication longer or shorter by {:.3g} us each, however long it is: latency",
-                         finding.each.value() * 1e6);
-    case Culprit::communication: return "communication that no compute hides";
-    case Culprit::kernels: return fmt::format("kernels of {}{}", finding.of, times);
-    case Culprit::waiting: return fmt::format("waiting for peers in {}", finding.of);
-    case Culprit::other: return finding.of;
-  }
-  return "";
-}
-
-std::string findings_text(const Waterfall& waterfall, const std::vector<explain::Finding>& findings) {
-  if (findings.empty()) return "";
-  std::string text = "\n  Why, as far as the traces tell; the causes add up to A - B:\n";
-  const int decimals = decimals_for(milliseconds(waterfall.per_step(std::max(waterfall.a, waterfall.b))));
-  SimTime rest(0);
-  std::size_t shown = 0;
-  for (const explain::Finding& finding : findings) {
-    if (shown == kFindingsMax) {
-      rest += finding.explains;
-      continue;
-    }
-    ++shown;
-    text += fmt::format("    {:>+12.{}f} ms  {}\n", milliseconds(waterfall.per_step(finding.explains)), decimals,
-                        finding_text(finding));
-  }
-  if (findings.size() > shown)
-    text += fmt::format("    {:>+12.{}f} ms  {} smaller ones\n", milliseconds(waterfall.per_step(rest)), decimals,
-                        findings.size() - shown);
-  return text;
-}
-
 std::string legend_text(const WaterfallTable& table) {
   constexpr std::array<std::pair<Cause, const char*>, 6> meanings{
       {{Cause::compute, "an op computes"},
@@ -412,6 +350,7 @@ Json comparison_json(const StoredResult& a, const StoredResult& b, const explain
   json["by"] = by == explain::GroupBy::kind ? "kind" : "layer";
   json["tpot"] = waterfall_json(comparison.tpot);
   json["findings"] = findings_json(comparison.tpot, comparison.findings);
+  if (!comparison.only_difference.empty()) json["only_difference"] = comparison.only_difference;
   if (a.plan_hash != b.plan_hash) json["plan_hash_b"] = b.plan_hash;
   if (!comparison.configuration.empty()) json["configuration"] = comparison.configuration;
   if (comparison.cpu) json["cpu"] = waterfall_json(*comparison.cpu);
@@ -466,8 +405,7 @@ std::string comparison_text(const StoredResult& a, const StoredResult& b, const 
                      figures_text(comparison.figures, "B", a.plan_hash == b.plan_hash ? "error of A" : "A / B - 1") +
                      (a.plan_hash == b.plan_hash ? verdict_text(comparison.figures, "B", "B is") : "") +
                      intervals_text(comparison.figures, intervals) + tpot.text() +
-                     cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot) +
-                     findings_text(comparison.tpot, comparison.findings);
+                     cause_text(comparison.tpot, "of B's TPOT") + legend_text(tpot) + findings_text(comparison);
   if (!comparison.cpu) return text;
   const WaterfallTable cpu(*comparison.cpu,
                            {"CPU time of all ranks together, waits left out, per step:", "= CPU time", "of B's CPU"});

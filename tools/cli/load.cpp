@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "core/error.hpp"
+#include "plan/scenario/read_model.hpp"
 #include "tools/cli/write_file.hpp"
 
 namespace foretoken::cli {
@@ -12,6 +13,9 @@ Loaded load(const std::filesystem::path& path, const ScenarioOptions& options) {
   JsonDocument document = JsonDocument::from_file(path);
   for (const std::string& assignment : options.overrides) document.set(assignment);
   plan::Scenario scenario = plan::parse_scenario(document);
+  // What is stored must not depend on a file of a model.
+  if (const auto& model = document.json().at("model"); model.contains("file") || model.contains("hf"))
+    document.set("model=" + plan::to_json(scenario.model).dump());
   if (!options.topology.empty()) {
     scenario.cluster.topology = options.topology;
     const nlohmann::json file = options.topology.string();

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 namespace foretoken::cli {
 
 std::string grouped(double value) {
@@ -13,6 +16,11 @@ std::string grouped(double value) {
     text += digits[i];
   }
   return text;
+}
+
+int decimals_for(double largest) {
+  if (!(largest > 0)) return 3;
+  return std::clamp(4 - static_cast<int>(std::floor(std::log10(largest))), 1, 9);
 }
 
 }  // namespace foretoken::cli

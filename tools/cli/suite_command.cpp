@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
+#include <string>
 #include <system_error>
 
 #include "core/error.hpp"
@@ -18,9 +19,13 @@ namespace {
 constexpr const char* kAccepted = "accepted.json";
 
 void require_only_suite(const CompareOptions& options) {
-  if (!options.a.empty())
-    throw input_error("--suite", "", fmt::format("{} is given too", options.a.string()),
-                      "compare results, or score a suite");
+  const auto refuse = [](const std::string& given) {
+    throw input_error("--suite", "", fmt::format("{} is given too", given), "compare results, or score a suite");
+  };
+  if (!options.a.empty()) refuse(options.a.string());
+  if (!options.fail_if.empty()) refuse("--fail-if");
+  if (!options.errors.empty()) refuse("--errors");
+  if (const char* option = needs_traces(options)) refuse(option);
 }
 
 std::string worse_families(const predict::SuiteResult& result) {

@@ -62,6 +62,16 @@ std::vector<std::string> plan_differences(const StoredResult& a, const StoredRes
   return differences;
 }
 
+/// Whether nothing but the scenarios may have made two results differ, as far as they say: both are predictions, by one
+/// program and calibration. What follows from a scenario's line may differ with it.
+bool all_else_equal(const StoredResult& a, const StoredResult& b, const std::string& difference) {
+  const auto within = [&](const char* pointer) { return difference.starts_with(pointer); };
+  return a.clock == "simulated" && b.clock == "simulated" && a.build == b.build && a.calibration == b.calibration &&
+         a.communicator == b.communicator && (a.topology == b.topology || within("/cluster/")) &&
+         (a.conditions == b.conditions || within("/faults") || within("/execution")) &&
+         (a.seed == b.seed || within("/routing/"));
+}
+
 void require_same_plan(const StoredResult& a, const StoredResult& b) {
   if (a.plan_hash == b.plan_hash) return;
   std::string found =
@@ -123,6 +133,8 @@ Comparison compare(const StoredResult& a, const StoredResult& b, const CompareOp
       diagnose(a.trace, b.trace,
                options.by == GroupBy::kind ? comparison.tpot : explain_tpot(side_of(a), side_of(b), GroupBy::kind));
   comparison.configuration = plan_differences(a, b);
+  if (comparison.configuration.size() == 1 && all_else_equal(a, b, comparison.configuration.front()))
+    comparison.only_difference = comparison.configuration.front();
   if (options.cpu)
     comparison.cpu = explain_cpu(CpuSide{a.cpu_step, &a.trace}, CpuSide{b.cpu_step, &b.trace}, options.by);
   return comparison;

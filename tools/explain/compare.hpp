@@ -59,6 +59,9 @@ struct Comparison {
   Waterfall tpot;
   std::vector<Finding> findings;           // what made them differ
   std::vector<std::string> configuration;  // "pointer: a in A, b in B": what the plans were made of; the first few
+  /// If both are predictions, and this is all that the results record as different: the one line of `configuration`, so
+  /// that the whole difference in TPOT follows from it; else empty.
+  std::string only_difference;
   std::optional<Waterfall> cpu;
 };
 

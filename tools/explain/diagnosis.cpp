@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <tuple>
+#include <utility>
 
 #include "tools/explain/critical_path.hpp"
 #include "tools/explain/stored_trace.hpp"
@@ -60,10 +61,18 @@ bool one_program(const Trace& a, const Trace& b) {
          std::equal(a.roles.begin(), a.roles.end(), b.roles.begin(), b.roles.end(), same);
 }
 
-/// Of an odd number the middle one, of an even number the lower of both: with two ranks, the faster.
+/// Of an odd number the middle one, of an even number the lower of both.
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[(values.size() - 1) / 2];
+}
+
+/// What is usual among ranks: the median, of an even number whichever of the two middle ones is nearer to 1. Of two
+/// ranks this is the one that changed less.
+double usual_of(std::vector<double> ratios) {
+  std::sort(ratios.begin(), ratios.end());
+  const double low = ratios[(ratios.size() - 1) / 2], high = ratios[ratios.size() / 2];
+  return std::abs(std::log(high)) < std::abs(std::log(low)) ? high : low;
 }
 
 /// A rank that is slower against B than the other ranks are.
@@ -92,12 +101,12 @@ std::optional<Late> find_late(const Trace& a, const Trace& b) {
       if (const auto before = other->second.find(kind); before != other->second.end() && before->second > 0)
         by_kind[kind].push_back(time / before->second);
   }
-  const double usual = median(factors);
+  const double usual = usual_of(factors);
   if (!(most > usual * kLateMin)) return std::nullopt;
   late.factor = most / usual;
   double late_by = 0, in_experts = 0, elsewhere = 0, elsewhere_usual = 0;
   for (const auto& [kind, values] : by_kind) {
-    late.usual[kind] = median(values);
+    late.usual[kind] = usual_of(values);
     const auto time = of_a.at(late.rank).find(kind), before = of_b.at(late.rank).find(kind);
     if (time == of_a.at(late.rank).end() || before == of_b.at(late.rank).end()) continue;
     late.own[kind] = time->second / before->second;
@@ -201,7 +210,11 @@ Finding describe_communication(const Trace& a, const Trace& b) {
   if (all.size() < 2) return finding;
   const Fit fit(all);
   if (!tells) {
-    if (!fit.tells()) return finding;
+    if (!fit.tells()) {  // all of one length: either it is
+      finding.factor = fit.factor;
+      finding.each = Seconds(fit.each);
+      return finding;
+    }
     off_factor = fit.off_factor;
     off_each = fit.off_each;
   }
@@ -276,14 +289,15 @@ class Findings {
  private:
   /// Whether it says longer where it is longer.
   static bool agrees(const Finding& finding, SimTime difference) {
-    const double more = finding.culprit == Culprit::latency ? finding.each.value() : finding.factor - 1;
-    return finding.culprit == Culprit::communication || (more > 0) == (difference > SimTime(0));
+    const double more = finding.each != Seconds(0) ? finding.each.value() : finding.factor - 1;
+    const bool says_nothing = finding.each == Seconds(0) && !(finding.factor > 0);
+    return says_nothing || (more > 0) == (difference > SimTime(0));
   }
 
   void add(Finding finding, SimTime explains) {
     Finding& entry = findings_[{finding.culprit, finding.of}];
     const SimTime before = entry.explains;
-    entry = std::move(finding);
+    if (finding.factor > 0 || !(entry.factor > 0)) entry = std::move(finding);
     entry.explains = before + explains;
   }
 
@@ -362,7 +376,19 @@ class Findings {
 }  // namespace
 
 std::vector<Finding> diagnose(const Trace& a, const Trace& b, const Waterfall& tpot) {
-  return Findings(a, b, tpot).run();
+  // What is late in B alone is found from B's side: everything turned round, and back.
+  if (clock_factor(tpot) || find_late(a, b) || !find_late(b, a)) return Findings(a, b, tpot).run();
+  Waterfall turned = tpot;
+  std::swap(turned.a, turned.b);
+  for (Part& part : turned.parts) std::swap(part.a, part.b);
+  std::vector<Finding> findings = Findings(b, a, turned).run();
+  for (Finding& finding : findings) {
+    if (finding.culprit == Culprit::straggler || finding.culprit == Culprit::hot_expert) finding.of += " of B";
+    if (finding.factor > 0) finding.factor = 1 / finding.factor;
+    finding.each = finding.each * -1.0;
+    finding.explains = SimTime(0) - finding.explains;
+  }
+  return findings;
 }
 
 }  // namespace foretoken::explain

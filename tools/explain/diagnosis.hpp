@@ -43,10 +43,10 @@ constexpr std::string_view name_of(Culprit culprit) { return kCulpritNames[stati
 
 struct Finding {
   Culprit culprit = Culprit::other;
-  std::string of{};    // "gemm", "rank 3"; may be empty
+  std::string of{};    // "gemm", "rank 3", "rank 3 of B"; may be empty
   SimTime explains{};  // of A - B, over the waterfall's steps
   double factor = 0;   // A takes so many times as long as B; 0: not about a factor
-  Seconds each{};      // latency: more per op in A than in B
+  Seconds each{};      // latency: more per op in A than in B; communication: if it is latency, and not the factor
 };
 
 /// @param tpot  of explain_tpot(a, b, GroupBy::kind)
@@ -54,10 +54,11 @@ struct Finding {
 ///
 /// Where both traces have all ranks and say who waits for whom, time is taken from their critical paths, so that what a
 /// rank waits for is put down to what its peers did; else from the waterfall, with waits as they are. Ranks are
-/// compared with the median rank (straggler: 5 % beyond it; of two ranks, the faster one); ops are joined by rank, step
-/// and place in the program where both traces are of one program. Limits: two causes in the same kind of op on the same
-/// rank are one finding; beside a hot expert, so are links of dispatch and combine; a straggler is looked for in A; a
-/// factor and a latency cannot be told apart where all ops take the same time.
+/// compared with the median rank (straggler: 5 % beyond it; of two ranks, the one that changed less); ops are joined by
+/// rank, step and place in the program where both traces are of one program. Limits: two causes in the same kind of op
+/// on the same rank are one finding; beside a hot expert, so are links of dispatch and combine; a straggler is looked
+/// for in A, and in B if A has none; a factor and a latency cannot be told apart where all ops take the same time:
+/// communication, with both.
 std::vector<Finding> diagnose(const Trace& a, const Trace& b, const Waterfall& tpot);
 
 }  // namespace foretoken::explain

@@ -1,5 +1,7 @@
 #include "tools/predict/serving.hpp"
 
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 namespace foretoken::predict {
@@ -120,6 +122,10 @@ ServingCase read_serving_case(const JsonReader& line) {
   serving.dtype = object.require("dtype").as_enum(kDTypeNames);
   const JsonReader place = object.place();
   object.finish();
+  if ((serving.experts == 0) != (serving.top_k == 0))
+    place.fail("a mixture of experts has experts and top_k, a dense model neither", "write both, or none");
+  if (serving.vocab < serving.tp)
+    place.fail(fmt::format("{} ranks share a vocabulary of {}", serving.tp, serving.vocab), "write the model's own");
   if (serving.heads % serving.tp != 0 || serving.ffn % serving.tp != 0 || serving.tp % serving.moe_ep != 0)
     place.fail("tp does not divide heads and ffn, or moe_ep does not divide tp",
                "write a deployment that fits the model");

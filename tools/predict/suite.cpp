@@ -37,7 +37,12 @@ Answer answer_of(const std::string& text, const std::string& where, Predictor& p
   JsonObject line(document.root());
   static_cast<void>(line.require("source").as_string());
   if (line.has("serving")) {
-    answer.estimate = predict_serving(read_serving_case(document.root()), predictor);
+    const ServingCase serving = read_serving_case(document.root());
+    try {
+      answer.estimate = predict_serving(serving, predictor);
+    } catch (const Error& error) {  // of an op that the case comes down to
+      throw Error(error.code(), fmt::format("{}#/serving: {}", where, error.what()));
+    }
     return answer;
   }
   answer.op = read_op(document.root());
@@ -98,6 +103,8 @@ SuiteResult run_suite(const fs::path& folder, Predictor& predictor, const std::o
   Score score({"family"});
   for (const fs::path& file : families_in(folder)) add_family(file, predictor, score);
   const ScoreTable table = score.table();
+  if (table.all.rows == 0)
+    throw input_error(folder.string(), "", "its files have no cases", "write one a line; scenarios/README.md says how");
   SuiteResult result;
   result.all = table.all;
   for (const FamilyScore& family : table.families) result.families.push_back(drift_of(family, accepted));

@@ -153,7 +153,8 @@ void CudaCompute::queue_permute(const plan::Op& op, const plan::RowwiseOp& shape
   const std::int64_t rows = tables_.rows(shape.rows, routed_step);
   const std::int32_t* const indices = index_memory_.data();
   switch (shape.order) {
-    case plan::RowOrder::none: break;
+    case plan::RowOrder::none:
+    case plan::RowOrder::lookup: break;
     case plan::RowOrder::select:
     case plan::RowOrder::pack:
       gather_rows(queue, rows, shape.cols, indices + indices_.at(routed_step, op).selected, in(op, 0), out(op, 0));
