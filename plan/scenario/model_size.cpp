@@ -34,6 +34,7 @@ ModelSize size_of(const ModelSpec& model) {
   size.dense_mlp = (model.layers - expert_layers) * mlp * model.dense_hidden;
   size.router = expert_layers * model.hidden * model.experts;
   size.norms = (2 * model.layers + (model.vocabulary > 0 ? 1 : 0)) * model.hidden;
+  if (model.latent) size.norms += model.layers * (model.latent->q_rank + model.latent->kv_rank);
   size.embedding = model.vocabulary * model.hidden;
   size.lm_head = model.tied_embeddings ? 0 : size.embedding;
   size.idle_experts = expert_layers * (model.experts - model.top_k) * mlp * model.expert_hidden;

@@ -15,7 +15,7 @@ namespace foretoken::plan {
 ///   index       q_rank heads head_dim + hidden head_dim + hidden heads, each of the index
 ///   an expert, the shared ones, a dense MLP   (gated: 3, else 2) hidden x inner width
 ///   router      hidden experts
-///   norms       2 hidden, and a last one where there is a vocabulary
+///   norms       2 hidden and, of latents, q_rank + kv_rank; a last one where there is a vocabulary
 struct ModelSize {
   std::int64_t attention = 0;
   std::int64_t index = 0;

@@ -215,7 +215,7 @@ DeploymentSpec read_deployment(const JsonReader& place, const ModelSpec& model) 
                fmt::format("at most {} are possible", kRanksMax));
 
   deployment.micro_batches = integer_or(object, "micro_batches", 1, kMicroBatchesMax, 1);
-  if (model.dense_layers > 0 && model.dense_hidden % deployment.tp != 0)
+  if (model.dense_hidden % deployment.tp != 0)
     require_divides(tp, deployment.tp, model.dense_hidden, "model.dense_hidden,");
   if (model.shared_experts > 0) require_divides(tp, deployment.tp, model.expert_hidden, "model.expert_hidden,");
   read_experts(object.require("experts"), model, deployment);

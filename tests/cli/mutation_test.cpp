@@ -192,8 +192,9 @@ std::vector<std::string> shipped_scenarios() {
   std::vector<std::string> files;
   for (const auto& entry : fs::recursive_directory_iterator(root / "scenarios")) {
     const std::string path = entry.path().lexically_relative(root).generic_string();
-    const bool scenario =
-        !path.ends_with(".schema.json") && !path.ends_with("/audit.json") && !path.ends_with("/accepted.json");
+    const bool scenario = !path.ends_with(".schema.json") && !path.ends_with("/audit.json") &&
+                          !path.ends_with("/accepted.json") && !path.starts_with("scenarios/models/") &&
+                          !path.starts_with("scenarios/served/");  // no scenarios; too large
     if (path.ends_with(".json") && scenario && is_tried(path)) files.push_back(path);
   }
   std::sort(files.begin(), files.end());

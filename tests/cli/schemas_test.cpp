@@ -14,6 +14,8 @@ namespace {
 
 TEST(SchemaText, IsTheFileByteForByte) {
   const std::map<std::string, std::string> files{{"scenario", "scenarios/scenario.schema.json"},
+                                                 {"model", "scenarios/model.schema.json"},
+                                                 {"model-size", "tools/cli/model-size.schema.json"},
                                                  {"topology", "topologies/topology.schema.json"},
                                                  {"device", "topologies/devices/device.schema.json"},
                                                  {"calibration", "topologies/calibrations/calibration.schema.json"},

@@ -4,6 +4,8 @@
 # a colon, its path.
 set(FORETOKEN_SCHEMAS
   scenario:scenarios/scenario.schema.json
+  model:scenarios/model.schema.json
+  model-size:tools/cli/model-size.schema.json
   topology:topologies/topology.schema.json
   device:topologies/devices/device.schema.json
   calibration:topologies/calibrations/calibration.schema.json
