@@ -14,6 +14,8 @@ Machine build_machine(const Topology& topology) {
   FORETOKEN_CHECK(topology.gpus_per_node >= 1 && topology.gpus_per_node <= per_node_max,
                   "a machine with an absurd number of GPUs per node");
   FORETOKEN_CHECK(topology.nodes * topology.gpus_per_node <= kGpusMax, "a machine with an absurd number of GPUs");
+  FORETOKEN_CHECK(topology.core_shares.empty() || static_cast<std::int64_t>(topology.core_shares.size()) == topology.nodes,
+                  "shares of the cores for another number of nodes");
   const std::int64_t nics = nics_of_a_node(topology);
   FORETOKEN_CHECK(nics >= 1 && topology.gpus_per_node % nics == 0, "GPUs that cannot be shared out among NICs");
   FORETOKEN_CHECK(topology.pcie_switches == 0 || (topology.pcie_switches > 0 && nics % topology.pcie_switches == 0),
@@ -25,6 +27,7 @@ Machine build_machine(const Topology& topology) {
   machine->nvls = topology.nvls;
   machine->cores_per_node = topology.cores_per_node;
   machine->emulated = topology.emulated;
+  machine->core_shares = topology.core_shares;
   machine->wiring = std::make_shared<const Wiring>(wire(topology));
   machine->graphs = routing_graphs(*machine->wiring);
   machine->router = std::make_unique<Router>(machine->wiring, machine->graphs, std::vector<char>{});
@@ -38,6 +41,7 @@ Machine Machine::without(std::span<const LinkId> links) const {
   machine->nvls = impl_->nvls;
   machine->cores_per_node = impl_->cores_per_node;
   machine->emulated = impl_->emulated;
+  machine->core_shares = impl_->core_shares;
   machine->wiring = impl_->wiring;
   machine->graphs = impl_->graphs;
   machine->dead = impl_->dead;

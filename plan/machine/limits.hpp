@@ -11,6 +11,7 @@ inline constexpr std::int64_t kNodesMax = 16'384;
 inline constexpr std::int64_t kGpusPerNodeMax = 64;
 inline constexpr std::int64_t kGpusMax = 131'072;
 inline constexpr std::int64_t kCoresPerNodeMax = 4'096;
+inline constexpr double kCoreShareMin = 0.1;  // of a core, a millisecond in ten: the kernel takes no shorter quota
 inline constexpr std::int64_t kRanksPerHostMax = 256;
 inline constexpr BytesPerSecond kBandwidthMin{1e3};
 inline constexpr BytesPerSecond kBandwidthMax{1e15};

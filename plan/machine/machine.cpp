@@ -16,6 +16,11 @@ std::int64_t Machine::nodes() const { return impl_->wiring->nodes; }
 std::int64_t Machine::nics_per_node() const { return impl_->wiring->nics_per_node; }
 std::int64_t Machine::cores_per_node() const { return impl_->cores_per_node; }
 std::int64_t Machine::computers() const { return impl_->emulated ? 1 : nodes(); }
+bool Machine::has_core_shares() const { return !impl_->core_shares.empty(); }
+double Machine::core_share(std::int64_t node) const {
+  FORETOKEN_CHECK(node >= 0 && node < nodes(), "a node outside the machine was asked for");
+  return has_core_shares() ? impl_->core_shares[static_cast<std::size_t>(node)] : static_cast<double>(cores_per_node());
+}
 bool Machine::nvls() const { return impl_->nvls; }
 std::span<const Link> Machine::links() const { return impl_->wiring->links; }
 std::size_t Machine::vertices() const { return static_cast<std::size_t>(impl_->wiring->vertices()); }

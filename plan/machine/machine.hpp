@@ -45,6 +45,10 @@ class Machine {
   [[nodiscard]] bool is_host() const { return cores_per_node() > 0; }
   /// 0 unless this is a host.
   [[nodiscard]] std::int64_t cores_per_node() const;
+  /// Cores whose time the ranks of a node get at most, where a lab limits them (tools/netlab); else cores_per_node().
+  [[nodiscard]] double core_share(std::int64_t node) const;
+  /// Whether core_share() is less than all for some node.
+  [[nodiscard]] bool has_core_shares() const;
   /// Computers that the nodes are: one where it emulates them all.
   [[nodiscard]] std::int64_t computers() const;
   /// True if the node's NVSwitch can reduce and multicast (NVLink SHARP).

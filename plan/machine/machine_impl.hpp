@@ -41,6 +41,7 @@ struct Machine::Impl {
   DeviceSpec device;
   std::int64_t cores_per_node = 0;  // of a host
   bool emulated = false;
+  std::vector<double> core_shares;  // [node] of an emulated host; empty: all of its cores
   bool nvls = false;
   std::shared_ptr<const Wiring> wiring;
   std::shared_ptr<const RoutingGraphs> graphs;

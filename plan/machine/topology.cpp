@@ -43,6 +43,16 @@ Port read_closed_port(const JsonReader& place) {
   return port;
 }
 
+// Only netlab can see to it that a node gets no more.
+void read_core_shares(const JsonReader& place, Topology& topology) {
+  if (!topology.emulated)
+    place.fail("the nodes are not emulated", "leave it out, or write \"emulated\": true before a lab is made of it");
+  topology.core_shares = place.as_numbers(1, kNodesMax, kCoreShareMin, static_cast<double>(topology.cores_per_node));
+  if (static_cast<std::int64_t>(topology.core_shares.size()) != topology.nodes)
+    place.fail(fmt::format("{} shares for {} nodes", topology.core_shares.size(), topology.nodes),
+               "write one for each node");
+}
+
 // The device of a host is its CPU, about which a datasheet says nothing that a calibration would need.
 void read_host(const JsonReader& place, Topology& topology) {
   JsonObject host(place);
@@ -51,6 +61,7 @@ void read_host(const JsonReader& place, Topology& topology) {
   topology.cores_per_node = host.require("cores").as_integer(1, kCoresPerNodeMax);
   topology.gpus_per_node = host.require("ranks").as_integer(1, kRanksPerHostMax);
   if (const auto emulated = host.optional("emulated")) topology.emulated = emulated->as_bool();
+  if (const auto shares = host.optional("core_shares")) read_core_shares(*shares, topology);
   host.finish();
 }
 
@@ -178,6 +189,13 @@ void read_host_machine(JsonObject& root, JsonObject& node, const std::filesystem
                        const TopologyOverrides& overrides, const std::string& file, Topology& topology) {
   read_host(node.require("host"), topology);
   std::vector<std::string_view> numbers(kSourcedHostNumbers.begin(), kSourcedHostNumbers.end());
+  if (!topology.core_shares.empty()) {
+    numbers.emplace_back("node.host.core_shares");
+    if (overrides.nodes.value_or(topology.nodes) != topology.nodes)
+      throw input_error(file, "/node/host/core_shares",
+                        fmt::format("are of {} nodes, and the override is {}", topology.nodes, *overrides.nodes),
+                        "leave cluster.nodes out");
+  }
   if (const auto nic = node.optional("nic")) {
     numbers.insert(numbers.end(), kSourcedHostNic.begin(), kSourcedHostNic.end());
     const Port port = read_closed_port(*nic);

@@ -26,6 +26,7 @@ struct Topology {
   std::int64_t gpus_per_node = 0;   // of a host: ranks that it takes
   std::int64_t cores_per_node = 0;  // of a host; 0: nodes of GPUs, and all that follows
   bool emulated = false;            // hosts on one computer, which share its cores and memory
+  std::vector<double> core_shares;  // [node] of an emulated host: cores whose time its ranks get at most; empty: all
   std::int64_t nics_per_node = 0;   // divides gpus_per_node; 0: one per GPU
   std::int64_t pcie_switches = 0;   // of a node, GPUs and NICs evenly under them; 0: each GPU has its NIC to itself
   BytesPerSecond nvlink_bandwidth;  // per GPU and direction

@@ -38,6 +38,8 @@ std::vector<double> HostTransport::capacities() const {
   capacities.insert(capacities.end(), static_cast<std::size_t>(machine_.computers()),
                     static_cast<double>(machine_.cores_per_node()));
   for (const plan::Link& link : machine_.links()) capacities.push_back(rate_of(link));
+  for (std::int64_t node = 0; machine_.has_core_shares() && node < machine_.nodes(); ++node)
+    capacities.push_back(machine_.core_share(node));
   return capacities;
 }
 
@@ -97,7 +99,16 @@ double HostTransport::put_on_threads(const std::map<std::int32_t, double>& work_
     cores[cores_of(RankId(rank))] += crowding * work / demand;
   }
   for (const auto& [resource, amount] : cores) uses.push_back({resource, amount});
+  for (const auto& [rank, work] : work_of_rank) put_on_share(RankId(rank), work / demand, uses);
   return demand;
+}
+
+void HostTransport::put_on_share(RankId rank, double amount, std::vector<ResourceUse>& uses) const {
+  if (!machine_.has_core_shares() || amount == 0) return;
+  const std::int32_t share = share_of(rank);
+  const auto known = std::find_if(uses.begin(), uses.end(), [&](const ResourceUse& use) { return use.resource == share; });
+  if (known == uses.end()) uses.push_back({share, amount});
+  else known->amount += amount;
 }
 
 void HostTransport::put_on_links(const LinkLoads& loads, double& demand, std::vector<ResourceUse>& uses) const {
@@ -189,6 +200,8 @@ void HostTransport::add_ends(RankId from, RankId to, double sender, double recei
     uses.push_back({cores_of(from), crowding * share});
     uses.push_back({cores_of(to), crowding * (1 - share)});
   }
+  put_on_share(from, share, uses);
+  put_on_share(to, 1 - share, uses);
 }
 
 // Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
@@ -212,6 +225,7 @@ MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes byt
     amounts[HostTerm::communication_copied] = static_cast<double>(bytes.value());
     const HostEstimate work = cost_.communication(amounts);
     uses = {{thread_of(from), 1.0}, {cores_of(from), crowding_of(work)}};
+    put_on_share(from, 1.0, uses);
     return {std::max(work.alone.value(), 1e-12), 1.0};
   }
   const Ends ends = ends_of(from, to, 1, static_cast<double>(bytes.value()));
@@ -226,6 +240,7 @@ MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes byt
 
 double HostTransport::compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const {
   uses = {{thread_of(rank), 1.0}, {cores_of(rank), estimate.crowding}};
+  put_on_share(rank, 1.0, uses);
   return 1.0;
 }
 

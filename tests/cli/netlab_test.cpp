@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <string>
+#include <utility>
 
 namespace foretoken::cli {
 namespace {
@@ -52,7 +53,7 @@ TEST_F(Netlab, ACommandRunsOnNodeZeroWithOneShapedNic) {
       "exec topologies/lab/2x4.json bash -c 'hostname; tc qdisc show dev eth0; ip -oneline link | wc -l; exit 7'");
   EXPECT_EQ(said.code, 7) << said.text;
   EXPECT_THAT(said.text, HasSubstr("node0\n"));
-  EXPECT_THAT(said.text, HasSubstr("rate 20Mbit"));
+  EXPECT_THAT(said.text, HasSubstr("rate 10Mbit"));
   EXPECT_THAT(said.text, HasSubstr("\n2\n"));  // lo and eth0: nothing of the computer's own
 }
 
@@ -83,6 +84,48 @@ TEST_F(Netlab, ARunThatTheCoresHeldUpIsUnhealthy) {
   EXPECT_EQ(said.code, 5) << said.text;
   EXPECT_THAT(said.text, HasSubstr("--busy-max"));
   EXPECT_FALSE(std::filesystem::exists(result));
+}
+
+TEST_F(Netlab, APatternThatTheCoresHeldUpIsUnhealthy) {
+  const std::string command =
+      "exec topologies/lab/2x1.json tools/mpirun -n 2 '" FORETOKEN_BINARY
+      "' collective send_recv --live --iterations 3 --sizes 64K --json --busy-max ";
+  const Said said = netlab(command + "0.000001");
+  EXPECT_EQ(said.code, 5) << said.text;
+  EXPECT_THAT(said.text, HasSubstr("65536 bytes: "));
+  EXPECT_THAT(said.text, testing::Not(HasSubstr("time_us")));
+  const Said healthy = netlab(command + "1");
+  EXPECT_EQ(healthy.code, 0) << healthy.text;
+  EXPECT_THAT(healthy.text, HasSubstr("\"busy\": "));
+}
+
+// Node 0 gets half a core: what never rests there for two seconds has had one of them. How much less shows nothing but a
+// busy computer. Node 1 gets a quarter, and its processes are those that MPI starts there.
+TEST_F(Netlab, NodesHaveTheirSharesOfTheCores) {
+  const Said said = netlab(
+      "exec topologies/lab/2x1-slow-node.json tools/mpirun -n 2 bash -c '"
+      "timeout 2 bash -c \"while :; do :; done\"; echo $(hostname) $(times | tail -n 1 | tr ms.  \"   \")'");
+  if (said.code == 2) GTEST_SKIP() << "no shares of the cores here: " << said.text;
+  ASSERT_EQ(said.code, 0) << said.text;
+  for (const auto& [node, most] : {std::pair{"node0 ", 1.15}, {"node1 ", 0.65}}) {
+    const std::size_t at = said.text.find(node);
+    ASSERT_NE(at, std::string::npos) << said.text;
+    int minutes = 0;
+    int seconds = 0;
+    int thousandths = 0;
+    ASSERT_EQ(std::sscanf(said.text.c_str() + at + 6, "%d %d %d", &minutes, &seconds, &thousandths), 3) << said.text;
+    const double used = 60 * minutes + seconds + thousandths / 1000.0;
+    EXPECT_LT(used, most) << said.text;
+    EXPECT_GT(used, 0.05) << said.text;
+  }
+}
+
+// Its cgroups too.
+TEST_F(Netlab, NothingIsLeftOfKilledLabsWithShares) {
+  const Said said = netlab("stress topologies/lab/2x1-slow-node.json 10");
+  if (said.code == 2) GTEST_SKIP() << "no shares of the cores here: " << said.text;
+  EXPECT_EQ(said.code, 0) << said.text;
+  EXPECT_THAT(said.text, HasSubstr("2 killed: nothing is left"));
 }
 
 TEST_F(Netlab, OtherTopologiesAreRefusedByName) {

@@ -282,6 +282,7 @@ TEST_F(CollectiveCommand, WhatMeansNothingIsRefused) {
       {{"all_reduce", "--topology", kTwoNodes, "--tokens", "8"}, "--tokens: is about dispatch and combine"},
       {{"all_reduce", "--topology", kTwoNodes, "--pattern", "skewed"}, "is about all_to_all_v"},
       {{"all_reduce", "--topology", kTwoNodes, "--iterations", "5"}, "is about --live"},
+      {{"all_reduce", "--topology", kTwoNodes, "--busy-max", "0.7"}, "--busy-max: is about --live"},
       {{"all_reduce", "--topology", kTwoNodes, "--ideal", "--calibration", "x"}, "means nothing beside --ideal"},
       {{"dispatch", "--topology", kTwoNodes, "--sizes", "8"}, "has --tokens"},
       {{"dispatch", "--topology", kTwoNodes, "--experts", "24"}, "spread unevenly over 16 ranks"},

@@ -12,6 +12,8 @@
 #include <ostream>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/error.hpp"
 #include "plan/machine/topology.hpp"
@@ -108,6 +110,39 @@ TEST_F(TopologyFiles, TheBaseOfTheseTestsIsValid) {
   // 80 Gb/s = 10 GB/s.
   EXPECT_EQ(topology.nic_bandwidth, BytesPerSecond(10e9));
   EXPECT_EQ(topology.device.sms, 100);
+}
+
+// ---- hosts ---------------------------------------------------------------------------------------------------------
+
+constexpr const char* kLab = R"({
+  "kind": "topology",
+  "schema_version": 1,
+  "name": "lab",
+  "nodes": 2,
+  "node": {
+    "host": {"cpu": "any", "cores": 2, "memory": "1 GiB", "ranks": 1, "emulated": true, "core_shares": [2, 0.5]},
+    "nic": {"bandwidth": "10 Mb/s", "latency": "0 us"}
+  },
+  "fabric": {"kind": "non_blocking"},
+  "sources": {
+    "node.host.cores": "assumed", "node.host.memory": "assumed", "node.host.core_shares": "assumed",
+    "node.nic.bandwidth": "assumed", "node.nic.latency": "assumed"
+  }
+})";
+
+TEST_F(TopologyFiles, SharesOfTheCoresAreOfEveryNodeOfALab) {
+  write("lab.json", kLab);
+  EXPECT_THAT(read_topology(file("lab.json")).core_shares, ::testing::ElementsAre(2, 0.5));
+  EXPECT_THAT(message(file("lab.json"), {.nodes = 3, .nic_bandwidth = {}}), HasSubstr("#/node/host/core_shares: "));
+  const std::vector<std::pair<std::string, std::string>> wrong{{"[2, 0.5]", "[0.5]"},       {"[2, 0.5]", "[2, 3]"},
+                                                               {"[2, 0.5]", "[2, 0.05]"},   {"[2, 0.5]", "0.5"},
+                                                               {"[2, 0.5]", "[2, \"half\"]"}, {"true", "false"}};
+  for (const auto& [from, to] : wrong) {
+    write("wrong.json", replaced(kLab, from, to));
+    EXPECT_THAT(message(file("wrong.json")), HasSubstr("wrong.json#/node/host/core_shares")) << to;
+  }
+  write("wrong.json", replaced(kLab, " \"node.host.core_shares\": \"assumed\",", ""));
+  EXPECT_THAT(message(file("wrong.json")), HasSubstr("node.host.core_shares"));
 }
 
 // ---- one replacement in one of the two files -----------------------------------------------------------------------

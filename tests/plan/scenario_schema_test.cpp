@@ -156,6 +156,8 @@ std::vector<Json> examples_of(const std::string& kind) {
   Json host = Json::parse(text_of_file("topologies/host.json"));
   host["calibration"] = "measured.json";
   host["node"]["host"]["emulated"] = true;
+  host["node"]["host"]["core_shares"] = {0.5};
+  host["sources"]["node.host.core_shares"] = "invented";
   std::vector<Json> examples{Json::parse(text_of_file("tests/data/plan/machine.json")), host};
   const auto add_fabric = [&](const char* fabric, std::vector<std::string> sources) {
     Json topology = examples.front();

@@ -8,6 +8,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "core/error.hpp"
 #include "plan/machine/topology.hpp"
 #include "tests/sim/tiny_program.hpp"
@@ -176,7 +179,7 @@ TEST_F(HostTransportTest, ARankMayHaveRowsForItselfAlone) {
 // Two emulated nodes of two ranks, NICs of 10 MB/s: payload gets half, a message has 100 bytes of headers, half of its
 // bytes come back as acknowledgements, and its receiver goes on 30 us later. It costs its sender 2 us and its receiver
 // 2 us and 1 ns per byte.
-plan::Machine two_nodes() {
+plan::Machine two_nodes(std::vector<double> core_shares = {}) {
   plan::Topology topology;
   topology.name = "invented";
   topology.device.name = "invented";
@@ -184,6 +187,7 @@ plan::Machine two_nodes() {
   topology.gpus_per_node = 2;
   topology.cores_per_node = 8;
   topology.emulated = true;
+  topology.core_shares = std::move(core_shares);
   topology.nics_per_node = 1;
   topology.nic_bandwidth = BytesPerSecond(10e6);
   return plan::build_machine(topology);
@@ -215,6 +219,32 @@ TEST_F(HostTransportTest, MessagesBetweenNodesShareNics) {
   EXPECT_NEAR(ended({{0, 2}, {1, 3}}), 470, kNear);
   EXPECT_NEAR(ended({{0, 2}, {3, 1}}), 30 + 330, kNear);
   EXPECT_NEAR(ended({{0, 1}}), 13, kNear);
+}
+
+// Of eight cores node 1 gets half of one: its rank takes twice as long as node 0's, two of its ranks together four times,
+// and a message in its memory, 10 us of work and 3 us of waiting, 20 + 3 us.
+TEST_F(HostTransportTest, ANodeGetsItsShareOfTheCores) {
+  const plan::Machine machine = two_nodes({8, 0.5});
+  EXPECT_EQ(machine.core_share(1), 0.5);
+  const HostCalibration calibration = invented_host(8);
+  const sim::HostCost cost(calibration, "", 4);
+  const sim::HostTransport transport(machine, cost, 4, invented_network());
+  const auto computed = [&](const std::vector<std::int32_t>& ranks) {
+    TinyProgram program(4);
+    program.role({0, 1, 2, 3});
+    program.compute(program.role(ranks), "work", 10);
+    return times_of(program.run(transport, 0, 1, 1.0), ranks.back(), "work").ended;
+  };
+  EXPECT_NEAR(computed({0}), 10, kNear);
+  EXPECT_NEAR(computed({0, 1}), 10, kNear);
+  EXPECT_NEAR(computed({2}), 20, kNear);
+  EXPECT_NEAR(computed({2, 3}), 40, kNear);
+  TinyProgram program(4);
+  program.role({0, 1, 2, 3});
+  const auto transfer = program.communication(OpKind::send);
+  program.send(program.role({2}), "send", transfer, 1, 1000);
+  program.recv(program.role({3}), "recv", transfer, -1, 1000);
+  EXPECT_NEAR(times_of(program.run(transport, 0, 1, 1.0), 3, "recv").ended, 23, kNear);
 }
 
 TEST_F(HostTransportTest, RanksOnSeveralNodesNeedANetwork) {

@@ -15,6 +15,7 @@
 #include "sim/communication/fabric.hpp"
 #include "sim/cost/host_cost.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/live_health.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/version.hpp"
@@ -85,6 +86,7 @@ void check_mix(const CollectiveOptions& o) {
     refuse(o.time_limit != sim::kSharingSecondsMax, "--time-limit", because);
   } else {
     refuse(o.iterations > 0, "--iterations", "is about --live runs");
+    refuse(o.busy_max.has_value(), "--busy-max", "is about --live runs");
     if (o.topology.empty())
       throw input_error("--topology", "", "no machine is given",
                         "write for example --topology topologies/hgx-h100-2nodes-ndr400.json, or --live");
@@ -235,6 +237,13 @@ void run_host(const CollectiveOptions& options, const plan::Topology& topology, 
   report(options, table, out);
 }
 
+// A table with a size that was not measured well is none.
+void report_live(const CollectiveOptions& options, const collective::Table& table, std::ostream& out) {
+  for (const collective::Row& row : table.rows)
+    require_idle_cores(row.busy, options.busy_max.value_or(1), fmt::format("{} bytes", row.size.value()));
+  report(options, table, out);
+}
+
 void run_live(const CollectiveOptions& options, std::ostream& out, std::ostream& err) {
   const std::int64_t iterations = options.iterations > 0 ? options.iterations : 20;
   Progress progress(err);
@@ -251,7 +260,7 @@ void run_live(const CollectiveOptions& options, std::ostream& out, std::ostream&
     const auto table = collective::measure(
         query, iterations, [&](const plan::Plan& plan) { return run_mpi(mpi, plan, live); },
         mpi.rank() == 0 ? show : std::function<void(std::size_t, std::size_t)>());
-    if (table) report(options, *table, out);
+    if (table) report_live(options, *table, out);
   });
   if (launched) return;
   if (options.ranks == 0)
@@ -260,7 +269,7 @@ void run_live(const CollectiveOptions& options, std::ostream& out, std::ostream&
   const Query query = query_of(options, ranks_of(options, plan::kRanksPerHostMax, "one process"));
   const auto table = collective::measure(
       query, iterations, [&](const plan::Plan& plan) { return std::optional(runtime::run_threads(plan, live)); }, show);
-  report(options, *table, out);
+  report_live(options, *table, out);
 }
 
 }  // namespace

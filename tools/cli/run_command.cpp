@@ -9,6 +9,7 @@
 #include "runtime/cuda/run_cuda.hpp"
 #include "runtime/run.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/live_health.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/result.hpp"
@@ -93,12 +94,7 @@ using Gpus = std::optional<runtime::cuda::CudaRunResult>;
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, const Gpus& gpus,
             std::ostream& out) {
-  if (run.busy && *run.busy > options.busy_max)
-    throw Error(
-        ErrorCode::unhealthy,
-        fmt::format("{:.0f} % of the computer's core time was used, more than the {:.0f} % of --busy-max: not the "
-                    "network was the bottleneck; give it a slower one, or leave the computer alone",
-                    100 * *run.busy, 100 * options.busy_max));
+  require_idle_cores(run.busy, options.busy_max);
   if (!options.routing_out.empty()) {
     if (!run.routing) throw input_error("--routing-out", "", "the plan knows the routing beforehand", "leave it out");
     write_file(options.routing_out, plan::text_of(*run.routing));

@@ -29,16 +29,19 @@ Json links_json(const plan::Machine& machine) {
 void run_topology(const TopologyOptions& options, std::ostream& out) {
   const plan::Topology topology = plan::read_topology(options.topology);
   const plan::Machine machine = plan::build_machine(topology);
-  const Json json{{"schema_version", 1},         {"name", machine.name()},
+  Json json{{"schema_version", 1},         {"name", machine.name()},
                   {"nodes", machine.nodes()},    {"ranks_per_node", machine.gpus() / machine.nodes()},
                   {"host", machine.is_host()},   {"emulated", topology.emulated},
                   {"links", links_json(machine)}};
+  if (machine.has_core_shares()) json["core_shares"] = topology.core_shares;
   if (options.json) {
     out << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
     return;
   }
   out << fmt::format("topology {}\nnodes {}\nranks_per_node {}\nemulated {}\n", machine.name(), machine.nodes(),
                      machine.gpus() / machine.nodes(), topology.emulated ? "yes" : "no");
+  for (std::size_t node = 0; node < topology.core_shares.size(); ++node)
+    out << fmt::format("share node{} {:g} cores\n", node, topology.core_shares[node]);
   for (const Json& link : json["links"])
     out << fmt::format("link {} {} {:.0f} B/s {:g} us\n", link["from"].get<std::string>(),
                        link["to"].get<std::string>(), link["bytes_per_second"].get<double>(),

@@ -205,6 +205,7 @@ std::optional<Table> measure(const Query& query, std::int64_t iterations, const 
     row.count = count_of(query, bytes);
     row.bus_bytes = bus_bytes(query.op, query.ranks, bytes);
     row.time = result->metrics.step.mean;
+    row.busy = result->busy;
     if (is_collective(query.op)) {
       row.algorithm = name_of(collective_algorithm(query, 1, bytes, false));
     } else if (query.op == Operation::send_recv) {

@@ -80,6 +80,7 @@ nlohmann::ordered_json table_json(const Table& table) {
                                {"time_us", row.time.value() * kMicrosecondsPerSecond},
                                {"algbw_bytes_per_second", row.algbw()},
                                {"busbw_bytes_per_second", row.busbw()}};
+    if (row.busy) one["busy"] = *row.busy;
     if (rests_on_fits(table)) one["provenance"] = std::string(name_of(row.provenance));
     rows.push_back(std::move(one));
   }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ struct Row {
   Seconds time;
   double bus_bytes = 0;  // busbw x time
   Provenance provenance = Provenance::measured;
+  std::optional<double> busy;  // live: share of the computer's core time that anybody used meanwhile
 
   [[nodiscard]] double algbw() const { return time > Seconds(0) ? (size / time).value() : 0; }
   [[nodiscard]] double busbw() const { return time > Seconds(0) ? bus_bytes / time.value() : 0; }
