@@ -14,6 +14,7 @@
 #include "plan/scenario/limits.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/completion.hpp"
+#include "tools/cli/planning_commands.hpp"
 #include "tools/cli/schemas.hpp"
 #include "tools/cli/version.hpp"
 
@@ -29,6 +30,7 @@ constexpr const char* kExamples =
     "  foretoken plan scenarios/paper/large-ep64.json --text | less\n"
     "  foretoken compare predicted.json measured.json --fail-if 'tpot>10%'\n"
     "  foretoken audit scenarios/paper\n"
+    "  foretoken sweep scenarios/paper/large-ep64.json --set deployment.experts.ep=8..64*2\n"
     "  foretoken predict ops.jsonl > answers.jsonl\n"
     "  foretoken schema scenario > scenario.schema.json\n";
 
@@ -536,6 +538,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   AuditOptions audit_options;
   add_audit(app, audit_options)->callback([&] { chosen = [&] { run_audit(audit_options, out, err); }; });
+
+  PlanningOptions planning_options;
+  add_planning_commands(app, planning_options, chosen, out, err);
 
   CollectiveOptions collective_options;
   add_collective(app, collective_options)->callback([&] {
