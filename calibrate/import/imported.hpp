@@ -1,4 +1,4 @@
-// What becomes of another tool's log: lines of measured ops, as `foretoken score` reads them, or a topology.
+// What becomes of another tool's log: lines of measured ops, as `foretoken score` reads them, and measured links.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "calibrate/import/link_measurements.hpp"
 #include "core/dtype.hpp"
 #include "core/error.hpp"
 
@@ -47,7 +48,7 @@ class ImportSettings {
   std::optional<Error> missing_;
 };
 
-/// Lines of measured ops from one log, and what became of the rest of it.
+/// Measured ops and links from one log, and what became of the rest of it.
 class Imported {
  public:
   /// @param keep_good  whether damage leaves out what is damaged; else it ends the import
@@ -55,6 +56,7 @@ class Imported {
 
   /// @param op  members as tools/cli/op.schema.json has them, `measured_us`, and then where it comes from
   void add(nlohmann::ordered_json op) { ops_.push_back(std::move(op)); }
+  void add(LinkMeasurement link) { links_.push_back(std::move(link)); }
   /// @throws the Error itself unless good rows are kept
   void damaged(const Error& error);
   /// Rows that are sound, but that `foretoken predict` has no op or dtype for.
@@ -63,6 +65,7 @@ class Imported {
   void note(const std::string& text) { notes_.insert(text); }
 
   [[nodiscard]] const std::vector<nlohmann::ordered_json>& ops() const { return ops_; }
+  [[nodiscard]] const std::vector<LinkMeasurement>& links() const { return links_; }
   [[nodiscard]] const std::vector<std::string>& damage() const { return damage_; }
   [[nodiscard]] const std::map<std::string, std::int64_t>& left_out() const { return left_out_; }
   [[nodiscard]] const std::set<std::string>& notes() const { return notes_; }
@@ -70,6 +73,7 @@ class Imported {
  private:
   bool keep_good_;
   std::vector<nlohmann::ordered_json> ops_;
+  std::vector<LinkMeasurement> links_;
   std::vector<std::string> damage_;
   std::map<std::string, std::int64_t> left_out_;
   std::set<std::string> notes_;

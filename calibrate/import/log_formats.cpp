@@ -42,6 +42,14 @@ LogFormat recognise_log(const LogPlace& log) {
   throw input_error(log.name, "", "is no log that is known", fmt::format("say which it is with --format: {}", names));
 }
 
+LogFormat log_format(const LogPlace& log, std::string_view name) {
+  if (name.empty()) return recognise_log(log);
+  for (const auto& [format, known] : kLogFormatNames)
+    if (name == known) return format;
+  throw input_error(log.name, "", fmt::format("{} is no format that is known", quoted_for_message(name)),
+                    "`foretoken import --help` lists them");
+}
+
 void import_measurements(LogFormat format, const LogPlace& log, ImportSettings& settings, Imported& imported) {
   FORETOKEN_CHECK(!is_topology(format), "a topology holds no measurements");
   switch (format) {
@@ -55,8 +63,7 @@ void import_measurements(LogFormat format, const LogPlace& log, ImportSettings& 
     case LogFormat::nccl_topology:
     case LogFormat::nvidia_smi_topology: break;
   }
-  settings.finish();
-  if (imported.ops().empty() && imported.damage().empty() && imported.left_out().empty())
+  if (imported.ops().empty() && imported.links().empty() && imported.damage().empty() && imported.left_out().empty())
     throw input_error(log.name, "", fmt::format("{} measured nothing here", name_of(format)),
                       "was the run ended before its first result?");
 }

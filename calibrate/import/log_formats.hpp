@@ -44,12 +44,16 @@ constexpr bool is_topology(LogFormat format) { return format >= LogFormat::nccl_
 /// By what only this tool writes, wherever in the file that stands.
 /// @throws Error{invalid_input} if it is none of them
 LogFormat recognise_log(const LogPlace& log);
+/// The format of that name; of "" what recognise_log says.
+/// @throws Error{invalid_input} also for a name that is not known
+LogFormat log_format(const LogPlace& log, std::string_view name);
 
 /// Reads a log of measurements. What the log does not say comes from the settings.
 ///
 /// Preconditions (checked): the format is no topology's.
 /// @throws Error{invalid_input} naming file and line (of JSON: file and pointer) for what is damaged, unless
-///         `imported` keeps good rows, and for a setting that is missing or not wanted; also where nothing was measured
+///         `imported` keeps good rows, and for a setting that is missing; also where nothing was measured. Settings
+///         that no log wanted are for ImportSettings::finish to refuse, after the last
 void import_measurements(LogFormat format, const LogPlace& log, ImportSettings& settings, Imported& imported);
 
 /// @name One importer per tool; see the .cpp of each for what it reads and what it leaves out.

@@ -47,6 +47,26 @@ NodeShape read_node_shape(LogFormat format, const LogPlace& log) {
   return format == LogFormat::nccl_topology ? read_nccl_topology(log) : read_nvidia_smi_topology(log);
 }
 
+void set_pcie_switches(NodeShape& shape, std::span<const PcieGroup> groups) {
+  std::int64_t with_gpus = 0;
+  bool even = true;
+  const PcieGroup* first = nullptr;
+  for (const PcieGroup& group : groups) {
+    if (group.gpus == 0) continue;
+    ++with_gpus;
+    if (first == nullptr) first = &group;
+    even = even && group.gpus == first->gpus && group.nics == first->nics;
+  }
+  even = even && first != nullptr && first->gpus * with_gpus == shape.gpus && first->nics * with_gpus == shape.nics;
+  if (!even) {
+    shape.notes.insert(
+        "NICs do not hang evenly under the GPUs' PCIe switches; in the topology each GPU has a way of its "
+        "own to its NIC");
+    return;
+  }
+  if (first->gpus > 1) shape.pcie_switches = with_gpus;
+}
+
 Json topology_of(const NodeShape& shape, const LogPlace& log, const TopologyFiles& files, ImportSettings& settings) {
   const std::int64_t sm = shape.sm > 0 ? shape.sm : settings.require_integer("sm", 10, 999, log.name, "90");
   const std::optional<double> per_link = nvlink_gb_per_s(sm);
@@ -59,6 +79,9 @@ Json topology_of(const NodeShape& shape, const LogPlace& log, const TopologyFile
   const BytesPerSecond pcie =
       pcie_known ? shape.pcie_bandwidth : bandwidth_setting(settings, "pcie", log.name, "'63 GB/s'");
   const std::int64_t nodes = settings.integer("nodes", 1, plan::kNodesMax).value_or(shape.nodes);
+  if (nodes * shape.gpus > plan::kGpusMax)
+    throw input_error(fmt::format("--set nodes={}", nodes), "", fmt::format("{} GPUs in all", nodes * shape.gpus),
+                      fmt::format("{} at most", plan::kGpusMax));
   const std::string from = fmt::format("{}, {}", shape.tool, std::filesystem::path(log.name).filename().string());
   const std::string by_user = "as given at the import of " + from;
 

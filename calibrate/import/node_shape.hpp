@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <span>
 #include <string>
 
 #include "calibrate/import/imported.hpp"
@@ -26,6 +27,17 @@ struct NodeShape {
   std::string pcie_source;      // how that number comes about
   std::set<std::string> notes;  // for the user: what the topology leaves out
 };
+
+/// What hangs under one PCIe switch, or under one root port.
+struct PcieGroup {
+  std::int64_t gpus = 0;
+  std::int64_t nics = 0;
+};
+
+/// Sets the PCIe switches: as many as groups, where all hold as many GPUs and NICs and some hold several GPUs. What no
+/// topology can say, NICs unevenly spread or apart from the GPUs, becomes a note.
+/// Preconditions: gpus and nics are set.
+void set_pcie_switches(NodeShape& shape, std::span<const PcieGroup> groups);
 
 /// Files that a topology has to name, for the GPUs that are known: compute capability 9.0.
 struct TopologyFiles {

@@ -1,9 +1,9 @@
-// perftest (ib_write_bw, ib_send_lat, …) between two hosts: one message from the one to the other.
+// perftest (ib_write_bw, ib_send_lat, ...) between two hosts: what a NIC and the fabric carry, one message after the
+// other.
 //
-// Latencies are one way, as the tool halves them; of reads they are not, because the request goes the other way first:
-// those lines have `"verb": "RDMA_Read"`, to be told apart. Bandwidth tests keep many messages under way, so that bytes
-// over bandwidth is how long one takes only where that is long: smaller ones than 1 MiB are left out. A bidirectional
-// test adds up both directions. Atomics move nothing and are left out.
+// Latencies are one way, as the tool halves them; of reads they are not, because the request goes the other way first,
+// so those are left out. Bandwidth tests keep many messages under way; what is shorter than 1 MiB is bound by messages
+// per second and left out. A bidirectional test adds up both directions. Atomics move nothing and are left out.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -28,7 +28,6 @@ struct Test {
   bool bidirectional = false;
   std::string device;
   std::string date;
-  std::int64_t nodes = 2;
 };
 
 // From the title; nothing if it is none.
@@ -52,38 +51,41 @@ std::optional<double> rate_unit(std::string_view unit) {
   return std::nullopt;
 }
 
-void add_op(const Test& test, std::int64_t bytes, double time_us, const std::string& at, Imported& imported) {
-  nlohmann::ordered_json op{{"op", "send_recv"}, {"ranks", 2}, {"nodes", test.nodes}, {"bytes", bytes}};
-  op["measured_us"] = time_us;
-  op["test"] = test.title;
-  op["verb"] = test.verb;
-  op["tool"] = "perftest";
-  if (!test.device.empty()) op["device"] = test.device;
-  if (!test.date.empty()) op["date"] = test.date;
-  op["source"] = at;
-  imported.add(std::move(op));
+LinkMeasurement measurement(const Test& test, std::int64_t bytes, const std::string& at) {
+  LinkMeasurement measured;
+  measured.link = LinkClass::infiniband;
+  measured.test = test.title;
+  measured.bytes = Bytes(bytes);
+  measured.tool = "perftest";
+  if (!test.device.empty()) measured.origin["device"] = test.device;
+  if (!test.date.empty()) measured.origin["date"] = test.date;
+  measured.origin["source"] = at;
+  return measured;
 }
 
 void add_latency(const Test& test, std::int64_t bytes, double time_us, const std::string& at, Imported& imported) {
   if (!(time_us > 0) || time_us > kMicrosecondsMax)
     throw input_error(at, "", fmt::format("a latency of {} us", time_us), "write one > 0");
-  add_op(test, bytes, time_us, at, imported);
+  if (test.verb.ends_with("Read")) return imported.leave_out("of reads' latency, which is of both ways");
+  LinkMeasurement measured = measurement(test, bytes, at);
+  measured.latency = Seconds(time_us * 1e-6);
+  imported.add(std::move(measured));
 }
 
 void add_bandwidth(const Test& test, std::int64_t bytes, double rate, const std::string& at, Imported& imported) {
   if (!(rate > 0) || rate > kBytesPerSecondMax)
     throw input_error(at, "", fmt::format("a bandwidth of {} B/s", rate), "write one > 0");
-  if (bytes < kPipelinedBytesMin) return imported.leave_out("of bandwidth below 1 MiB, where messages overlap");
-  add_op(test, bytes, static_cast<double>(bytes) / (test.bidirectional ? rate / 2 : rate) * 1e6, at, imported);
+  if (bytes < kPipelinedBytesMin)
+    return imported.leave_out("of bandwidth below 1 MiB, which messages per second bound");
+  LinkMeasurement measured = measurement(test, bytes, at);
+  measured.rate = BytesPerSecond(test.bidirectional ? rate / 2 : rate);
+  imported.add(std::move(measured));
 }
 
 class PerftestReader {
  public:
   PerftestReader(const LogPlace& log, ImportSettings& settings, Imported& imported)
-      : log_(log),
-        imported_(imported),
-        date_(settings.text("date").value_or("")),
-        nodes_(settings.integer("nodes", 1, 2).value_or(2)) {}
+      : log_(log), imported_(imported), date_(settings.text("date").value_or("")) {}
 
   void read() {
     const LogText text(log_.text);
@@ -132,7 +134,6 @@ class PerftestReader {
     if (!test_)
       throw log_.error(line.number, "no line above names the test", "keep the log whole: \"RDMA_Write BW Test\"");
     test_->date = date_;
-    test_->nodes = nodes_;
     static constexpr std::array<std::string_view, 14> names{
         "#bytes", "#sl",   "#iterations", "BW peak", "BW average", "MsgRate[", "CPU_Util",
         "t_min",  "t_max", "t_typical",   "t_avg",   "t_stdev",    "tps",      "99% percentile"};
@@ -187,7 +188,7 @@ class PerftestReader {
       if (!number_in(word))
         throw log_.error(line.number, fmt::format("{} is no number", quoted_for_message(word)), "was the line cut?");
     const double value = *number_in(words[*value_]);
-    if (test_->verb == "Atomic") return imported_.leave_out("of atomics, which no op predicts");
+    if (test_->verb == "Atomic") return imported_.leave_out("of atomics, which move nothing");
     if (test_->latency) add_latency(*test_, *bytes, value, log_.at(line.number), imported_);
     else add_bandwidth(*test_, *bytes, value * rate_unit_, log_.at(line.number), imported_);
   }
@@ -195,7 +196,6 @@ class PerftestReader {
   const LogPlace& log_;
   Imported& imported_;
   std::string date_;
-  std::int64_t nodes_;
   std::optional<Test> test_;
   std::string header_;
   std::vector<Column> columns_;
@@ -215,7 +215,6 @@ void import_perftest_json(const LogPlace& log, ImportSettings& settings, Importe
   const JsonDocument document = JsonDocument::from_text(log.text, log.name);
   JsonObject root(document.root());
   const std::string date = settings.text("date").value_or("");
-  const std::int64_t nodes = settings.integer("nodes", 1, 2).value_or(2);
   JsonObject info(root.require("test_info"));
   const JsonReader title = info.require("test");
   std::string name = title.as_string();
@@ -225,12 +224,11 @@ void import_perftest_json(const LogPlace& log, ImportSettings& settings, Importe
   std::optional<Test> test = test_named(name);
   if (!test) title.fail(title.shown(), "write for example \"RDMA_Write_BW_Test\"");
   test->date = date;
-  test->nodes = nodes;
   if (const auto device = info.optional("Device")) test->device = device->as_string(true);
   JsonObject results(root.require("results"));
   const std::int64_t bytes = results.require("MsgSize").as_integer(1, kBytesMax);
   const std::string at = log.name + "#/results";
-  if (test->verb == "Atomic") return imported.leave_out("of atomics, which no op predicts");
+  if (test->verb == "Atomic") return imported.leave_out("of atomics, which move nothing");
   if (test->latency) {
     const JsonReader time = results.has("t_typical") ? results.require("t_typical") : results.require("t_avg");
     return add_latency(*test, bytes, time.as_number(0, kMicrosecondsMax), at, imported);
