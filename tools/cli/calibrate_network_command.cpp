@@ -41,6 +41,7 @@ struct Pattern {
 constexpr std::array<Pattern, 3> kPatterns{
     {{Operation::all_to_all_v, "one_way"}, {Operation::send_recv, "send_recv"}, {Operation::all_to_all, "all_to_all"}}};
 
+#ifdef FORETOKEN_MPI
 std::vector<double> weights_of(const plan::Machine& machine, const Pattern& pattern, std::int32_t ranks) {
   std::vector<double> weights(static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks));
   const auto per_node = static_cast<std::int32_t>(machine.gpus() / machine.nodes());
@@ -114,7 +115,6 @@ void store(const CalibrateNetworkOptions& options, const plan::Topology& topolog
   write_file(options.calibration, calibration_text(calibration));
 }
 
-#ifdef FORETOKEN_MPI
 // Means over the ranks of a step's CPU time: nodes of even number send one message each, the others receive one.
 void note_cpu(const plan::Machine& machine, const runtime::RunResult& result, HostNetworkSample& sample) {
   std::array<Seconds, 2> sums{};
@@ -192,7 +192,7 @@ void run_calibrate_network(const CalibrateNetworkOptions& options, std::ostream&
     mpi.end_all(error);
   }
 #else
-  static_cast<void>(out), static_cast<void>(err);
+  static_cast<void>(options), static_cast<void>(out), static_cast<void>(err);
 #endif
 }
 

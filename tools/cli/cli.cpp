@@ -10,6 +10,7 @@
 #include <new>
 #include <ostream>
 
+#include "calibrate/import/log_formats.hpp"
 #include "core/error.hpp"
 #include "plan/scenario/limits.hpp"
 #include "tools/cli/commands.hpp"
@@ -434,6 +435,85 @@ CLI::App* add_doctor(CLI::App& app, DoctorOptions& options) {
   return doctor;
 }
 
+// The formats of measurements, or of topologies.
+std::vector<std::string> log_format_names(bool topologies) {
+  std::vector<std::string> names;
+  for (const auto& [format, name] : calibrate::kLogFormatNames)
+    if (calibrate::is_topology(format) == topologies) names.emplace_back(name);
+  return names;
+}
+
+void add_topology_import(CLI::App& topology, TopologyImportOptions& options) {
+  CLI::App* import = topology.add_subcommand(
+      "import",
+      "Make a topology file of NCCL's topology file (NCCL_TOPO_DUMP_FILE) or of what nvidia-smi topo -m prints\n"
+      "Each number says under `sources` whether it is the file's or assumed; what is in neither is asked for with "
+      "--set");
+  import->footer(
+      "Examples: foretoken topology import nccl-topology.xml --set nodes=4 --out cluster.json\n"
+      "          nvidia-smi topo -m | foretoken topology import - --set nic='400 Gb/s' --set pcie='63 GB/s' --set "
+      "sm=90 "
+      "--out cluster.json\n"
+      "          foretoken simulate scenarios/paper/large-ep64.json --topology cluster.json");
+  import->add_option("file", options.file, "NCCL's XML, or the matrix; - is standard input")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  const std::vector<std::string> names = log_format_names(true);
+  import->add_option("--format", options.format, "What the file is (default: told from it)")
+      ->check(CLI::IsMember(names))
+      ->type_name(fmt::format("{{{}}}", fmt::join(names, ",")));
+  import
+      ->add_option("--set", options.settings,
+                   "What the file does not say: nodes, nic, pcie, nvlink, sm, device, calibration, name (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  import->add_option("--out", options.out, "Write to FILE, whole or not at all, instead of standard output")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+}
+
+CLI::App* add_import(CLI::App& app, ImportOptions& options) {
+  CLI::App* import = app.add_subcommand(
+      "import",
+      "Turn logs of nccl-tests, nvbandwidth, perftest and DeepEP's tests, and tables of ops, into lines for score\n"
+      "One op per line on standard output; on standard error what became of each file. A damaged log is an error that\n"
+      "names file and line; what a log does not say is asked for with --set");
+  import->footer(
+      "Examples: foretoken import all_reduce.log > measured.jsonl && foretoken score measured.jsonl --by op,bytes\n"
+      "          srun -l all_reduce_perf -b 8 -e 8G -f 2 | foretoken import - | foretoken score\n"
+      "          foretoken import deepep.log --set nodes=1 --set tokens=128 --set hidden=7168 --set top_k=8 --set "
+      "experts=288");
+  import->add_option("file", options.files, "Log(s); - is standard input")
+      ->required()
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  const std::vector<std::string> names = log_format_names(false);
+  import->add_option("--format", options.format, "What the logs are (default: told from the file)")
+      ->check(CLI::IsMember(names))
+      ->type_name(fmt::format("{{{}}}", fmt::join(names, ",")));
+  import->add_option("--set", options.settings, "What a log does not say: --set tokens=128 (repeatable)")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->take_all();
+  import->add_flag("--keep-good", options.keep_good, "Leave out what is damaged instead of refusing the log");
+  import->add_flag("--json", options.json, "One JSON document: what became of each file, and the ops");
+  import->add_option("--out", options.out, "Write the lines to FILE, whole or not at all")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  import
+      ->add_option(
+          "--links", options.links,
+          "Also write a calibration to FILE whose links have the bandwidth that nvbandwidth and perftest found")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  import->add_option("--calibration", options.calibration, "With --links: all else of it (default: as shipped)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  return import;
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostream& err) {
@@ -557,16 +637,26 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
 
   ModelOptions model_options;
   add_model(app, model_options)->callback([&] { chosen = [&] { run_model(model_options, out); }; });
+  ImportOptions import_options;
+  add_import(app, import_options)->callback([&] { chosen = [&] { run_import(import_options, out, err); }; });
 
   TopologyOptions topology_options;
+  TopologyImportOptions topology_import_options;
   CLI::App* topology = app.add_subcommand("topology", "Show the nodes and links that a topology file comes to");
-  topology->footer("Example: foretoken topology topologies/lab/2nodes.json");
-  topology->add_option("topology", topology_options.topology, "Topology file")
-      ->required()
-      ->type_name("FILE")
-      ->check(kNotEmpty);
+  topology->footer(
+      "Examples: foretoken topology topologies/lab/2nodes.json\n"
+      "          foretoken topology import nccl-topology.xml --out cluster.json");
+  topology->add_option("topology", topology_options.topology, "Topology file")->type_name("FILE")->check(kNotEmpty);
   topology->add_flag("--json", topology_options.json, "Machine-readable output");
-  topology->callback([&] { chosen = [&] { run_topology(topology_options, out); }; });
+  add_topology_import(*topology, topology_import_options);
+  topology->callback([&] {
+    if (!topology->get_subcommands().empty()) {
+      chosen = [&] { run_topology_import(topology_import_options, out, err); };
+      return;
+    }
+    if (topology_options.topology.empty()) throw CLI::RequiredError("topology");
+    chosen = [&] { run_topology(topology_options, out); };
+  });
 
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");

@@ -103,9 +103,27 @@ struct ModelOptions {
   bool json = false;
 };
 
+struct ImportOptions {
+  std::vector<std::filesystem::path> files;
+  std::string format;                 // --format; empty: told from the file
+  std::vector<std::string> settings;  // --set: what a log does not say
+  bool keep_good = false;             // --keep-good: leave out what is damaged
+  bool json = false;
+  std::filesystem::path out;
+  std::filesystem::path links;        // --links: a calibration to write, with the links as measured
+  std::filesystem::path calibration;  // --calibration: everything else of it; empty: the shipped one
+};
+
 struct TopologyOptions {
   std::filesystem::path topology;
   bool json = false;
+};
+
+struct TopologyImportOptions {
+  std::filesystem::path file;
+  std::string format;                 // --format; empty: told from the file
+  std::vector<std::string> settings;  // --set: what the file does not say
+  std::filesystem::path out;
 };
 
 struct FitOptions {
@@ -195,7 +213,12 @@ void run_collective(const CollectiveOptions& options, std::ostream& out, std::os
 void run_predict(const PredictOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_score(const ScoreOptions& options, std::istream& in, std::ostream& out, std::ostream& err);
 void run_model(const ModelOptions& options, std::ostream& out);
+/// The bytes of a file, or of standard input for "-".
+/// @throws Error{invalid_input} if it cannot be read, or has more than 256 MiB
+std::string read_log(const std::filesystem::path& file);
+void run_import(const ImportOptions& options, std::ostream& out, std::ostream& err);
 void run_topology(const TopologyOptions& options, std::ostream& out);
+void run_topology_import(const TopologyImportOptions& options, std::ostream& out, std::ostream& err);
 void run_schema(const std::string& name, std::ostream& out);
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err);
 void run_doctor(const DoctorOptions& options, std::ostream& out);

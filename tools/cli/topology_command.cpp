@@ -1,11 +1,17 @@
-// foretoken topology: what a topology file comes to, node by node and link by link. For people, and for tools/netlab.
+// foretoken topology: what a topology file comes to, node by node and link by link, for people and for tools/netlab;
+// and topology files made of what other tools say about a node.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
 #include <ostream>
 
+#include "calibrate/import/log_formats.hpp"
+#include "calibrate/import/node_shape.hpp"
 #include "plan/machine/topology.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/load.hpp"
+#include "tools/cli/shipped_data.hpp"
+#include "tools/cli/write_file.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -46,6 +52,33 @@ void run_topology(const TopologyOptions& options, std::ostream& out) {
     out << fmt::format("link {} {} {:.0f} B/s {:g} us\n", link["from"].get<std::string>(),
                        link["to"].get<std::string>(), link["bytes_per_second"].get<double>(),
                        link["latency_us"].get<double>());
+}
+
+void run_topology_import(const TopologyImportOptions& options, std::ostream& out, std::ostream& err) {
+  if (!options.out.empty()) {
+    refuse_to_replace(options.out, options.file);
+    require_writable(options.out);
+  }
+  const std::string text = read_log(options.file);
+  const calibrate::LogPlace log{text, options.file == "-" ? "stdin" : options.file.string()};
+  const calibrate::LogFormat format = calibrate::log_format(log, options.format);
+  if (!calibrate::is_topology(format))
+    throw input_error(log.name, "", "holds measurements and describes no machine", "use `foretoken import`");
+  calibrate::ImportSettings settings(options.settings);
+  const calibrate::NodeShape shape = calibrate::read_node_shape(format, log);
+  const std::filesystem::path folder =
+      options.out.empty() ? std::filesystem::current_path() : std::filesystem::absolute(options.out).parent_path();
+  const auto from_there = [&](const std::filesystem::path& file) {
+    const std::filesystem::path relative = std::filesystem::relative(file, folder);
+    return relative.empty() ? std::filesystem::absolute(file).string() : relative.generic_string();
+  };
+  const calibrate::TopologyFiles files{from_there(shipped_file("topologies/devices/h100-sxm5-80gb.json")),
+                                       from_there(shipped_file("topologies/calibrations/h100-sxm.json"))};
+  const std::string topology =
+      calibrate::topology_of(shape, log, files, settings).dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  for (const std::string& note : shape.notes) err << "foretoken: " << note << "\n";
+  if (options.out.empty()) out << topology;
+  else write_file(options.out, topology);
 }
 
 }  // namespace foretoken::cli

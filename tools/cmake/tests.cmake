@@ -2,11 +2,11 @@
 #
 # Tests run from the repository root, so they name data files as a user would ("scenarios/paper/…"). Other .cpp files of
 # a folder (helpers, oracles) are linked into its program. Tests that run the command find it in FORETOKEN_BINARY.
-# tests/bench holds no tests: tools/cmake/bench.cmake.
+# tests/bench and tests/fuzz hold no tests: tools/cmake/bench.cmake, tools/cmake/fuzz.cmake.
 include(GoogleTest)
 
 file(GLOB test_folders CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/tests LIST_DIRECTORIES true ${PROJECT_SOURCE_DIR}/tests/*)
-list(REMOVE_ITEM test_folders bench)
+list(REMOVE_ITEM test_folders bench fuzz)
 foreach(folder IN LISTS test_folders)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} tests/${folder}/*.cpp)
   if(NOT FORETOKEN_CUDA)
