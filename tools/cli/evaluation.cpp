@@ -16,10 +16,22 @@
 namespace foretoken::cli {
 namespace {
 
-/// As `compare` finds them: by the calibration's name, where that is a file's name.
-std::shared_ptr<const explain::ModelErrors> errors_of(const Calibration& calibration,
-                                                      const std::filesystem::path& given) {
-  std::filesystem::path file = given;
+/// Of a file, and of the files that its members name.
+std::string with_what_it_names(const std::filesystem::path& file, std::initializer_list<const char*> members) {
+  std::string text = file_text(file);
+  const auto json = nlohmann::json::parse(text, nullptr, false);
+  if (!json.is_object()) return text;
+  for (const char* member : members)
+    if (const auto named = json.find(member); named != json.end() && named->is_string())
+      text += "\n" + file_text(file.parent_path() / named->get<std::string>());
+  return text;
+}
+
+}  // namespace
+
+std::shared_ptr<const explain::ModelErrors> model_errors_of(const Calibration& calibration,
+                                                            const EvaluationOptions& options) {
+  std::filesystem::path file = options.errors;
   if (file.empty()) {
     const std::string& name = calibration.name;
     const bool plain = !name.empty() && name.front() != '.' && std::all_of(name.begin(), name.end(), [](char c) {
@@ -34,19 +46,6 @@ std::shared_ptr<const explain::ModelErrors> errors_of(const Calibration& calibra
   }
   return std::make_shared<const explain::ModelErrors>(explain::ModelErrors::read(JsonDocument::from_file(file)));
 }
-
-/// Of a file, and of the files that its members name.
-std::string with_what_it_names(const std::filesystem::path& file, std::initializer_list<const char*> members) {
-  std::string text = file_text(file);
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object()) return text;
-  for (const char* member : members)
-    if (const auto named = json.find(member); named != json.end() && named->is_string())
-      text += "\n" + file_text(file.parent_path() / named->get<std::string>());
-  return text;
-}
-
-}  // namespace
 
 std::string file_text(const std::filesystem::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -66,7 +65,7 @@ std::unique_ptr<planning::Evaluator> make_evaluator(const JsonDocument& scenario
       [instead = options.calibration](const plan::Topology& topology, const std::filesystem::path& file) {
         return load_calibration(topology, file, instead);
       },
-      [given = options.errors](const Calibration& calibration) { return errors_of(calibration, given); });
+      [options](const Calibration& calibration) { return model_errors_of(calibration, options); });
 }
 
 std::string evaluation_identity(const JsonDocument& scenario, const EvaluationOptions& options) {

@@ -23,6 +23,10 @@ struct EvaluationOptions {
 std::unique_ptr<planning::Evaluator> make_evaluator(const JsonDocument& scenario, const EvaluationOptions& options,
                                                     bool bounds = true);
 
+/// As `compare` finds them: the given file, or by the calibration's name among those that are shipped; else nothing.
+std::shared_ptr<const explain::ModelErrors> model_errors_of(const Calibration& calibration,
+                                                            const EvaluationOptions& options);
+
 /// The bytes of all files that evaluations of the scenario read, and the program's version: equal for equal answers.
 std::string evaluation_identity(const JsonDocument& scenario, const EvaluationOptions& options);
 

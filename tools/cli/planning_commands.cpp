@@ -26,7 +26,6 @@ void add_set(CLI::App& command, std::vector<std::string>& set, const char* type,
 }
 
 void add_evaluation(CLI::App& command, EvaluationOptions& options) {
-  add_file(command, "--topology", options.topology, "Use this machine instead of the scenario's cluster.topology");
   add_file(command, "--calibration", options.calibration, "Use this calibration instead of the topology's");
   add_file(command, "--errors", options.errors,
            "How far predictions of ops are off (kind model_errors), for 90 % intervals (default: as shipped for the "
@@ -51,6 +50,10 @@ void add_evaluation(CLI::App& command, EvaluationOptions& options) {
       ->check(kNotNan);
 }
 
+void add_topology(CLI::App& command, EvaluationOptions& options) {
+  add_file(command, "--topology", options.topology, "Use this machine instead of the scenario's cluster.topology");
+}
+
 void add_outputs(CLI::App& command, bool& json, std::filesystem::path& out) {
   command.add_flag("--json", json, "Machine-readable output");
   add_file(command, "--out", out, "Also store the JSON in FILE, whole or not at all");
@@ -73,6 +76,7 @@ CLI::App* add_sweep(CLI::App& app, SweepOptions& options) {
       "workload.sequences=64..1024+64 --out sweep.json");
   add_file(*sweep, "scenario", options.scenario, "Scenario file")->required();
   add_set(*sweep, options.set, "FIELD=VALUES", "Values of a field, with commas; one value fixes it (repeatable)");
+  add_topology(*sweep, options);
   add_evaluation(*sweep, options);
   sweep->add_option("--threads", options.threads, "To simulate on (default: one per core; under mpirun one a process)")
       ->type_name("N")
@@ -84,11 +88,77 @@ CLI::App* add_sweep(CLI::App& app, SweepOptions& options) {
   return sweep;
 }
 
+CLI::App* add_whatif(CLI::App& app, WhatifOptions& options) {
+  CLI::App* whatif = app.add_subcommand(
+      "whatif",
+      "What a change of a scenario does: figures before and after with the ratio's 90 % interval, the critical path\n"
+      "before and after, and what each resource would bring then");
+  whatif->footer(
+      "Examples: foretoken whatif scenarios/paper/large-ep64.json --set 'cluster.nic=200 Gb/s'\n"
+      "          foretoken whatif scenarios/paper/large-ep64.json --set deployment.experts.ep=16 --set "
+      "workload.context=512 --json");
+  add_file(*whatif, "scenario", options.scenario, "Scenario file")->required();
+  add_set(*whatif, options.set, "FIELD=VALUE", "What to change (repeatable)");
+  add_topology(*whatif, options);
+  add_evaluation(*whatif, options);
+  add_outputs(*whatif, options.json, options.out);
+  return whatif;
+}
+
+CLI::App* add_recommend(CLI::App& app, RecommendOptions& options) {
+  CLI::App* recommend = app.add_subcommand(
+      "recommend",
+      "Which deployment serves a model best on so many GPUs: tensor, expert, pipeline and data parallelism, "
+      "placement,\n"
+      "micro-batches, overlap, dispatch and batch. Prints the front of tokens/s per GPU against tokens/s per user. "
+      "Deep "
+      "models are\n"
+      "simulated by some layers that stand for all. Exit code 3 with the nearest where nothing fits");
+  recommend->footer(
+      "Examples: foretoken recommend --model scenarios/paper/large-ep64.json --cluster "
+      "topologies/hgx-h100-8nodes-ndr400.json --gpus 64 --tpot 5ms\n"
+      "          foretoken recommend --model model.json --cluster topologies/hgx-h100-4nodes-ndr400.json --gpus 32 "
+      "--tpot 50ms --price '2.50 USD/h' --watts '1000 W'");
+  add_file(*recommend, "--model", options.model, "A scenario, or another file with a member \"model\"")->required();
+  add_file(*recommend, "--cluster", options.cluster, "Topology, of which as many nodes as are needed are taken")
+      ->required();
+  recommend->add_option("--gpus", options.gpus, "To serve on: whole nodes, or fewer than one has")
+      ->required()
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{131'072}));
+  recommend->add_option("--tpot", options.tpot, "Mean time per output token, at most")
+      ->type_name("TIME")
+      ->check(kNotEmpty);
+  recommend->add_option("--rate", options.rate, "Tokens per second of all GPUs, at least")->type_name("TOKENS");
+  add_set(*recommend, options.set, "KEY=VALUE",
+          "Override a field of the model's file: --set model.dtype.weights=fp8 (repeatable)");
+  recommend->add_option("--context", options.context, "Tokens in the KV cache (default: the file's, else 1024)")
+      ->type_name("TOKENS")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 24));
+  recommend->add_option("--price", options.price, "Of a GPU, for the cost of a million tokens: '2.50 USD/h'")
+      ->type_name("PRICE")
+      ->check(kNotEmpty);
+  recommend->add_option("--watts", options.watts, "Of a GPU, for the energy of a token: '700 W'")
+      ->type_name("POWER")
+      ->check(kNotEmpty);
+  recommend->add_option("--simulations", options.simulations, "At most; what is left out is counted (default 200)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}));
+  recommend->add_flag("--exhaustive", options.exhaustive, "Simulate what bounds exclude too");
+  add_evaluation(*recommend, options);
+  add_outputs(*recommend, options.json, options.out);
+  return recommend;
+}
+
 }  // namespace
 
 void add_planning_commands(CLI::App& app, PlanningOptions& options, std::function<void()>& chosen, std::ostream& out,
                            std::ostream& err) {
   add_sweep(app, options.sweep)->callback([&] { chosen = [&] { run_sweep(options.sweep, out, err); }; });
+  add_whatif(app, options.whatif)->callback([&] { chosen = [&] { run_whatif(options.whatif, out, err); }; });
+  add_recommend(app, options.recommend)->callback([&] {
+    chosen = [&] { run_recommend(options.recommend, out, err); };
+  });
 }
 
 }  // namespace foretoken::cli

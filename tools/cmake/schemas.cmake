@@ -12,6 +12,9 @@ set(FORETOKEN_SCHEMAS
   model-errors:topologies/calibrations/errors/model-errors.schema.json
   result:tools/cli/result.schema.json
   comparison:tools/cli/comparison.schema.json
+  sweep:tools/cli/sweep.schema.json
+  whatif:tools/cli/whatif.schema.json
+  recommendation:tools/cli/recommendation.schema.json
   explanation:tools/cli/explanation.schema.json
   collective:tools/cli/collective.schema.json
   op:tools/cli/op.schema.json
