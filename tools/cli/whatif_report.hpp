@@ -34,9 +34,7 @@ struct Whatif {
   /// Each assignment by itself; empty if there is only one.
   std::vector<planning::Point> alone;
 
-  [[nodiscard]] double ratio() const { 
-    return after.metrics.tpot.mean.value() / before.metrics.tpot.mean.value();
-  }
+  [[nodiscard]] double ratio() const { return after.metrics.tpot.mean.value() / before.metrics.tpot.mean.value(); }
   [[nodiscard]] explain::Span span() const { return explain::span_of(ratio(), ratio_error); }
   /// "faster", "slower", "the same", or "ambiguous" if the interval holds both; without one what the figures say.
   [[nodiscard]] const char* verdict() const;
