@@ -14,8 +14,9 @@ Machine build_machine(const Topology& topology) {
   FORETOKEN_CHECK(topology.gpus_per_node >= 1 && topology.gpus_per_node <= per_node_max,
                   "a machine with an absurd number of GPUs per node");
   FORETOKEN_CHECK(topology.nodes * topology.gpus_per_node <= kGpusMax, "a machine with an absurd number of GPUs");
-  FORETOKEN_CHECK(topology.core_shares.empty() || static_cast<std::int64_t>(topology.core_shares.size()) == topology.nodes,
-                  "shares of the cores for another number of nodes");
+  FORETOKEN_CHECK(
+      topology.core_shares.empty() || static_cast<std::int64_t>(topology.core_shares.size()) == topology.nodes,
+      "shares of the cores for another number of nodes");
   const std::int64_t nics = nics_of_a_node(topology);
   FORETOKEN_CHECK(nics >= 1 && topology.gpus_per_node % nics == 0, "GPUs that cannot be shared out among NICs");
   FORETOKEN_CHECK(topology.pcie_switches == 0 || (topology.pcie_switches > 0 && nics % topology.pcie_switches == 0),

@@ -106,7 +106,8 @@ double HostTransport::put_on_threads(const std::map<std::int32_t, double>& work_
 void HostTransport::put_on_share(RankId rank, double amount, std::vector<ResourceUse>& uses) const {
   if (!machine_.has_core_shares() || amount == 0) return;
   const std::int32_t share = share_of(rank);
-  const auto known = std::find_if(uses.begin(), uses.end(), [&](const ResourceUse& use) { return use.resource == share; });
+  const auto known =
+      std::find_if(uses.begin(), uses.end(), [&](const ResourceUse& use) { return use.resource == share; });
   if (known == uses.end()) uses.push_back({share, amount});
   else known->amount += amount;
 }

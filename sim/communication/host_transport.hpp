@@ -2,10 +2,11 @@
 //
 // Resources are numbered: first the thread of each rank, which does one thing at a time (capacity 1, in seconds of work
 // per second); then the cores of each
-// computer (capacity: their number), then links (capacity: the bytes per second of payload that they carry), and where a
-// lab limits its nodes, what each gets of the cores' time (capacity: its share, in cores).
+// computer (capacity: their number), then links (capacity: the bytes per second of payload that they carry), and where
+// a lab limits its nodes, what each gets of the cores' time (capacity: its share, in cores).
 //
-//   work of one rank for t seconds alone   demand t, ceiling 1, its thread 1, its node's cores `crowding`, and its node's
+//   work of one rank for t seconds alone   demand t, ceiling 1, its thread 1, its node's cores `crowding`, and its
+//   node's
 //                                          share 1: shares are for labs that leave cores idle, where nobody crowds
 //
 // so that n ranks at work on c cores all advance at min(1, c / (n x crowding)): with as many ranks as cores each takes
@@ -72,8 +73,8 @@ class HostTransport final : public Transport {
     return static_cast<std::int32_t>(ranks_ + machine_.computers()) + link.value();
   }
   [[nodiscard]] std::int32_t share_of(RankId rank) const {
-    return static_cast<std::int32_t>(ranks_ + machine_.computers()) + static_cast<std::int32_t>(machine_.links().size()) +
-           machine_.node_of(rank);
+    return static_cast<std::int32_t>(ranks_ + machine_.computers()) +
+           static_cast<std::int32_t>(machine_.links().size()) + machine_.node_of(rank);
   }
   /// A rank's work takes its node's share of the cores, where it has one.
   void put_on_share(RankId rank, double amount, std::vector<ResourceUse>& uses) const;

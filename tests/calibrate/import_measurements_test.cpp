@@ -21,7 +21,7 @@ TEST(ImportNcclTests, HandsOnOutOfPlaceTimesAndWhoTookPart) {
   EXPECT_EQ(log.ops()[1], Op::parse(R"({"op": "all_reduce", "dtype": "bf16", "ranks": 8, "nodes": 1, "bytes": 2097152,
                                         "measured_us": 50.0, "in_place_us": 49.8, "tool": "nccl-tests",
                                         "tool_version": "2.17.6", "nccl_version": "2.28.3",
-                                        "device": "NVIDIA H100 80GB HBM3", "source": "log:18"})"));
+                                        "device": "NVIDIA H100 80GB HBM3", "source": "log:19"})"));
   EXPECT_THAT(log.left_out(), IsEmpty());
 }
 
@@ -32,7 +32,7 @@ TEST(ImportNcclTests, ReadsOldVersionsUnderMpirun) {
   ASSERT_EQ(log.ops().size(), 2U);
   EXPECT_EQ(log.ops()[0], Op::parse(R"({"op": "all_to_all", "dtype": "fp16", "ranks": 4, "nodes": 2, "bytes": 65536,
                                         "measured_us": 20.0, "in_place_us": 21.0, "tool": "nccl-tests",
-                                        "device": "NVIDIA H100", "date": "2026-05-01", "source": "log:14"})"));
+                                        "device": "NVIDIA H100", "date": "2026-05-01", "source": "log:13"})"));
   EXPECT_THAT(log.left_out(), ElementsAre(Pair("of no bytes", 1)));
 }
 
@@ -244,7 +244,7 @@ TEST(WithLinks, ReplacesWhatWasMeasured) {
     ADD_FAILURE() << "390 GB/s of 100 GB/s";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
-                 "nvbandwidth: device_to_device_memcpy_write_ce reached 390.0 GB/s of nvlink's nominal 100.0 GB/s; "
+                 "nvbandwidth: device_to_device_memcpy_write_ce reached 390 GB/s of nvlink's nominal 100 GB/s; "
                  "say what the link's is: --set nvlink='800 Gb/s'");
   }
 }

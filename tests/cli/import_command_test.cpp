@@ -107,13 +107,13 @@ TEST_F(ImportCommand, RefusesADamagedLogUnlessAskedForWhatIsGood) {
   ASSERT_EQ(say({"import", log, "--out", in_folder("ops.jsonl")}), 2);
   EXPECT_EQ(err.str(),
             "foretoken: " + log +
-                ":19: the table ends without its footer, \"# Avg bus bandwidth\"; was the run killed? repeat "
+                ":20: the table ends without its footer, \"# Avg bus bandwidth\"; was the run killed? repeat "
                 "it, or keep what is there with --keep-good\n");
   EXPECT_FALSE(fs::exists(folder / "ops.jsonl"));
   ASSERT_EQ(say({"import", log, "--keep-good"}), 0);
   const std::string lines = out.str();
   EXPECT_EQ(std::count(lines.begin(), lines.end(), '\n'), 3);
-  EXPECT_THAT(err.str(), HasSubstr("  damaged: " + log + ":19: the table ends without its footer"));
+  EXPECT_THAT(err.str(), HasSubstr("  damaged: " + log + ":20: the table ends without its footer"));
 }
 
 TEST_F(ImportCommand, ImportsSeveralFilesAndReportsAsJson) {

@@ -87,9 +87,8 @@ TEST_F(Netlab, ARunThatTheCoresHeldUpIsUnhealthy) {
 }
 
 TEST_F(Netlab, APatternThatTheCoresHeldUpIsUnhealthy) {
-  const std::string command =
-      "exec topologies/lab/2x1.json tools/mpirun -n 2 '" FORETOKEN_BINARY
-      "' collective send_recv --live --iterations 3 --sizes 64K --json --busy-max ";
+  const std::string command = "exec topologies/lab/2x1.json tools/mpirun -n 2 '" FORETOKEN_BINARY
+                              "' collective send_recv --live --iterations 3 --sizes 64K --json --busy-max ";
   const Said said = netlab(command + "0.000001");
   EXPECT_EQ(said.code, 5) << said.text;
   EXPECT_THAT(said.text, HasSubstr("65536 bytes: "));
@@ -99,8 +98,8 @@ TEST_F(Netlab, APatternThatTheCoresHeldUpIsUnhealthy) {
   EXPECT_THAT(healthy.text, HasSubstr("\"busy\": "));
 }
 
-// Node 0 gets half a core: what never rests there for two seconds has had one of them. How much less shows nothing but a
-// busy computer. Node 1 gets a quarter, and its processes are those that MPI starts there.
+// Node 0 gets half a core: what never rests there for two seconds has had one of them. How much less shows nothing but
+// a busy computer. Node 1 gets a quarter, and its processes are those that MPI starts there.
 TEST_F(Netlab, NodesHaveTheirSharesOfTheCores) {
   const Said said = netlab(
       "exec topologies/lab/2x1-slow-node.json tools/mpirun -n 2 bash -c '"

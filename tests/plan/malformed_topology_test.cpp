@@ -134,8 +134,8 @@ TEST_F(TopologyFiles, SharesOfTheCoresAreOfEveryNodeOfALab) {
   write("lab.json", kLab);
   EXPECT_THAT(read_topology(file("lab.json")).core_shares, ::testing::ElementsAre(2, 0.5));
   EXPECT_THAT(message(file("lab.json"), {.nodes = 3, .nic_bandwidth = {}}), HasSubstr("#/node/host/core_shares: "));
-  const std::vector<std::pair<std::string, std::string>> wrong{{"[2, 0.5]", "[0.5]"},       {"[2, 0.5]", "[2, 3]"},
-                                                               {"[2, 0.5]", "[2, 0.05]"},   {"[2, 0.5]", "0.5"},
+  const std::vector<std::pair<std::string, std::string>> wrong{{"[2, 0.5]", "[0.5]"},         {"[2, 0.5]", "[2, 3]"},
+                                                               {"[2, 0.5]", "[2, 0.05]"},     {"[2, 0.5]", "0.5"},
                                                                {"[2, 0.5]", "[2, \"half\"]"}, {"true", "false"}};
   for (const auto& [from, to] : wrong) {
     write("wrong.json", replaced(kLab, from, to));

@@ -154,8 +154,12 @@ TEST(ModelLowering, DtypesOfTheirOwn) {
   document.set(R"(model.dtype={"weights":"bf16","dispatch":"fp8"})");
   const Plan dispatched = plan_of(document);
   for (const Communication& communication : dispatched.program.communications) {
-    if (communication.kind == OpKind::dispatch) { EXPECT_EQ(communication.dtype, DType::fp8); }
-    if (communication.kind == OpKind::combine) { EXPECT_EQ(communication.dtype, DType::bf16); }
+    if (communication.kind == OpKind::dispatch) {
+      EXPECT_EQ(communication.dtype, DType::fp8);
+    }
+    if (communication.kind == OpKind::combine) {
+      EXPECT_EQ(communication.dtype, DType::bf16);
+    }
   }
 }
 

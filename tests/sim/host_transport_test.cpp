@@ -221,8 +221,8 @@ TEST_F(HostTransportTest, MessagesBetweenNodesShareNics) {
   EXPECT_NEAR(ended({{0, 1}}), 13, kNear);
 }
 
-// Of eight cores node 1 gets half of one: its rank takes twice as long as node 0's, two of its ranks together four times,
-// and a message in its memory, 10 us of work and 3 us of waiting, 20 + 3 us.
+// Of eight cores node 1 gets half of one: its rank takes twice as long as node 0's, two of its ranks together four
+// times, and a message in its memory, 10 us of work and 3 us of waiting, 20 + 3 us.
 TEST_F(HostTransportTest, ANodeGetsItsShareOfTheCores) {
   const plan::Machine machine = two_nodes({8, 0.5});
   EXPECT_EQ(machine.core_share(1), 0.5);

@@ -330,9 +330,10 @@ CLI::App* add_collective(CLI::App& app, CollectiveOptions& options) {
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
   collective
-      ->add_option("--busy-max", options.busy_max,
-                   "live: end with exit code 5 if more than this share of the computer's core time was used while a size "
-                   "was measured, by anybody: then no network was the bottleneck (default 1)")
+      ->add_option(
+          "--busy-max", options.busy_max,
+          "live: end with exit code 5 if more than this share of the computer's core time was used while a size "
+          "was measured, by anybody: then no network was the bottleneck (default 1)")
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("SHARE");
   collective->add_flag("--json", options.json, "Machine-readable output");

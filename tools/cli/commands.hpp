@@ -185,7 +185,7 @@ struct CollectiveOptions {
   double time_limit = sim::kSharingSecondsMax;  // of sharing links, seconds
   std::filesystem::path flows;
   bool live = false;
-  std::int64_t iterations = 0;    // of a live run; 0: not given
+  std::int64_t iterations = 0;     // of a live run; 0: not given
   std::optional<double> busy_max;  // --busy-max: as of run
   bool json = false;
   std::filesystem::path out;

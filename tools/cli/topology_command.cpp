@@ -36,9 +36,9 @@ void run_topology(const TopologyOptions& options, std::ostream& out) {
   const plan::Topology topology = plan::read_topology(options.topology);
   const plan::Machine machine = plan::build_machine(topology);
   Json json{{"schema_version", 1},         {"name", machine.name()},
-                  {"nodes", machine.nodes()},    {"ranks_per_node", machine.gpus() / machine.nodes()},
-                  {"host", machine.is_host()},   {"emulated", topology.emulated},
-                  {"links", links_json(machine)}};
+            {"nodes", machine.nodes()},    {"ranks_per_node", machine.gpus() / machine.nodes()},
+            {"host", machine.is_host()},   {"emulated", topology.emulated},
+            {"links", links_json(machine)}};
   if (machine.has_core_shares()) json["core_shares"] = topology.core_shares;
   if (options.json) {
     out << json.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";

@@ -377,7 +377,7 @@ class Findings {
 
 std::vector<Finding> diagnose(const Trace& a, const Trace& b, const Waterfall& tpot) {
   // What is late in B alone is found from B's side: everything turned round, and back.
-  if (clock_factor(tpot) || find_late(a, b) || !find_late(b, a)) return Findings(a, b, tpot).run();
+  if (find_late(a, b) || !find_late(b, a)) return Findings(a, b, tpot).run();
   Waterfall turned = tpot;
   std::swap(turned.a, turned.b);
   for (Part& part : turned.parts) std::swap(part.a, part.b);
