@@ -130,7 +130,7 @@ void run_sweep(const SweepOptions& options, std::ostream& out, std::ostream& err
     const auto evaluator = make_evaluator(subject.document, options);
     const planning::Compute compute = compute_of(*evaluator, subject.space);
     if (mpi.rank() > 0) {
-      planning::work_over_mpi(mpi, {}, compute, {});
+      if (!planning::work_over_mpi(mpi, {}, compute, {})) std::_Exit(0);
       return;
     }
     check_outputs(options);

@@ -25,10 +25,12 @@ namespace {
 using runtime::host::check_mpi;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kResults = 1;        // worker to rank 0: a result, or nothing: the wish for more
-constexpr int kPoints = 2;         // rank 0 to worker: points; none: wait; kStop: the end
-constexpr std::size_t kShare = 4;  // points at a time: neighbours have plans in common
-constexpr std::int64_t kStop = -1;
+constexpr int kResults = 1;                            // worker to rank 0: a result, or nothing: the wish for more
+constexpr int kPoints = 2;                             // rank 0 to worker: points; none: wait; kStop: the end
+constexpr std::size_t kShare = 4;                      // points at a time: neighbours have plans in common
+constexpr std::int64_t kStop = -1;                     // no more points; say goodbye
+constexpr std::int64_t kTogether = -2;                 // everyone has, and MPI may end
+constexpr std::int64_t kAlone = -3;                    // someone has not: end without MPI
 constexpr auto kNap = std::chrono::microseconds(500);  // between two looks for messages
 constexpr auto kSign = std::chrono::seconds(5);        // rank 0 says this often that it is there
 constexpr auto kSilence = std::chrono::seconds(120);   // after which it is not
@@ -121,6 +123,8 @@ class Leader {
     own.join();
     for (int rank = 1; rank < ranks_; ++rank) send_points(rank, {kStop}, kept_);
     const bool all = hear_farewells(std::move(idle));
+    // Where one is missing, MPI_Finalize would wait for it.
+    for (int rank = 1; rank < ranks_; ++rank) send_points(rank, {all ? kTogether : kAlone}, kept_);
     if (failure_) std::rethrow_exception(failure_);
     return all;
   }
@@ -213,12 +217,18 @@ void send_text(const std::string& text) {
   check_mpi(MPI_Send(text.data(), static_cast<int>(text.size()), MPI_CHAR, 0, kResults, MPI_COMM_WORLD), "MPI_Send");
 }
 
-void follow(const Compute& compute) {
+/// Whether all processes are there at the end.
+bool follow(const Compute& compute) {
   for (;;) {
     send_text("");
     std::vector<std::int64_t> points;
     while (points.empty()) points = receive_points();
-    if (points.front() == kStop) return;
+    if (points.front() == kTogether || points.front() == kAlone) return points.front() == kTogether;
+    if (points.front() == kStop) {
+      do points = receive_points();
+      while (points.empty() || points.front() == kStop);
+      return points.front() == kTogether;
+    }
     for (const std::int64_t point : points)
       send_text(packed(static_cast<std::size_t>(point), compute(static_cast<std::size_t>(point))));
   }
@@ -229,8 +239,7 @@ void follow(const Compute& compute) {
 bool work_over_mpi(const runtime::MpiProcess& mpi, const std::vector<std::size_t>& points, const Compute& compute,
                    const Done& done) {
   if (mpi.rank() == 0) return Leader(points, mpi.ranks(), compute, done).lead();
-  follow(compute);
-  return true;
+  return follow(compute);
 }
 
 }  // namespace foretoken::planning
