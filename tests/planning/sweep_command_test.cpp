@@ -243,6 +243,29 @@ std::vector<std::string> recommend(const std::vector<std::string>& more) {
   return arguments;
 }
 
+// What bounds leave out is on no front: TPS per GPU, TPOT and deployment of every row are those of all candidates.
+TEST_F(Planning, RecommendLosesNothingByItsBounds) {
+  const auto search = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--simulations", "1000000", "--json"});
+    const Answer answer = foretoken_cli(arguments);
+    EXPECT_EQ(answer.code, 0) << answer.err;
+    return checked("recommendation", answer);
+  };
+  for (const char* gpus : {"4", "8", "16"}) {
+    const Json pruned = search(recommend({"--gpus", gpus, "--tpot", "12ms"}));
+    const Json all = search(recommend({"--gpus", gpus, "--tpot", "12ms", "--exhaustive"}));
+    EXPECT_GT(pruned["candidates"]["excluded_by_bound"], 0) << gpus;
+    EXPECT_EQ(all["candidates"]["excluded_by_bound"], 0) << gpus;
+    EXPECT_EQ(all["candidates"]["left"], 0) << gpus;
+    ASSERT_EQ(pruned["front"].size(), all["front"].size()) << gpus;
+    EXPECT_GE(all["front"].size(), 3U) << gpus;
+    for (std::size_t row = 0; row < all["front"].size(); ++row)
+      for (const char* key : {"label", "sequences", "tps_per_gpu", "tpot_ms", "keeps_objective"})
+        EXPECT_EQ(pruned["front"][row][key], all["front"][row][key]) << gpus << " GPUs, row " << row << ": " << key;
+    EXPECT_EQ(pruned["best"]["label"], all["best"]["label"]) << gpus;
+  }
+}
+
 TEST_F(Planning, SaysWhatIsWrong) {
   std::ofstream(file("other.journal")) << R"({"kind":"sweep-journal","schema_version":1,"sweep":"x","points":1})"
                                        << "\n";
