@@ -266,6 +266,14 @@ TEST_F(Planning, RecommendLosesNothingByItsBounds) {
   }
 }
 
+// The model may come by itself; where it does not fit, what is short is said.
+TEST_F(Planning, RecommendTakesAModelsOwnFileAndNamesTheShortfall) {
+  const Answer answer = foretoken_cli({"recommend", "--model", "scenarios/models/deepseek-v3.json", "--cluster",
+                                       kCluster, "--gpus", "8", "--tpot", "50ms"});
+  EXPECT_EQ(answer.code, 3);
+  EXPECT_THAT(answer.err, AllOf(HasSubstr("deepseek-v3 does not fit on 8 GPUs"), HasSubstr("GB of a GPU")));
+}
+
 TEST_F(Planning, SaysWhatIsWrong) {
   std::ofstream(file("other.journal")) << R"({"kind":"sweep-journal","schema_version":1,"sweep":"x","points":1})"
                                        << "\n";

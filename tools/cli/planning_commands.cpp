@@ -119,7 +119,9 @@ CLI::App* add_recommend(CLI::App& app, RecommendOptions& options) {
       "topologies/hgx-h100-8nodes-ndr400.json --gpus 64 --tpot 5ms\n"
       "          foretoken recommend --model model.json --cluster topologies/hgx-h100-4nodes-ndr400.json --gpus 32 "
       "--tpot 50ms --price '2.50 USD/h' --watts '1000 W'");
-  add_file(*recommend, "--model", options.model, "A scenario, or another file with a member \"model\"")->required();
+  add_file(*recommend, "--model", options.model,
+           "A scenario, a file of scenarios/models, or a Hugging Face config.json")
+      ->required();
   add_file(*recommend, "--cluster", options.cluster, "Topology, of which as many nodes as are needed are taken")
       ->required();
   recommend->add_option("--gpus", options.gpus, "To serve on: whole nodes, or fewer than one has")

@@ -41,9 +41,34 @@ planning::Objective objective_of(const RecommendOptions& options) {
   return objective;
 }
 
+/// A scenario, or what has its model alone: a description of ours (kind "model") or a Hugging Face config. Files that a
+/// scenario's model names are found from there.
+JsonDocument model_document(const std::filesystem::path& path) {
+  JsonDocument document = JsonDocument::from_file(path);
+  const Json& file = document.json();
+  if (!file.is_object()) return document;
+  const auto here = std::filesystem::absolute(path);
+  Json model;
+  if (file.value("kind", Json()) == "model") model["file"] = here.string();
+  else if (file.contains("model_type") || file.contains("architectures")) model["hf"] = here.string();
+  else if (file.contains("model") && file.at("model").is_object()) model = file.at("model");
+  else return document;
+  for (const char* member : {"file", "hf"})
+    if (model.contains(member) && model.at(member).is_string())
+      model[member] = (here.parent_path() / model.at(member).get<std::string>()).string();
+  if (!model.contains("name")) {
+    std::filesystem::path named = here.parent_path();
+    if (model.contains("file")) named = model.at("file").get<std::string>();
+    model["name"] = named.stem().string();
+  }
+  Json scenario = file.contains("model") ? Json(file) : Json::object();
+  scenario["model"] = std::move(model);
+  return JsonDocument::from_text(scenario.dump(), document.name());
+}
+
 /// The members of a scenario that all candidates have.
 Json base_of(const RecommendOptions& options) {
-  JsonDocument document = JsonDocument::from_file(options.model);
+  JsonDocument document = model_document(options.model);
   for (const std::string& assignment : options.set) {
     require_scenario_field(assignment.substr(0, assignment.find('=')));
     document.set(assignment);
@@ -51,7 +76,7 @@ Json base_of(const RecommendOptions& options) {
   const Json& file = document.json();
   if (!file.is_object() || !file.contains("model") || !file.at("model").is_object())
     throw input_error(document.name(), "/model", "there is no model in it",
-                      "name a scenario, or another file with a member \"model\" as scenarios have it");
+                      "name a scenario, a description of a model (kind \"model\") or a Hugging Face config");
   Json base{{"kind", "scenario"},
             {"schema_version", 1},
             {"name", "recommend"},
