@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
 #include <functional>
 #include <iostream>
 #include <new>
@@ -17,6 +16,7 @@
 #include "tools/cli/completion.hpp"
 #include "tools/cli/planning_commands.hpp"
 #include "tools/cli/schemas.hpp"
+#include "tools/cli/validators.hpp"
 #include "tools/cli/version.hpp"
 
 namespace foretoken::cli {
@@ -38,17 +38,6 @@ constexpr const char* kExamples =
 constexpr const char* kExitCodes =
     "Exit codes: 0 ok, 1 internal error, 2 bad usage or input, 3 infeasible (memory), 4 a gate failed,\n"
     "            5 measurement unhealthy, 6 a rank, device or link failed, 130 interrupted.";
-
-// An argument of nothing is usually a variable that was not set.
-const CLI::Validator kNotEmpty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
-
-// A range lets "nan" pass, which is neither below nor above anything.
-const CLI::Validator kNotNan(
-    [](const std::string& text) {
-      double value = 0;
-      return CLI::detail::lexical_cast(text, value) && std::isnan(value) ? "is not a number" : std::string();
-    },
-    "");
 
 void add_scenario_options(CLI::App& command, ScenarioOptions& options) {
   command.add_option("scenario", options.scenarios, "Scenario file(s)")

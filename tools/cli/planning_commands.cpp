@@ -1,21 +1,11 @@
 #include "tools/cli/planning_commands.hpp"
 
 #include <CLI/CLI.hpp>
-#include <cmath>
+
+#include "tools/cli/validators.hpp"
 
 namespace foretoken::cli {
 namespace {
-
-// An argument of nothing is usually a variable that was not set.
-const CLI::Validator kNotEmpty([](const std::string& text) { return text.empty() ? "is empty" : std::string(); }, "");
-
-// A range lets "nan" pass, which is neither below nor above anything.
-const CLI::Validator kNotNan(
-    [](const std::string& text) {
-      double value = 0;
-      return CLI::detail::lexical_cast(text, value) && std::isnan(value) ? "is not a number" : std::string();
-    },
-    "");
 
 CLI::Option* add_file(CLI::App& command, const char* name, std::filesystem::path& file, const char* help) {
   return command.add_option(name, file, help)->type_name("FILE")->check(kNotEmpty);
