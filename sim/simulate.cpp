@@ -162,8 +162,7 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     throw input_error("--communicator " + options.communicator, "", "is of hosts, and the topology has GPUs",
                       "leave it out");
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
-  const bool once_per_node = plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch &&
-                             plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical;
+  const bool once_per_node = sends_once_per_node(plan);
   const NetworkCost network(once_per_node ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
                                           : calibration.network);
   std::optional<NodeRows> node_rows;

@@ -37,7 +37,12 @@ class Routing {
 
  private:
   void draw_uniform(RandomSequence& random, std::span<std::int32_t> experts) const;
-  void draw_zipf(RandomSequence& random, std::int64_t layer, std::span<std::int32_t> experts) const;
+  void draw_zipf(RandomSequence& random, std::int64_t step, std::int64_t layer, std::span<std::int32_t> experts) const;
+  void draw_shares(RandomSequence& random, std::int64_t step, std::int64_t layer,
+                   std::span<std::int32_t> experts) const;
+  /// [popularity rank] -> expert
+  [[nodiscard]] std::span<const std::uint16_t> experts_by_popularity(std::int64_t step, std::int64_t layer) const;
+  void shuffle_popularities();
   /// Popularity rank whose share of [0, total weight) holds `point`.
   [[nodiscard]] std::size_t popularity_at(std::uint64_t point) const;
 
@@ -45,8 +50,14 @@ class Routing {
   std::int64_t layers_;
   std::int64_t experts_;
   std::int64_t top_k_;
-  std::vector<std::uint64_t> thresholds_;     // Zipf: weights of popularity ranks 0..r added up; the last is the total
-  std::vector<std::int32_t> expert_of_rank_;  // Zipf: [layer][popularity rank] -> expert
+  std::vector<std::uint64_t> thresholds_;  // Zipf: weights of popularity ranks 0..r added up; the last is the total
+  std::vector<std::uint64_t> weights_;     // hot set: [popularity rank]
+  std::uint64_t total_weight_ = 0;
+  // Zipf and hot set: [routed step][layer][popularity rank] -> expert; where nothing drifts, of one step
+  std::vector<std::uint16_t> expert_of_rank_;
 };
+
+/// Most routed steps x layers x experts for which popularities may drift.
+inline constexpr double kDriftMax = 1e8;
 
 }  // namespace foretoken::plan

@@ -23,8 +23,10 @@ inline constexpr EnumNames<WeightFormat, 7> kExpertFormatNames{{{{DType::fp32, P
                                                                 {{DType::bf16, Packing::mxfp4}, "mxfp4"},
                                                                 {{DType::bf16, Packing::nvfp4}, "nvfp4"},
                                                                 {{DType::bf16, Packing::int4}, "int4"}}};
-inline constexpr EnumNames<RoutingKind, 4> kRoutingKindNames{{{RoutingKind::uniform, "uniform"},
+inline constexpr EnumNames<RoutingKind, 6> kRoutingKindNames{{{RoutingKind::uniform, "uniform"},
                                                               {RoutingKind::zipf, "zipf"},
+                                                              {RoutingKind::hot_set, "hot_set"},
+                                                              {RoutingKind::counts, "counts"},
                                                               {RoutingKind::model, "model"},
                                                               {RoutingKind::recorded, "recorded"}}};
 inline constexpr EnumNames<PipelineSchedule, 2> kPipelineScheduleNames{

@@ -8,11 +8,11 @@
 #include "core/calibration_launch.hpp"
 #include "core/schema_header.hpp"
 #include "plan/machine/topology.hpp"
-#include "plan/routing/routing_record.hpp"
 #include "plan/scenario/limits.hpp"
 #include "plan/scenario/names.hpp"
 #include "plan/scenario/read_fault.hpp"
 #include "plan/scenario/read_model.hpp"
+#include "plan/scenario/read_routing.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -48,56 +48,6 @@ WorkloadSpec read_workload(const JsonReader& place) {
   workload.context = integer(object, "context", 0, kContextMax);
   object.finish();
   return workload;
-}
-
-RoutingSpec read_routing(const JsonReader& place) {
-  JsonObject object(place);
-  RoutingSpec routing;
-  routing.kind = object.require("kind").as_enum(kRoutingKindNames);
-  if (routing.kind == RoutingKind::zipf) {
-    routing.exponent = object.require("exponent").as_number(0, kZipfExponentMax);
-  } else if (const auto unused = object.optional("exponent")) {
-    unused->fail("an exponent is given but kind is not \"zipf\"", "remove it, or write kind \"zipf\"");
-  }
-  if (routing.kind == RoutingKind::recorded) {
-    const JsonReader file = object.require("file");
-    const std::filesystem::path path = (place.directory() / file.as_string()).lexically_normal();
-    for (const char* key : {"seed", "routed_steps"})
-      if (const auto unused = object.optional(key)) unused->fail("the record has its own", "remove it");
-    object.finish();
-    std::error_code status;
-    if (!std::filesystem::is_regular_file(path, status))
-      file.fail(fmt::format("there is no file {}", path.string()),
-                "name a record that run --routing-out wrote, relative to this one");
-    routing.record = std::make_shared<const RoutingRecord>(read_routing_record(path));
-    routing.seed = routing.record->seed;
-    routing.routed_steps = routing.record->routed_steps;
-    return routing;
-  }
-  if (const auto unused = object.optional("file"))
-    unused->fail("a file is given but kind is not \"recorded\"", "remove it, or write kind \"recorded\"");
-  routing.seed = static_cast<std::uint64_t>(integer(object, "seed", 0, std::numeric_limits<std::int64_t>::max()));
-  routing.routed_steps = integer_or(object, "routed_steps", 1, kRoutedStepsMax, 4);
-  object.finish();
-  return routing;
-}
-
-// What the record and the scenario must agree on.
-void check_record(const JsonReader& place, const Scenario& scenario) {
-  const RoutingRecord& record = *scenario.routing.record;
-  if (scenario.model.moe_every > 1)
-    place.fail("a record has experts in all but the first layers, and the model in some layers only (moe_every)",
-               "write another kind of routing");
-  const auto check = [&](std::int64_t recorded, std::int64_t wanted, const char* what) {
-    if (recorded != wanted)
-      place.fail(fmt::format("the record has {} {}, and the scenario {}", recorded, what, wanted),
-                 "replay it with the model and the workload that it was recorded with");
-  };
-  check(record.layers, scenario.model.layers, "layers");
-  check(record.dense_layers, scenario.model.dense_layers, "dense layers");
-  check(record.experts, scenario.model.experts, "experts");
-  check(record.top_k, scenario.model.top_k, "experts per token");
-  check(record.tokens, scenario.workload.sequences, "sequences");
 }
 
 void read_pipeline(const JsonReader& place, DeploymentSpec& deployment) {
@@ -316,9 +266,8 @@ Scenario parse_scenario(const JsonDocument& document) {
   if (const auto about = root.optional("about")) scenario.about = about->as_string(true);
   scenario.model = read_scenario_model(root.require("model"), document.name());
   scenario.workload = read_workload(root.require("workload"));
-  scenario.routing = read_routing(root.require("routing"));
   scenario.deployment = read_deployment(root.require("deployment"), scenario.model);
-  if (scenario.routing.record) check_record(root.require("routing"), scenario);
+  scenario.routing = read_routing(root.require("routing"), scenario.model, scenario.workload);
   if (scenario.routing.kind == RoutingKind::model && scenario.deployment.exchange == ExpertExchange::dispatch &&
       scenario.deployment.dispatch_mode == DispatchMode::planned)
     root.require("routing").fail("the model's own routing is not known when a planned dispatch is laid out",

@@ -27,10 +27,13 @@ struct WorkloadSpec {
 };
 
 struct RoutingRecord;
+struct ExpertCounts;
 
 enum class RoutingKind : std::uint8_t {
   uniform,
   zipf,
+  hot_set,   // a few experts share so much of the visits, the others the rest
+  counts,    // as often as a serving framework has counted
   model,     // the model's own router decides, as the live run computes it; unknown beforehand
   recorded,  // what a run with `model` wrote down
 };
@@ -42,6 +45,10 @@ struct RoutingSpec {
   std::uint64_t seed = 1;         // of the draw, and of the numbers of the model
   std::int64_t routed_steps = 1;  // distinct routed steps that cycle
   std::shared_ptr<const RoutingRecord> record = nullptr;  // of `recorded`: plan/routing/routing_record.hpp
+  std::int64_t hot = 0;                                   // hot set: experts in it
+  double share = 0;                                       // hot set: of all visits
+  double drift = 0;  // Zipf, hot set: share of the experts that have another's popularity in the next routed step
+  std::shared_ptr<const ExpertCounts> counts = nullptr;  // of `counts`: plan/routing/expert_counts.hpp
 };
 
 // When a replica's next step starts: once all its micro-batches are out (flush), or each once its own tokens are

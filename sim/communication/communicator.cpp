@@ -7,17 +7,10 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "sim/communication/meeting_footprint.hpp"
 #include "sim/later.hpp"
 
 namespace foretoken::sim {
-namespace {
-
-Bytes bytes_of(std::int64_t rows, std::int64_t cols, DType dtype) {
-  return Bytes(rows * cols * bytes_per_element(dtype));
-}
-
-}  // namespace
-
 Communicator::Communicator(const plan::Program& program, const ProgramIndex& index, const Transport& transport,
                            RowsOf rows, std::int64_t routed_steps, double accuracy)
     : program_(program),
@@ -55,21 +48,6 @@ void Communicator::post(const Execution& execution, SimTime now, CommunicationEf
   effects.timers.push_back({later(now, load.latency), new_batch({place.meeting, execution.step, {}})});
 }
 
-Footprint Communicator::footprint_of(const Meeting& meeting) const {
-  const plan::Communication& communication = program_.communications[meeting.communication.index()];
-  const plan::Op& op = op_of(meeting.participants.front());
-  if (communication.kind == plan::OpKind::send) {
-    const auto& detail = std::get<plan::TransferOp>(op.detail);
-    return transport_.transfer(meeting.participants[0].rank, meeting.participants[1].rank,
-                               bytes_of(detail.rows, detail.cols, communication.dtype));
-  }
-  const auto& detail = std::get<plan::CollectiveOpDetail>(op.detail);
-  std::vector<RankId> members;
-  for (const Participant& participant : meeting.participants) members.push_back(participant.rank);
-  return transport_.collective(collective_of(communication.kind), communication.algorithm, members,
-                               bytes_of(detail.rows, detail.cols, communication.dtype));
-}
-
 template <class Call>
 decltype(auto) Communicator::on_behalf_of(std::int32_t meeting, std::int32_t step, Call call) const {
   try {
@@ -82,7 +60,7 @@ decltype(auto) Communicator::on_behalf_of(std::int32_t meeting, std::int32_t ste
 
 const Footprint& Communicator::footprint(std::int32_t meeting, std::int32_t step) {
   std::optional<Footprint>& known = state_[static_cast<std::size_t>(meeting)].footprint;
-  if (!known) known = on_behalf_of(meeting, step, [&] { return footprint_of(meetings_[meeting]); });
+  if (!known) known = on_behalf_of(meeting, step, [&] { return footprint_of(program_, meetings_[meeting], transport_); });
   return *known;
 }
 

@@ -133,7 +133,6 @@ class Communicator {
 
   void advance_network(SimTime now);
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
-  [[nodiscard]] Footprint footprint_of(const Meeting& meeting) const;
   /// The meeting's, found anew after routes have changed.
   const Footprint& footprint(std::int32_t meeting, std::int32_t step);
   /// What `call` returns; if it finds no way, the error says for what.

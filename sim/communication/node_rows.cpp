@@ -8,6 +8,12 @@
 
 namespace foretoken::sim {
 
+bool sends_once_per_node(const plan::Plan& plan) {
+  const plan::DeploymentSpec& deployment = plan.scenario.deployment;
+  return deployment.exchange == plan::ExpertExchange::dispatch &&
+         deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical;
+}
+
 NodeRows::NodeRows(const plan::Plan& plan, const plan::Machine& machine, plan::RowCounter& rows)
     : plan_(plan), machine_(machine), rows_(rows) {
   FORETOKEN_CHECK(plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch, "tokens are dispatched");

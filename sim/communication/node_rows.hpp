@@ -10,6 +10,9 @@
 
 namespace foretoken::sim {
 
+/// Whether the plan's exchanges do.
+bool sends_once_per_node(const plan::Plan& plan);
+
 /// Rows of a hierarchical dispatch (ExchangeAlgorithm::hierarchical), as pairs of ranks that send to each other:
 ///
 ///   within a node  source to host: the source's tokens that have an expert on that host, each once

@@ -17,7 +17,7 @@ const std::set<std::string> kRules{"$ref",       "type",      "enum",     "const
                                    "properties", "required",  "minimum",  "maximum",
                                    "minLength",  "maxLength", "pattern",  "additionalProperties",
                                    "items",      "minItems",  "maxItems", "anyOf",
-                                   "if",         "then",      "else"};
+                                   "allOf",      "if",        "then",     "else"};
 
 bool has_type(const Json& value, const std::string& type) {
   if (type == "object") return value.is_object();
@@ -96,6 +96,8 @@ void JsonSchema::check(const Json& value, const Json& written, const std::string
   if (const Json* options = rule("anyOf"))
     require(std::any_of(options->begin(), options->end(), [&](const Json& option) { return fits(value, option); }),
             "fits none of " + options->dump());
+  if (const Json* parts = rule("allOf"))
+    for (const Json& part : *parts) check(value, part, pointer, findings);
   if (const Json* condition = rule("if")) {
     const Json* branch = rule(fits(value, *condition) ? "then" : "else");
     if (branch != nullptr) check(value, *branch, pointer, findings);

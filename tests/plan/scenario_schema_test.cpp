@@ -137,6 +137,10 @@ std::vector<Json> examples_of(const std::string& kind) {
     Json recorded = base_scenario("dispatch");
     recorded["routing"] = {{"kind", "recorded"}, {"file", repository_file("tests/data/routing/tiny.json")}};
     recorded["deployment"]["experts"]["dispatch_mode"] = "exact";
+    Json hot = base_scenario("dispatch");
+    hot["routing"] = {{"kind", "hot_set"}, {"hot", 1}, {"share", 0.5}, {"drift", 0.5}, {"seed", 1}, {"routed_steps", 2}};
+    Json counts = base_scenario("dispatch");
+    counts["routing"] = {{"kind", "counts"}, {"file", repository_file("tests/data/routing/counts.json")}, {"seed", 1}};
     Json latent = base_scenario("stages");
     Json described = base_scenario("stages");
     Json published = base_scenario("stages");
@@ -145,7 +149,7 @@ std::vector<Json> examples_of(const std::string& kind) {
     described["model"] = {{"file", repository_file("scenarios/models/gpt-oss-120b.json")},
                           {"window", {{"tokens", 64}, {"full_layers", {0, 1}}}}};
     published["model"] = {{"hf", repository_file("tests/data/model/small/config.json")}, {"dtype", Json::object()}};
-    return {stages, base_scenario("dispatch"), recorded, latent, described, published};
+    return {stages, base_scenario("dispatch"), recorded, hot, counts, latent, described, published};
   }
   if (kind == "model") {
     Json grouped = Json::parse(text_of_file("scenarios/models/gpt-oss-120b.json"));

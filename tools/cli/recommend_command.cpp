@@ -90,9 +90,15 @@ Json base_of(const RecommendOptions& options) {
   base["workload"] = {{"kind", "decode"}, {"sequences", 1}, {"context", context}};
   base["routing"] = {{"kind", "uniform"}, {"seed", 1}, {"routed_steps", 1}};
   // One draw of experts stands for all; what only a run knows is taken as uniform.
-  if (const auto routing = file.find("routing"); routing != file.end() && routing->value("kind", "") == "zipf")
-    for (const char* member : {"kind", "exponent", "seed"})
-      if (routing->contains(member)) base["routing"][member] = routing->at(member);
+  if (const auto routing = file.find("routing"); routing != file.end() && routing->is_object()) {
+    const Json kind = routing->value("kind", Json());
+    if (kind == "zipf" || kind == "hot_set" || kind == "counts")
+      for (const char* member : {"kind", "exponent", "hot", "share", "file", "seed"})
+        if (routing->contains(member)) base["routing"][member] = routing->at(member);
+    if (kind == "counts" && base["routing"].contains("file") && base["routing"]["file"].is_string())
+      base["routing"]["file"] =
+          (std::filesystem::absolute(options.model).parent_path() / base["routing"]["file"].get<std::string>()).string();
+  }
   return base;
 }
 

@@ -8,10 +8,10 @@
 #include "plan/lower/lower.hpp"
 #include "plan/memory.hpp"
 #include "plan/plan.hpp"
-#include "sim/op_duration.hpp"
 #include "tools/explain/bounds.hpp"
 #include "tools/explain/critical_path.hpp"
 #include "tools/explain/layer_sampling.hpp"
+#include "tools/planning/step_bound.hpp"
 
 namespace foretoken::planning {
 namespace {
@@ -74,22 +74,8 @@ Seconds tpot_bound(const EstimateBasis& basis, const Candidate& candidate) {
   const plan::Scenario scenario = scenario_of(basis, candidate);
   const plan::LayerSample sample = require_layers(scenario);
   const plan::Plan plan = sampled_plan(basis, scenario, sample);
-  plan::RowCounter rows(plan.placement, plan.routing, scenario.model.experts);
-  const sim::ComputeCost cost(basis.calibration.compute, basis.machine.device(), basis.simulation.framework);
-  sim::OpDurations durations(plan.program, cost, rows);
-  Seconds busiest;
-  for (std::int64_t r = 0; r < plan.program.ranks; ++r) {
-    const RankId rank(static_cast<std::int32_t>(r));
-    const auto& ops = plan.program.role_of(rank).ops;
-    Seconds busy;
-    for (std::size_t o = 0; o < ops.size(); ++o) {
-      if (plan::is_communication(ops[o].kind)) continue;
-      const double weight = ops[o].layer < 0 ? 1 : sample.stratum_of(ops[o].layer).weight();
-      busy = busy + durations.of(rank, OpId(o), 0).time * weight;
-    }
-    busiest = std::max(busiest, busy);
-  }
-  return busiest * (1 - kBoundSlack);
+  return least_step_time(plan, sample, basis.machine, basis.calibration, basis.simulation.framework) *
+         (1 - kBoundSlack);
 }
 
 PointFigures estimate(const EstimateBasis& basis, const Candidate& candidate) {

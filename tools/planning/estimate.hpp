@@ -37,12 +37,9 @@ PointMemory memory_of(const EstimateBasis& basis, const Candidate& candidate);
 /// Nothing if it takes none: stages that cannot have equal shares of a deep model.
 std::optional<plan::LayerSample> layers_of(const plan::Scenario& scenario);
 
-/// No simulation of these layers, scaled to all, gives less: what the busiest rank computes in a step,
-///
-///   TPOT >= max over ranks of sum over its compute ops of (time alone x layers that its layer stands for)
-///
-/// One compute op runs on a rank at a time, and others on the GPU only slow it down. Less `kBoundSlack`, as time on the
-/// critical path that is in no layer is not scaled.
+/// No simulation of these layers, scaled to all, gives less: least_step_time(), less `kBoundSlack`, as time on the
+/// critical path that is in no layer is not scaled, and where stages or micro-batches are in different layers at a time
+/// it is not this rank's layer that scales it.
 Seconds tpot_bound(const EstimateBasis& basis, const Candidate& candidate);
 inline constexpr double kBoundSlack = 0.02;
 
