@@ -5,6 +5,7 @@
 
 #include "plan/program/wire_rows.hpp"
 #include "sim/communication/fabric.hpp"
+#include "sim/communication/meeting_footprint.hpp"
 #include "sim/communication/node_rows.hpp"
 #include "sim/cost/network_cost.hpp"
 
