@@ -1,5 +1,7 @@
 #include "tools/cli/planning_commands.hpp"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
 #include "tools/cli/validators.hpp"
@@ -27,8 +29,9 @@ void add_evaluation(CLI::App& command, EvaluationOptions& options) {
       ->check(kNotEmpty);
   command
       .add_option("--accuracy", options.accuracy,
-                  "Share links to this accuracy, for speed: makespans come out within about twice this (default 0: "
-                  "exact)")
+                  fmt::format("Share links to this accuracy, for speed: makespans come out within about twice this; 0: "
+                              "exact (default {})",
+                              options.accuracy))
       ->type_name("ERROR")
       ->check(CLI::Range(0.0, 0.1))
       ->check(kNotNan);

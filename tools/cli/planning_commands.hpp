@@ -35,6 +35,7 @@ struct WhatifOptions : EvaluationOptions {
 };
 
 struct RecommendOptions : EvaluationOptions {
+  RecommendOptions() { accuracy = 0.01; }         // far within what predictions are off
   std::filesystem::path model;    // a scenario, or another file with a member `model`
   std::filesystem::path cluster;  // a topology
   std::int64_t gpus = 0;

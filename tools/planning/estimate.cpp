@@ -75,7 +75,7 @@ Seconds tpot_bound(const EstimateBasis& basis, const Candidate& candidate) {
   const plan::LayerSample sample = require_layers(scenario);
   const plan::Plan plan = sampled_plan(basis, scenario, sample);
   return least_step_time(plan, sample, basis.machine, basis.calibration, basis.simulation.framework) *
-         (1 - kBoundSlack);
+         (1 - kBoundSlack - 2 * basis.simulation.accuracy);
 }
 
 PointFigures estimate(const EstimateBasis& basis, const Candidate& candidate) {

@@ -39,7 +39,7 @@ std::optional<plan::LayerSample> layers_of(const plan::Scenario& scenario);
 
 /// No simulation of these layers, scaled to all, gives less: least_step_time(), less `kBoundSlack`, as time on the
 /// critical path that is in no layer is not scaled, and where stages or micro-batches are in different layers at a time
-/// it is not this rank's layer that scales it.
+/// it is not this rank's layer that scales it; and less twice the accuracy to which links are shared.
 Seconds tpot_bound(const EstimateBasis& basis, const Candidate& candidate);
 inline constexpr double kBoundSlack = 0.02;
 

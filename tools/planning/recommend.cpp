@@ -39,19 +39,37 @@ void attempt(Row& row, const Work& work) {
   }
 }
 
-/// Memory of every batch of a deployment, until one does not fit; and bounds of those that do.
+/// The largest batch of a deployment that fits, and bounds of those up to it. Memory grows with the batch, and a program
+/// has to be made to know it: so it is asked of few.
 void look_at(const EstimateBasis& basis, Row* first, std::size_t batches) {
-  for (std::size_t b = 0; b < batches; ++b) {
-    Row& row = first[b];
-    attempt(row, [&] {
-      row.memory = memory_of(basis, row.candidate);
-      if (row.memory.total() > row.memory.device) row.fate = Fate::no_memory;
-      else row.bound_ms = tpot_bound(basis, row.candidate).value() * 1e3;
-    });
-    if (row.fate != Fate::no_memory) continue;
-    for (std::size_t larger = b + 1; larger < batches; ++larger) first[larger].fate = Fate::no_memory;
-    return;
+  std::vector<Row*> rows;
+  for (std::size_t b = 0; b < batches; ++b) rows.push_back(first + b);
+  std::size_t fitting = 0;
+  for (std::size_t end = rows.size(); fitting < end;) {
+    const std::size_t middle = (fitting + end) / 2;
+    Row& row = *rows[middle];
+    attempt(row, [&] { row.memory = memory_of(basis, row.candidate); });
+    if (row.fate == Fate::not_simulated) {
+      rows.erase(rows.begin() + static_cast<std::ptrdiff_t>(middle));
+      --end;
+    } else if (row.memory.total() > row.memory.device) {
+      end = middle;
+    } else {
+      fitting = middle + 1;
+    }
   }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    Row& row = *rows[i];
+    if (i >= fitting) row.fate = Fate::no_memory;
+    else attempt(row, [&] { row.bound_ms = tpot_bound(basis, row.candidate).value() * 1e3; });
+  }
+}
+
+void simulate_row(const EstimateBasis& basis, Row& row) {
+  row.figures = estimate(basis, row.candidate);
+  if (row.memory.device == 0) row.memory = memory_of(basis, row.candidate);
+  row.figures.memory = row.memory;
+  row.fate = Fate::simulated;
 }
 
 bool keeps(const PointFigures& figures, const Objective& objective) {
@@ -108,9 +126,7 @@ class Search {
     on_all_cores(wave.size(), [&](std::size_t w) {
       Row& row = result_.rows[wave[w]];
       attempt(row, [&] {
-        row.figures = estimate(basis_, row.candidate);
-        row.figures.memory = row.memory;
-        row.fate = Fate::simulated;
+        simulate_row(basis_, row);
       });
     });
     for (const std::size_t i : wave) {
@@ -196,9 +212,7 @@ Recommendation recommend(const EstimateBasis& basis, std::int64_t gpus, std::int
         if (row.fate == Fate::bound && (lowest == nullptr || row.bound_ms < lowest->bound_ms)) lowest = &row;
       if (lowest != nullptr)
         attempt(*lowest, [&] {
-          lowest->figures = estimate(basis, lowest->candidate);
-          lowest->figures.memory = lowest->memory;
-          lowest->fate = Fate::simulated;
+          simulate_row(basis, *lowest);
           ++result.simulated;
         });
     }

@@ -57,7 +57,7 @@ struct SearchOptions {
 
 /// Deterministic, on all cores. What is left out:
 ///
-///   memory   grows with the batch: one batch too large, and larger ones are not asked
+///   memory   grows with the batch: the largest that fits is looked for by halves
 ///   bound    a candidate takes at least tpot_bound(). It is out if that breaks the objective, or if one that was
 ///            simulated, keeps the objective, and has at least its batch takes no longer than that: with as many GPUs
 ///            it then has no more TPS per GPU and none per user
