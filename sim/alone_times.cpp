@@ -12,7 +12,8 @@
 namespace foretoken::sim {
 
 struct AloneTimes::Network {
-  Network(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration, plan::RowCounter& counter)
+  Network(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
+          plan::RowCounter& counter)
       : index(plan.program),
         meetings(plan.program, index),
         cost(sends_once_per_node(plan) ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
@@ -29,7 +30,7 @@ struct AloneTimes::Network {
   Fabric fabric;
   std::vector<double> capacities;
   plan::WireRows wire;
-  std::optional<NodeRows> by_node;  // where a token is sent once per node
+  std::optional<NodeRows> by_node;         // where a token is sent once per node
   std::map<std::int32_t, double> demands;  // scratch: by resource
   std::vector<ResourceUse> uses;           // scratch
 };
@@ -55,7 +56,8 @@ Seconds AloneTimes::of(RankId rank, OpId op) {
 Seconds AloneTimes::alone(const Footprint& footprint) const {
   double longest = footprint.ceiling > 0 ? footprint.demand / footprint.ceiling : 0;
   for (const ResourceUse& use : footprint.uses)
-    longest = std::max(longest, footprint.demand * use.amount / network_->capacities[static_cast<std::size_t>(use.resource)]);
+    longest =
+        std::max(longest, footprint.demand * use.amount / network_->capacities[static_cast<std::size_t>(use.resource)]);
   return footprint.latency + Seconds(longest);
 }
 
@@ -72,9 +74,8 @@ Seconds AloneTimes::exchange(const Meetings::Place& place) {
   auto pattern = patterns_.find(place.meeting);
   if (pattern == patterns_.end()) {
     const plan::Communication& communication = plan_.program.communications[meeting.communication.index()];
-    const plan::RoutedRows& rows = network_->by_node
-                                       ? network_->by_node->rows(communication, meeting.instance, 0)
-                                       : network_->wire.rows(communication, meeting.instance, 0);
+    const plan::RoutedRows& rows = network_->by_node ? network_->by_node->rows(communication, meeting.instance, 0)
+                                                     : network_->wire.rows(communication, meeting.instance, 0);
     pattern = patterns_.try_emplace(place.meeting, plan_.program, network_->fabric, meeting, rows).first;
   }
   const auto messages = pattern->second.messages_of(place.participant);

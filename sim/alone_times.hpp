@@ -50,7 +50,7 @@ class AloneTimes {
   ComputeCost compute_;
   OpDurations durations_;
   std::unique_ptr<Network> network_;
-  std::map<std::int32_t, Seconds> met_;              // by meeting: collectives and transfers
+  std::map<std::int32_t, Seconds> met_;               // by meeting: collectives and transfers
   std::map<std::int32_t, ExchangePattern> patterns_;  // by meeting
 };
 

@@ -35,8 +35,8 @@ std::vector<std::int64_t> layers_of(const JsonReader& place, const std::optional
   for (std::int64_t layer = 0; layer < model.layers; ++layer)
     if (whole || !model.dense(layer)) all.push_back(layer);
   if (all.size() != rows)
-    place.fail(fmt::format("there are {} rows, and the model has {} layers, {} of them with experts", rows, model.layers,
-                           all.size()),
+    place.fail(fmt::format("there are {} rows, and the model has {} layers, {} of them with experts", rows,
+                           model.layers, all.size()),
                "add \"layers\", the layer of each row");
   return all;
 }
@@ -66,7 +66,8 @@ void add_row(ExpertCounts& counts, const JsonReader& row, std::int64_t sample, s
 void read_logical_count(ExpertCounts& counts, const JsonReader& place, const std::optional<JsonReader>& named,
                         const ModelSpec& model) {
   const std::vector<JsonReader> outer = place.as_array(1, static_cast<std::size_t>(kLayersMax));
-  const bool samples = !outer.front().as_array(1, kExpertsMax).empty() && outer.front().as_array(1, kExpertsMax)[0].is_array();
+  const bool samples =
+      !outer.front().as_array(1, kExpertsMax).empty() && outer.front().as_array(1, kExpertsMax)[0].is_array();
   counts.steps = samples ? static_cast<std::int64_t>(outer.size()) : 1;
   counts.visits.resize(static_cast<std::size_t>(counts.steps * counts.layers * counts.experts));
   std::int64_t sample = 0;

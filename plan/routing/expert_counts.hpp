@@ -20,11 +20,11 @@
 namespace foretoken::plan {
 
 struct ExpertCounts {
-  std::int64_t steps = 0;              // samples; routed step s uses sample s mod steps
-  std::int64_t layers = 0;             // of the model
-  std::int64_t experts = 0;            // of the model
-  std::vector<std::uint64_t> visits;   // [step][layer][expert]; of dense layers 0
-  std::string hash;                    // of the above
+  std::int64_t steps = 0;             // samples; routed step s uses sample s mod steps
+  std::int64_t layers = 0;            // of the model
+  std::int64_t experts = 0;           // of the model
+  std::vector<std::uint64_t> visits;  // [step][layer][expert]; of dense layers 0
+  std::string hash;                   // of the above
 
   [[nodiscard]] std::span<const std::uint64_t> of(std::int64_t step, std::int64_t layer) const {
     return std::span(visits).subspan(static_cast<std::size_t>((step % steps * layers + layer) * experts),

@@ -11,8 +11,8 @@ namespace {
 
 constexpr int kWeightBits = 36;  // of the most that an expert can have: a visit of every token
 
-/// Cheap numbers for shuffling, all from one draw (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators",
-/// 2014). Below 2^12 the multiplication's bias is under 2^-20.
+/// Cheap numbers for shuffling, all from one draw (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
+/// Generators", 2014). Below 2^12 the multiplication's bias is under 2^-20.
 class Shuffler {
  public:
   explicit Shuffler(std::uint64_t seed) : state_(seed) {}

@@ -171,9 +171,7 @@ std::string Routing::canonical_text() const {
   switch (spec_.kind) {
     case RoutingKind::uniform: text += "kind uniform\n"; break;
     case RoutingKind::zipf: text += fmt::format("kind zipf\nexponent {:a}\n", spec_.exponent); break;
-    case RoutingKind::hot_set:
-      text += fmt::format("kind hot_set\nhot {}\nshare {:a}\n", spec_.hot, spec_.share);
-      break;
+    case RoutingKind::hot_set: text += fmt::format("kind hot_set\nhot {}\nshare {:a}\n", spec_.hot, spec_.share); break;
     case RoutingKind::counts: text += fmt::format("kind counts\nvisits {}\n", spec_.counts->hash); break;
     case RoutingKind::model: text += "kind model\n"; break;
     case RoutingKind::recorded: text += fmt::format("kind recorded\nchoices {}\n", spec_.record->hash); break;

@@ -30,7 +30,8 @@ std::optional<JsonReader> member_of(JsonObject& object, const char* key, bool be
 std::filesystem::path file_of(const JsonReader& place, const JsonReader& file, const char* what) {
   const std::filesystem::path path = (place.directory() / file.as_string()).lexically_normal();
   std::error_code status;
-  if (!std::filesystem::is_regular_file(path, status)) file.fail(fmt::format("there is no file {}", path.string()), what);
+  if (!std::filesystem::is_regular_file(path, status))
+    file.fail(fmt::format("there is no file {}", path.string()), what);
   return path;
 }
 
@@ -102,8 +103,8 @@ RoutingSpec read_routing(const JsonReader& place, const ModelSpec& model, const 
       static_cast<std::uint64_t>(object.require("seed").as_integer(0, std::numeric_limits<std::int64_t>::max()));
   routing.routed_steps = kRoutedSteps;
   if (counts) {
-    const auto path =
-        file_of(place, object.require("file"), "name a file with logical_count or routed_experts, relative to this one");
+    const auto path = file_of(place, object.require("file"),
+                              "name a file with logical_count or routed_experts, relative to this one");
     routing.counts = std::make_shared<const ExpertCounts>(read_expert_counts(path, model));
     if (routing.counts->steps > 1) routing.routed_steps = routing.counts->steps;
   }

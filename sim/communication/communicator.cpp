@@ -60,7 +60,8 @@ decltype(auto) Communicator::on_behalf_of(std::int32_t meeting, std::int32_t ste
 
 const Footprint& Communicator::footprint(std::int32_t meeting, std::int32_t step) {
   std::optional<Footprint>& known = state_[static_cast<std::size_t>(meeting)].footprint;
-  if (!known) known = on_behalf_of(meeting, step, [&] { return footprint_of(program_, meetings_[meeting], transport_); });
+  if (!known)
+    known = on_behalf_of(meeting, step, [&] { return footprint_of(program_, meetings_[meeting], transport_); });
   return *known;
 }
 

@@ -6,10 +6,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <memory>
 #include <numeric>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
@@ -84,7 +89,7 @@ TEST_F(ExpertCountsFile, ChoicesOfTokensAreCounted) {
 
 TEST_F(ExpertCountsFile, DamageIsNamed) {
   const std::vector<std::pair<const char*, const char*>> cases{
-      {R"({})", "counts.json#/: there are no counts in it; write one of logical_count and routed_experts"},
+      {R"({})", "counts.json: there are no counts in it; write one of logical_count and routed_experts"},
       {R"({"logical_count": [[1,1,1,1],[1,1,1,1]], "routed_experts": []})", "both logical_count and routed_experts"},
       {R"({"logical_count": []})", "#/logical_count: "},
       {R"({"logical_count": 7})", "#/logical_count: "},
@@ -156,10 +161,15 @@ TEST(HotSet, GetsItsShareAndOthersTheRest) {
     std::vector<double> drawn = shares(routing, 0, 1, 32, tokens);
     std::sort(drawn.rbegin(), drawn.rend());
     const double hot = std::accumulate(drawn.begin(), drawn.begin() + 8, 0.0);
-    if (share >= 0.5) EXPECT_NEAR(hot, share, 0.02);
+    if (share >= 0.5) {
+      EXPECT_NEAR(hot, share, 0.02);
+    }
     for (const double one : drawn) EXPECT_LE(one, 1.0 / 8 + 1e-9);
-    if (share == 0.0) EXPECT_EQ(drawn[24], 0);
-    if (share == 1.0) EXPECT_EQ(drawn[8], 0);
+    if (share == 0.0) {
+      EXPECT_EQ(drawn[24], 0);
+    } else if (share == 1.0) {
+      EXPECT_EQ(drawn[8], 0);
+    }
   }
 }
 
@@ -209,7 +219,7 @@ TEST(Drift, MovesTheStatedShareOfExperts) {
   };
   for (std::int64_t step = 1; step < 4; ++step) {
     EXPECT_EQ(stayed(routing(0), step), 8u);
-    EXPECT_LT(stayed(routing(1), step), 6u);    // 64 experts change places: one of the eight stays hot on average
+    EXPECT_LT(stayed(routing(1), step), 6u);     // 64 experts change places: one of the eight stays hot on average
     EXPECT_GT(stayed(routing(0.25), step), 3u);  // 16 do: two of the eight leave
     EXPECT_LT(stayed(routing(0.25), step), 8u);
   }

@@ -138,7 +138,8 @@ std::vector<Json> examples_of(const std::string& kind) {
     recorded["routing"] = {{"kind", "recorded"}, {"file", repository_file("tests/data/routing/tiny.json")}};
     recorded["deployment"]["experts"]["dispatch_mode"] = "exact";
     Json hot = base_scenario("dispatch");
-    hot["routing"] = {{"kind", "hot_set"}, {"hot", 1}, {"share", 0.5}, {"drift", 0.5}, {"seed", 1}, {"routed_steps", 2}};
+    hot["routing"] = {{"kind", "hot_set"}, {"hot", 1},  {"share", 0.5},
+                      {"drift", 0.5},      {"seed", 1}, {"routed_steps", 2}};
     Json counts = base_scenario("dispatch");
     counts["routing"] = {{"kind", "counts"}, {"file", repository_file("tests/data/routing/counts.json")}, {"seed", 1}};
     Json latent = base_scenario("stages");

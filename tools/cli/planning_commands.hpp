@@ -35,9 +35,9 @@ struct WhatifOptions : EvaluationOptions {
 };
 
 struct RecommendOptions : EvaluationOptions {
-  RecommendOptions() { accuracy = 0.01; }         // far within what predictions are off
-  std::filesystem::path model;    // a scenario, or another file with a member `model`
-  std::filesystem::path cluster;  // a topology
+  RecommendOptions() { accuracy = 0.01; }  // far within what predictions are off
+  std::filesystem::path model;             // a scenario, or another file with a member `model`
+  std::filesystem::path cluster;           // a topology
   std::int64_t gpus = 0;
   std::string tpot;                // --tpot: "50ms"; empty: any
   std::optional<double> rate;      // --rate: tokens per second of all GPUs

@@ -97,7 +97,8 @@ Json base_of(const RecommendOptions& options) {
         if (routing->contains(member)) base["routing"][member] = routing->at(member);
     if (kind == "counts" && base["routing"].contains("file") && base["routing"]["file"].is_string())
       base["routing"]["file"] =
-          (std::filesystem::absolute(options.model).parent_path() / base["routing"]["file"].get<std::string>()).string();
+          (std::filesystem::absolute(options.model).parent_path() / base["routing"]["file"].get<std::string>())
+              .string();
   }
   return base;
 }

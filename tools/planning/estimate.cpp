@@ -74,7 +74,7 @@ Seconds tpot_bound(const EstimateBasis& basis, const Candidate& candidate) {
   const plan::Scenario scenario = scenario_of(basis, candidate);
   const plan::LayerSample sample = require_layers(scenario);
   const plan::Plan plan = sampled_plan(basis, scenario, sample);
-  return least_step_time(plan, sample, basis.machine, basis.calibration, basis.simulation.framework) *
+  return least_tpot(plan, sample, basis.machine, basis.calibration, basis.simulation.framework) *
          (1 - kBoundSlack - 2 * basis.simulation.accuracy);
 }
 

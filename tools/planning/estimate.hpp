@@ -37,7 +37,7 @@ PointMemory memory_of(const EstimateBasis& basis, const Candidate& candidate);
 /// Nothing if it takes none: stages that cannot have equal shares of a deep model.
 std::optional<plan::LayerSample> layers_of(const plan::Scenario& scenario);
 
-/// No simulation of these layers, scaled to all, gives less: least_step_time(), less `kBoundSlack`, as time on the
+/// No simulation of these layers, scaled to all, gives less: least_tpot(), less `kBoundSlack`, as time on the
 /// critical path that is in no layer is not scaled, and where stages or micro-batches are in different layers at a time
 /// it is not this rank's layer that scales it; and less twice the accuracy to which links are shared.
 Seconds tpot_bound(const EstimateBasis& basis, const Candidate& candidate);

@@ -39,8 +39,8 @@ void attempt(Row& row, const Work& work) {
   }
 }
 
-/// The largest batch of a deployment that fits, and bounds of those up to it. Memory grows with the batch, and a program
-/// has to be made to know it: so it is asked of few.
+/// The largest batch of a deployment that fits, and bounds of those up to it. Memory grows with the batch, and a
+/// program has to be made to know it: so it is asked of few.
 void look_at(const EstimateBasis& basis, Row* first, std::size_t batches) {
   std::vector<Row*> rows;
   for (std::size_t b = 0; b < batches; ++b) rows.push_back(first + b);
@@ -125,9 +125,7 @@ class Search {
   void simulate(std::vector<std::size_t>& wave) {
     on_all_cores(wave.size(), [&](std::size_t w) {
       Row& row = result_.rows[wave[w]];
-      attempt(row, [&] {
-        simulate_row(basis_, row);
-      });
+      attempt(row, [&] { simulate_row(basis_, row); });
     });
     for (const std::size_t i : wave) {
       Row& row = result_.rows[i];

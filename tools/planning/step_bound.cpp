@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "sim/alone_times.hpp"
 
@@ -67,20 +68,35 @@ class StepBound {
 
 }  // namespace
 
-Seconds least_step_time(const plan::Plan& plan, const plan::LayerSample& sample, const plan::Machine& machine,
-                        const Calibration& calibration, const std::string& framework) {
+Seconds least_tpot(const plan::Plan& plan, const plan::LayerSample& sample, const plan::Machine& machine,
+                   const Calibration& calibration, const std::string& framework) {
   sim::AloneTimes alone(plan, machine, calibration, framework);
   const StepBound bound(plan, sample, alone);
-  std::map<std::int64_t, std::pair<Seconds, RankId>> busiest;  // by stage
+  const plan::DeploymentSpec& deployment = plan.scenario.deployment;
+  const std::int64_t group_size = std::max(deployment.tp, deployment.ep);
+  std::map<std::pair<std::int64_t, std::int64_t>, std::pair<Seconds, RankId>> busiest;  // by group and stage
   for (std::int64_t r = 0; r < plan.program.ranks; ++r) {
     const RankId rank(static_cast<std::int32_t>(r));
     const Seconds computing = bound.computing(rank);
-    const auto [known, is_new] = busiest.try_emplace(plan.placement.stage_of(rank), computing, rank);
+    const std::pair place{r % deployment.ranks_per_stage() / group_size, plan.placement.stage_of(rank)};
+    const auto [known, is_new] = busiest.try_emplace(place, computing, rank);
     if (!is_new && computing > known->second.first) known->second = {computing, rank};
   }
-  Seconds least(0);
-  for (const auto& [stage, found] : busiest) least = std::max(least, bound.with_other_stages(found.second));
-  return least;
+  std::map<std::int64_t, Seconds> steps;  // of a group, at least
+  for (const auto& [place, found] : busiest)
+    steps[place.first] = std::max(steps[place.first], bound.with_other_stages(found.second));
+  double sequences = 0;
+  double pace = 0;  // sequences per second
+  for (const auto& [group, step] : steps) {
+    double own = 0;
+    const std::int64_t replicas = group_size / deployment.tp;
+    for (std::int64_t replica = group * replicas; replica < (group + 1) * replicas; ++replica)
+      for (std::int64_t m = 0; m < deployment.micro_batches; ++m)
+        own += static_cast<double>(plan.placement.sequences(replica, m).size());
+    sequences += own;
+    pace += own / step.value();
+  }
+  return Seconds(sequences / pace);
 }
 
 }  // namespace foretoken::planning

@@ -1,4 +1,4 @@
-// What a step takes at least, without simulating it.
+// What TPOT is at least, without a simulation.
 #pragma once
 
 #include <string>
@@ -19,9 +19,13 @@ namespace foretoken::planning {
 ///
 ///   step >= a micro-batch in each other stage + all of them in this one
 ///
-/// Of each stage the rank that computes longest is looked at, with the ranks in its place in other stages.
+/// Replicas that share experts go at one pace; of each such group and stage the rank that computes longest is looked
+/// at, with the ranks in its place in other stages. Groups do not wait for each other: with s of S sequences each
+///
+///   TPOT = S / sum over groups of (s / step)
+///
 /// @param plan of the sample's layers; on GPUs
-Seconds least_step_time(const plan::Plan& plan, const plan::LayerSample& sample, const plan::Machine& machine,
-                        const Calibration& calibration, const std::string& framework);
+Seconds least_tpot(const plan::Plan& plan, const plan::LayerSample& sample, const plan::Machine& machine,
+                   const Calibration& calibration, const std::string& framework);
 
 }  // namespace foretoken::planning
