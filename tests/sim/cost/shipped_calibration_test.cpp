@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <vector>
 
 #include "core/calibration.hpp"
 #include "sim/cost/compute_cost.hpp"
@@ -42,6 +43,24 @@ TEST_P(ShippedCalibration, NothingIsFasterThanTheDatasheet) {
       const AttentionShape shape{batch, 1, context, 8, 2, 128};
       EXPECT_GE(cost_.attention_decode(shape).time, attention_lower_bound(shape, rates_)) << batch << " " << context;
     }
+}
+
+// Few rows read 4.25 bits of a weight for 16, which takes that share of the bytes' time; many rows compute as long as
+// with weights of 16 bits.
+TEST_P(ShippedCalibration, FourBitExpertsSaveBytesAndNoMultiplications) {
+  const auto time = [&](std::int64_t rows, Packing packing) {
+    const std::vector<std::int64_t> experts(4, rows);
+    return cost_.grouped_gemm(DType::bf16, experts, 16'384, 8'192, packing);
+  };
+  const double bytes = 4.0 * 16'384 * 8'192 * 4.25 / 8;
+  for (const std::int64_t rows : {1, 4, 16}) {
+    const Estimate packed = time(rows, Packing::mxfp4);
+    EXPECT_GE(packed.time.value(), bytes / device_.memory_bandwidth.value()) << rows;
+    EXPECT_LT(packed.time.value(), 0.5 * time(rows, Packing::none).time.value()) << rows;
+    EXPECT_LE(packed.time, time(rows, Packing::int4).time) << rows;
+    EXPECT_EQ(packed.provenance, Provenance::assumed) << rows;
+  }
+  EXPECT_NEAR(ratio(time(4'096, Packing::mxfp4).time, time(4'096, Packing::none).time), 1, 0.05);
 }
 
 TEST_P(ShippedCalibration, ExpertsOfThePaperRunBetweenOneAndThreeRooflines) {
