@@ -102,6 +102,22 @@ TEST_F(Planning, SweepHasARowForEveryPointAndItsReason) {
   EXPECT_THAT(csv, HasSubstr("point,model.layers,measure.warmup_steps,deployment.experts.ep,cluster.nic,status,gpus"));
 }
 
+// The model's file is named relative to the scenario's, and so are counts of a serving framework.
+TEST_F(Planning, SweepFindsTheFilesThatAScenarioNames) {
+  Json scenario = Json::parse(std::ifstream("scenarios/served/gpt-oss-120b-tp4.json"));
+  std::ofstream(file("model.json")) << std::ifstream("scenarios/models/gpt-oss-120b.json").rdbuf();
+  const int experts = 128;
+  std::ofstream(file("counts.json")) << Json({{"logical_count", Json(36, Json(experts, 7))}});
+  scenario["model"]["file"] = "model.json";
+  scenario["routing"] = {{"kind", "counts"}, {"file", "counts.json"}, {"seed", 1}, {"routed_steps", 1}};
+  scenario["cluster"]["topology"] = fs::absolute("topologies/hgx-h100-2nodes-ndr400.json").string();
+  scenario["measure"] = {{"warmup_steps", 1}, {"steps", 1}};
+  std::ofstream(file("scenario.json")) << scenario;
+  const Answer answer = foretoken_cli({"sweep", file("scenario.json"), "--set", "workload.context=100,200", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  for (const Json& point : checked("sweep", answer)["points"]) EXPECT_EQ(point["status"], "ok") << point;
+}
+
 TEST_F(Planning, SweepSaysWhatDoesNotFit) {
   const Answer answer = foretoken_cli(small("sweep", {"--set", "workload.context=4000000", "--json"}));
   EXPECT_EQ(answer.code, 3);

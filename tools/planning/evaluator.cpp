@@ -23,7 +23,7 @@ constexpr std::size_t kPlansKept = 256;
 std::string text_of(const JsonDocument& scenario) {
   nlohmann::json json = scenario.json();
   for (const char* part : {"about", "published", "open_choices", "$schema"}) json.erase(part);
-  for (const char* path : {"/cluster/topology", "/routing/file"}) {
+  for (const char* path : {"/cluster/topology", "/routing/file", "/model/file", "/model/hf"}) {
     const nlohmann::json::json_pointer place(path);
     if (!json.contains(place) || !json.at(place).is_string()) continue;
     const auto file = (scenario.directory() / json.at(place).get<std::string>()).lexically_normal();
