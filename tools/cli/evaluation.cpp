@@ -76,6 +76,12 @@ std::string evaluation_identity(const JsonDocument& scenario, const EvaluationOp
   else if (scenario.json().contains(topology) && scenario.json().at(topology).is_string())
     identity += with_what_it_names(scenario.directory() / scenario.json().at(topology).get<std::string>(),
                                    {"device", "calibration"});
+  for (const char* path : {"/model/file", "/model/hf", "/routing/file"}) {
+    const nlohmann::json::json_pointer place(path);
+    if (!scenario.json().contains(place) || !scenario.json().at(place).is_string()) continue;
+    const auto file = scenario.directory() / scenario.json().at(place).get<std::string>();
+    identity += file_text(file) + file_text(file.parent_path() / "hf_quant_config.json");
+  }
   if (!options.calibration.empty()) identity += file_text(options.calibration);
   if (!options.errors.empty()) identity += file_text(options.errors);
   return identity;
