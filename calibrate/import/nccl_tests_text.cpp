@@ -121,6 +121,7 @@ class NcclTestsReader {
 
   void read_header(const LogLine& line, std::string_view text) {
     columns_.clear();
+    in_table_ = unusable_ = true;  // until the header is known to be whole: what columns were before says nothing
     for (const std::string_view word : words_of(text)) columns_.emplace_back(word);
     table_ends_ = columns_.size();
     const auto find = [&](std::initializer_list<std::string_view> names) {
@@ -142,7 +143,6 @@ class NcclTestsReader {
     in_place_ = wrong_ + 1;
     while (in_place_ < columns_.size() && columns_[in_place_].starts_with("i_")) ++in_place_;
     if (in_place_ < columns_.size() && columns_[in_place_] != columns_[time_]) in_place_ = columns_.size();
-    in_table_ = true;
     know_run(line);
   }
 

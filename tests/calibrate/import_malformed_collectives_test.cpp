@@ -288,6 +288,20 @@ TEST(ImportMalformed, TablesThatAreCut) {
   for (std::size_t end = table; end <= footer; ++end) EXPECT_NE(refusal(text.substr(0, end)), "") << end;
 }
 
+// Found by fuzzing: a header that lacks columns after a whole one. Rows below it are of no use, and none is looked up.
+TEST(ImportMalformed, NothingIsKeptUnderABrokenHeader) {
+  const std::string row =
+      "     4194304       2097152  bfloat16     sum      -1    64.00   65.54  114.69      0    63.00   66.58  116.51   "
+      "   0\n";
+  const std::string text =
+      with(sample("nccl-tests/all_reduce_8.txt"), "# Out of bounds", "#       size (B)\n" + row + "# Out of bounds");
+  const Imported log = imported(text, {}, true);
+  EXPECT_EQ(log.ops().size(), 4U);
+  EXPECT_EQ(log.left_out().at("of a run that cannot be used"), 1);
+  ASSERT_EQ(log.damage().size(), 1U);
+  EXPECT_EQ(log.damage()[0], "log:22: the header has no column \"count\"; keep the header as nccl-tests printed it");
+}
+
 TEST(ImportMalformed, KeepGoodLeavesOutWhatIsDamaged) {
   const std::string text = with(sample("nccl-tests/all_reduce_8.txt"), "    50.00   41.94", "    50.00   20.97");
   const Imported log = imported(text, {}, true);
