@@ -76,9 +76,18 @@ class DeepEpReader {
   // ---- one rank's line
   // -----------------------------------------------------------------------------------------------
 
-  Error cut(const LogLine& line, std::string_view text, std::string_view example) const {
-    return log_.error(line.number, fmt::format("{} is damaged", quoted_for_message(text)),
+  /// @param rest  of the line, from where it is not as it should be
+  Error cut(const LogLine& line, std::string_view rest, std::string_view example) const {
+    const std::string_view damaged = trimmed(rest);
+    return log_.error(line.number,
+                      damaged.empty() ? "the line ends too early"
+                                      : fmt::format("the line is damaged from {} on", quoted_for_message(damaged)),
                       fmt::format("a whole one has \"{}\"; did two ranks write into one line?", example));
+  }
+
+  Error no_time(const LogLine& line, double time_us) const {
+    return log_.error(line.number, fmt::format("a time of {} us", time_us),
+                      fmt::format("write one above 0, up to {:g}", kMicrosecondsMax));
   }
 
   static bool is_time(std::optional<double> value) { return value && *value > 0 && *value <= kMicrosecondsMax; }
@@ -95,6 +104,10 @@ class DeepEpReader {
       const std::map<std::int64_t, double> none;
       whole = about;
       whole.time_us = none;
+    } else if (whole.shape.ep != about.shape.ep) {
+      throw log_.error(line.number,
+                       fmt::format("rank {} of {}, but of {} above", rank, *about.shape.ep, *whole.shape.ep),
+                       "keep the output of one run");
     }
     whole.time_us[rank] = time_us;
     whole.last_line = line.number;
@@ -109,10 +122,12 @@ class DeepEpReader {
     const auto dispatch = begins ? take_number(rest) : std::nullopt;
     const bool goes_on = take(rest, "us | Combine bandwidth:") && take_number(rest) && take(rest, "GB/s, avg_t=");
     const auto combine = begins && goes_on ? take_number(rest) : std::nullopt;
-    if (!is_time(dispatch) || !is_time(combine) || trimmed(rest) != "us")
+    if (!dispatch || !combine || trimmed(rest) != "us")
       throw cut(
-          line, text,
+          line, rest,
           "[rank 3] Dispatch bandwidth: 43.10 GB/s, avg_t=174.20 us | Combine bandwidth: 41.02 GB/s, avg_t=352.96 us");
+    for (const double time : {*dispatch, *combine})
+      if (!is_time(time)) throw no_time(line, time);
     Report about;
     about.algorithm = "low_latency";
     about.op = "dispatch";
@@ -150,7 +165,7 @@ class DeepEpReader {
     about.shape = said_;
     auto sms = after(best, "SMs ");
     const auto count = sms ? take_number(*sms) : std::nullopt;
-    if (!count || *count < 1 || *count > 1024) throw cut(line, best, example);
+    if (!count || *count < 1 || *count > 1024) throw cut(line, sms.value_or(best), example);
     about.shape.sms = static_cast<std::int64_t>(*count);
     std::optional<double> time = sum_of_two(*sms);
     if (auto single = after(*sms, ", t: "); !time && single) {
@@ -159,7 +174,8 @@ class DeepEpReader {
     }
     if (!time && best.find(" us") == std::string_view::npos && best.find("GB/s") != std::string_view::npos)
       return imported_.leave_out("of an old version of DeepEP, which prints no times");
-    if (!is_time(time)) throw cut(line, best, example);
+    if (!time) throw cut(line, *sms, example);
+    if (!is_time(time)) throw no_time(line, *time);
     about.last_line = line.number;
     about.time_us[0] = *time;
     tuned_shape(about);
@@ -182,31 +198,32 @@ class DeepEpReader {
   // " > Ranks: 2 x 8" and what follows.
   void read_elastic_config(const LogLine& line, std::string_view text) {
     std::string_view rest = text;
-    const auto two = [&](std::string_view between, std::optional<std::int64_t>& a, std::optional<std::int64_t>& b) {
+    const auto two = [&](std::string_view between, std::optional<std::int64_t>& a, std::optional<std::int64_t>& b,
+                         std::string_view example) {
       const auto first = take_number(rest);
       const auto second = take(rest, between) ? take_number(rest) : std::nullopt;
       if (!first || !second || *first < 1 || *second < 1 || *first > 1e6 || *second > 1e6)
-        throw cut(line, text, "> Ranks: 2 x 8");
+        throw cut(line, rest, example);
       a = static_cast<std::int64_t>(*first);
       b = static_cast<std::int64_t>(*second);
     };
     if (take(rest, "Ranks:")) {
       std::optional<std::int64_t> per_node;
-      two("x", said_.nodes, per_node);
+      two("x", said_.nodes, per_node, "> Ranks: 2 x 8");
       said_.ep = *said_.nodes * *per_node;
     } else if (take(rest, "Experts:")) {
-      two("/", said_.top_k, said_.experts);
+      two("/", said_.top_k, said_.experts, "> Experts: 8/256");
     } else if (take(rest, "Tokens:")) {
       const auto tokens = take_number(rest);
       auto hidden = after(rest, "hidden:");
       const auto width = hidden ? take_number(*hidden) : std::nullopt;
       if (!tokens || !width || *tokens < 1 || *tokens > 1e7 || *width < 1 || *width > 1e6)
-        throw cut(line, text, "> Tokens: 4096 (max: 4096), hidden: 7168");
+        throw cut(line, hidden.value_or(rest), "> Tokens: 4096 (max: 4096), hidden: 7168");
       said_.tokens = static_cast<std::int64_t>(*tokens);
       said_.hidden = static_cast<std::int64_t>(*width);
     } else if (take(rest, "#SM:")) {
       const auto sms = take_number(rest);
-      if (!sms || *sms < 1 || *sms > 1024) throw cut(line, text, "> #SM: 24, #QPs: 24/128");
+      if (!sms || *sms < 1 || *sms > 1024) throw cut(line, rest, "> #SM: 24, #QPs: 24/128");
       said_.sms = static_cast<std::int64_t>(*sms);
     } else if (const auto fp8 = after(rest, "use_fp8_dispatch=")) {
       fp8_ = fp8->starts_with("True") || fp8->starts_with("1");
@@ -230,10 +247,12 @@ class DeepEpReader {
     whole = whole && take(rest, "us,") && take_number(rest) &&
             take(rest, dispatch ? "bytes | copy:" : "bytes | reduce:") && take_number(rest) && take(rest, "GB/s,");
     const auto copy = whole ? take_number(rest) : std::nullopt;
-    if (!is_time(kernel) || !copy || *copy < 0 || *copy > kMicrosecondsMax || trimmed(rest) != "us")
-      throw cut(line, text,
+    if (!kernel || !copy || trimmed(rest) != "us")
+      throw cut(line, rest,
                 "* EP:   3/16 | dispatch: 61 GB/s (SO), 210 GB/s (SU), 310.204 us, 65011712 bytes | copy: 1400 GB/s, "
                 "55.120 us");
+    if (!is_time(kernel)) throw no_time(line, *kernel);
+    if (*copy < 0 || *copy > kMicrosecondsMax) throw no_time(line, *copy);
     Report about;
     about.op = dispatch ? "dispatch" : "combine";
     about.dtype = dispatch && fp8_ ? "fp8" : "bf16";

@@ -31,7 +31,8 @@ std::optional<std::int64_t> ImportSettings::integer(std::string_view key, std::i
   if (!value) return std::nullopt;
   const std::optional<std::int64_t> number = whole_number_in(*value);
   if (!number || *number < min || *number > max)
-    throw input_error(fmt::format("--set {}={}", key, *value), "", "the value is out of range",
+    throw input_error(fmt::format("--set {}={}", key, *value), "",
+                      number ? "the value is out of range" : "the value is no whole number",
                       fmt::format("write a whole number from {} to {}", min, max));
   return number;
 }

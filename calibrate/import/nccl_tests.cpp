@@ -2,7 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "calibrate/import/log_text.hpp"
 
 namespace foretoken::calibrate {
 namespace {
@@ -39,6 +42,16 @@ std::string complaint(const NcclRun& run, const NcclRow& row) {
 std::string nccl_version_text(std::int64_t code) {
   if (code >= 10'000) return fmt::format("{}.{}.{}", code / 10'000, code / 100 % 100, code % 100);
   return fmt::format("{}.{}.{}", code / 1'000, code / 100 % 10, code % 100);
+}
+
+std::string uneven_hosts(const std::map<std::string, std::int64_t>& ranks_on) {
+  const auto by_ranks = [](const auto& a, const auto& b) { return a.second < b.second; };
+  const auto [least, most] = std::minmax_element(ranks_on.begin(), ranks_on.end(), by_ranks);
+  if (least == ranks_on.end() || least->second == most->second) return "";
+  std::int64_t ranks = 0;
+  for (const auto& [host, count] : ranks_on) ranks += count;
+  return fmt::format("{} ranks are spread unevenly over {} hosts: {} on {}, {} on {}", ranks, ranks_on.size(),
+                     most->second, quoted_for_message(most->first), least->second, quoted_for_message(least->first));
 }
 
 void add_nccl_row(const NcclRun& run, const NcclRow& row, const std::string& at, Imported& imported) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -38,6 +39,10 @@ struct NcclRow {
 
 /// "2.28.3" of 22803, and "2.7.8" of 2708: NCCL_VERSION_CODE, of which the weights grew with 2.9.
 std::string nccl_version_text(std::int64_t code);
+
+/// "8 ranks are spread unevenly over 2 hosts: 7 on "a", 1 on "b""; "" if hosts have as many ranks each.
+/// @param ranks_on  by host
+std::string uneven_hosts(const std::map<std::string, std::int64_t>& ranks_on);
 
 /// Adds the row, or leaves it out: of no bytes, of an operation or a type that foretoken does not predict.
 ///

@@ -2,6 +2,7 @@
 // is not even looked at.
 #include <fmt/format.h>
 
+#include <map>
 #include <set>
 
 #include "calibrate/import/log_formats.hpp"
@@ -19,7 +20,7 @@ constexpr std::size_t kRowsMax = 1'000'000;
 double number_of(JsonObject& object, std::string_view key) { return object.require(key).as_number(0, 1e15); }
 
 void read_devices(const JsonReader& place, NcclRun& run) {
-  std::set<std::string> hosts;
+  std::map<std::string, std::int64_t> ranks_on;  // by host
   std::set<std::int64_t> ranks;
   for (const JsonReader& element : place.as_array(1, static_cast<std::size_t>(plan::kGpusMax))) {
     JsonObject device(element);
@@ -30,16 +31,15 @@ void read_devices(const JsonReader& place, NcclRun& run) {
     const JsonReader rank = device.require("rank");
     if (!ranks.insert(rank.as_integer(0, plan::kGpusMax - 1)).second)
       rank.fail("this rank appears twice", "list it once");
-    hosts.insert(device.require("hostname").as_string());
+    ++ranks_on[device.require("hostname").as_string()];
     if (const auto info = device.optional("device_info")) run.device = info->as_string(true);
   }
   run.ranks = static_cast<std::int64_t>(ranks.size());
-  run.nodes = static_cast<std::int64_t>(hosts.size());
+  run.nodes = static_cast<std::int64_t>(ranks_on.size());
   if (*ranks.rbegin() != run.ranks - 1)
     place.fail(fmt::format("{} ranks are listed, up to rank {}", run.ranks, *ranks.rbegin()), "list every rank once");
-  if (run.ranks % run.nodes != 0)
-    place.fail(fmt::format("{} ranks are spread unevenly over {} hosts", run.ranks, run.nodes),
-               "import runs with as many ranks on every host");
+  if (const std::string uneven = uneven_hosts(ranks_on); !uneven.empty())
+    place.fail(uneven, "import runs with as many ranks on every host");
 }
 
 void read_result(const JsonReader& place, const NcclRun& run, const LogPlace& log, Imported& imported) {

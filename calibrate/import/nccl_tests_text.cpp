@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "calibrate/import/log_formats.hpp"
@@ -93,7 +94,7 @@ class NcclTestsReader {
     version_seen_ = false;
     columns_.clear();
     ranks_.clear();
-    hosts_.clear();
+    ranks_on_.clear();
     groups_.clear();
   }
 
@@ -113,13 +114,14 @@ class NcclTestsReader {
     if (!ranks_.insert({group, *rank}).second)
       throw log_.error(line.number, fmt::format("rank {} of group {} appears twice", *rank, group),
                        "keep one run after the other");
-    hosts_.insert(std::string(host));
+    ++ranks_on_[std::string(host)];
     groups_.insert(group);
     if (const auto name = after(text, "] ")) run_.device = std::string(trimmed(*name));
   }
 
   void read_header(const LogLine& line, std::string_view text) {
     columns_.clear();
+    in_table_ = unusable_ = true;  // until the header is known to be whole: what columns were before says nothing
     for (const std::string_view word : words_of(text)) columns_.emplace_back(word);
     table_ends_ = columns_.size();
     const auto find = [&](std::initializer_list<std::string_view> names) {
@@ -131,6 +133,7 @@ class NcclTestsReader {
     };
     cpu_time_ = std::find(columns_.begin(), columns_.end(), "cputime") != columns_.end();
     size_ = find({"size"});
+    count_ = find({"count"});
     type_ = find({"type"});
     time_ = find({"time", "cputime"});
     algorithm_ = find({"algbw"});
@@ -140,7 +143,6 @@ class NcclTestsReader {
     in_place_ = wrong_ + 1;
     while (in_place_ < columns_.size() && columns_[in_place_].starts_with("i_")) ++in_place_;
     if (in_place_ < columns_.size() && columns_[in_place_] != columns_[time_]) in_place_ = columns_.size();
-    in_table_ = true;
     know_run(line);
   }
 
@@ -170,7 +172,7 @@ class NcclTestsReader {
       return;
     }
     run_.ranks = static_cast<std::int64_t>(ranks_.size());
-    run_.nodes = static_cast<std::int64_t>(hosts_.size());
+    run_.nodes = static_cast<std::int64_t>(ranks_on_.size());
     if (ranks_.rbegin()->second != run_.ranks - 1 && groups_.size() == 1)
       throw log_.error(line.number,
                        fmt::format("{} ranks are listed, up to rank {}", run_.ranks, ranks_.rbegin()->second),
@@ -178,9 +180,8 @@ class NcclTestsReader {
     if (groups_.size() > 1)
       throw log_.error(line.number, fmt::format("{} groups ran at once", groups_.size()),
                        "import runs of one group: foretoken predicts a collective that has the network to itself");
-    if (run_.ranks % run_.nodes != 0)
-      throw log_.error(line.number, fmt::format("{} ranks are spread unevenly over {} hosts", run_.ranks, run_.nodes),
-                       "import runs with as many ranks on every host");
+    if (const std::string uneven = uneven_hosts(ranks_on_); !uneven.empty())
+      throw log_.error(line.number, uneven, "import runs with as many ranks on every host");
   }
 
   void read_row(const LogLine& line, std::string_view text) {
@@ -191,7 +192,7 @@ class NcclTestsReader {
     if (words.size() + 1 == table_ends_ && redop_ < words.size() && number_in(words[redop_]))
       words.insert(words.begin() + static_cast<std::ptrdiff_t>(redop_), "none");
     // With -S 1 a date and a time of day follow.
-    if (words.size() < table_ends_ || words.size() > table_ends_ + 2)
+    if (words.size() != table_ends_ && words.size() != table_ends_ + 2)
       throw log_.error(line.number, fmt::format("{} columns", words.size()),
                        fmt::format("the header has {}", table_ends_));
     const auto number = [&](std::size_t column) {
@@ -207,6 +208,9 @@ class NcclTestsReader {
       throw log_.error(line.number, fmt::format("size is {}", quoted_for_message(words[size_])),
                        "write a whole number of bytes up to 2^50");
     row.bytes = *bytes;
+    if (!whole_number_in(words[count_]))
+      throw log_.error(line.number, fmt::format("count is {}", quoted_for_message(words[count_])),
+                       "write a whole number of elements");
     row.type = std::string(words[type_]);
     row.time_us = number(time_);
     row.algorithm_gb_per_s = number(algorithm_);
@@ -226,14 +230,15 @@ class NcclTestsReader {
   NcclRun run_;
   bool version_seen_ = false;
   std::set<std::pair<std::int64_t, std::int64_t>> ranks_;  // group and rank
-  std::set<std::string> hosts_;
+  std::map<std::string, std::int64_t> ranks_on_;           // by host
   std::set<std::int64_t> groups_;
   bool in_table_ = false;
   bool unusable_ = false;
   bool cpu_time_ = false;
   std::vector<std::string> columns_;
   std::size_t table_ends_ = 0;
-  std::size_t size_ = 0, type_ = 0, redop_ = 0, time_ = 0, algorithm_ = 0, bus_ = 0, wrong_ = 0, in_place_ = 0;
+  std::size_t size_ = 0, count_ = 0, type_ = 0, redop_ = 0, time_ = 0, algorithm_ = 0, bus_ = 0, wrong_ = 0,
+              in_place_ = 0;
 };
 
 }  // namespace

@@ -195,19 +195,26 @@ class NcclTopologyReader {
   }
 
   void check_alike(const Host& host, const Host& first) const {
-    const auto differ = [&](std::size_t line, std::string_view what) {
-      return log_.error(line, fmt::format("{} differ", what), "topologies have nodes and GPUs that are all the same");
+    const auto differ = [&](std::size_t line, std::string_view what, const auto& here, const auto& there) {
+      return log_.error(line, fmt::format("{} {} here, but {} of the first one", what, here, there),
+                        "topologies have nodes and GPUs that are all the same");
     };
-    if (host.gpus.size() != first.gpus.size()) throw differ(host.line, "numbers of GPUs of the hosts");
-    if (host.nics.size() != first.nics.size()) throw differ(host.line, "numbers of NICs of the hosts");
+    if (host.gpus.size() != first.gpus.size())
+      throw differ(host.line, "the host's number of GPUs is", host.gpus.size(), first.gpus.size());
+    if (host.nics.size() != first.nics.size())
+      throw differ(host.line, "the host's number of fastest NICs is", host.nics.size(), first.nics.size());
     const Gpu& model = first.gpus.front();
     for (const Gpu& gpu : host.gpus) {
-      if (gpu.sm != model.sm) throw differ(gpu.line, "compute capabilities of GPUs");
-      if (gpu.nvlinks != model.nvlinks) throw differ(gpu.line, "numbers of NVLinks of GPUs");
-      if (gpu.pcie_source != model.pcie_source) throw differ(gpu.line, "PCIe links of GPUs");
+      if (gpu.sm != model.sm) throw differ(gpu.line, "the GPU's sm is", gpu.sm, model.sm);
+      if (gpu.nvlinks != model.nvlinks)
+        throw differ(gpu.line, "the GPU's number of NVLinks is", gpu.nvlinks, model.nvlinks);
+      if (gpu.pcie_source != model.pcie_source)
+        throw differ(gpu.line, "the GPU's PCIe link is", quoted_for_message(gpu.pcie_source),
+                     quoted_for_message(model.pcie_source));
     }
     for (const Nic& nic : host.nics)
-      if (nic.megabits != first.nics.front().megabits) throw differ(host.line, "speeds of the hosts' NICs");
+      if (nic.megabits != first.nics.front().megabits)
+        throw differ(host.line, "the speed of the host's NICs, in Mb/s, is", nic.megabits, first.nics.front().megabits);
   }
 
   void know_nics(const Host& host, NodeShape& shape) const {
@@ -218,7 +225,9 @@ class NcclTopologyReader {
       return;
     }
     if (shape.gpus % shape.nics != 0)
-      throw log_.error(host.line, fmt::format("{} NICs for {} GPUs", shape.nics, shape.gpus),
+      throw log_.error(host.line,
+                       fmt::format("{} NICs for {} GPUs, at {} Gb/s; slower ones are left out", shape.nics, shape.gpus,
+                                   static_cast<double>(host.nics.front().megabits) / 1e3),
                        "topologies have one for each GPU, or for 2, 4, ... of them");
     shape.nic_bandwidth = BytesPerSecond(static_cast<double>(host.nics.front().megabits) * 1e6 / 8);
     std::map<std::string, PcieGroup> by_port;

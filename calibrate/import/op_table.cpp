@@ -66,6 +66,7 @@ class OpTableReader {
   }
 
   void read_header(std::string_view row) {
+    header_line_ = line_;
     for (const std::string_view name : fields_of(row, ',')) header_.emplace_back(name);
     std::vector<std::string> sorted = header_;
     std::sort(sorted.begin(), sorted.end());
@@ -83,7 +84,8 @@ class OpTableReader {
   }
   [[nodiscard]] std::string_view field(std::string_view column) const {
     const auto found = std::find(header_.begin(), header_.end(), column);
-    if (found == header_.end()) throw error(fmt::format("the header has no column \"{}\"", column), "add it");
+    if (found == header_.end())
+      throw log_.error(header_line_, fmt::format("the header has no column \"{}\"", column), "add it");
     return fields_[static_cast<std::size_t>(found - header_.begin())];
   }
   [[nodiscard]] std::int64_t integer(std::string_view column, std::int64_t min, std::int64_t max) const {
@@ -159,8 +161,9 @@ class OpTableReader {
     const std::string name = lower(field("op_name"));
     if (name.find("generation") != std::string::npos || name.find("decode") != std::string::npos) return true;
     if (name.find("context") != std::string::npos || name.find("prefill") != std::string::npos) return false;
-    throw error(fmt::format("op_name is {}", quoted_for_message(name)),
-                "write context_attention or generation_attention");
+    throw error(
+        fmt::format("op_name is {}", quoted_for_message(name)),
+        has("mla_dtype") ? "write mla_context or mla_generation" : "write context_attention or generation_attention");
   }
   // New tokens are `isl` of a prefill and one of a decode; the context is what was there, `step`, and `isl`.
   void sequences(Op& op, bool decode) const {
@@ -259,6 +262,7 @@ class OpTableReader {
   Imported& imported_;
   std::optional<std::string> date_;
   std::size_t line_ = 0;
+  std::size_t header_line_ = 0;
   std::vector<std::string> header_;
   std::vector<std::string_view> fields_;
 };

@@ -7,7 +7,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
 #include "calibrate/import/log_formats.hpp"
 #include "calibrate/import/log_text.hpp"
@@ -103,9 +102,8 @@ class PerftestReader {
 
  private:
   struct Column {
-    std::string_view name;
-    std::size_t at = 0;     // in the header
-    std::string_view unit;  // "MiB/sec"
+    std::string name;  // "BW average"
+    std::string unit;  // "MiB/sec"
   };
 
   void read_line(const LogLine& line) {
@@ -134,19 +132,7 @@ class PerftestReader {
     if (!test_)
       throw log_.error(line.number, "no line above names the test", "keep the log whole: \"RDMA_Write BW Test\"");
     test_->date = date_;
-    static constexpr std::array<std::string_view, 14> names{
-        "#bytes", "#sl",   "#iterations", "BW peak", "BW average", "MsgRate[", "CPU_Util",
-        "t_min",  "t_max", "t_typical",   "t_avg",   "t_stdev",    "tps",      "99% percentile"};
-    header_ = std::string(text);
-    columns_.clear();
-    for (const std::string_view name : names) {
-      const std::size_t found = std::string_view(header_).find(name);
-      if (found == std::string_view::npos) continue;
-      std::string_view unit = std::string_view(header_).substr(found + name.size());
-      if (unit.starts_with('[')) unit.remove_prefix(1);
-      columns_.push_back({name, found, unit.substr(0, unit.find_first_of("] \t"))});
-    }
-    std::sort(columns_.begin(), columns_.end(), [](const Column& a, const Column& b) { return a.at < b.at; });
+    read_columns(text);
     in_table_ = true;
     rate_unit_ = 0;
     value_ = column(test_->latency ? "t_typical" : "BW average");
@@ -168,6 +154,24 @@ class PerftestReader {
     rate_unit_ = *unit;
   }
 
+  // "#bytes #iterations    BW peak[MiB/sec]    BW average[MiB/sec]": a name is one word with '#', or ends with its
+  // unit.
+  void read_columns(std::string_view header) {
+    columns_.clear();
+    std::string name;
+    const auto end_column = [&](std::string_view unit) {
+      if (!name.empty()) columns_.push_back({name, std::string(unit)});
+      name.clear();
+    };
+    for (const std::string_view word : words_of(header)) {
+      const std::size_t bracket = word.find('[');
+      name += (name.empty() ? "" : " ") + std::string(word.substr(0, bracket));
+      if (bracket != std::string_view::npos) end_column(word.substr(bracket + 1, word.find(']') - bracket - 1));
+      else if (word.starts_with('#')) end_column("");
+    }
+    end_column("");
+  }
+
   [[nodiscard]] std::optional<std::size_t> column(std::string_view name) const {
     for (std::size_t i = 0; i < columns_.size(); ++i)
       if (columns_[i].name == name) return i;
@@ -180,8 +184,7 @@ class PerftestReader {
     if (!bytes || *bytes < 1 || *bytes > kBytesMax)
       throw log_.error(line.number, fmt::format("{} is no row of the table", quoted_for_message(text)),
                        "did the run fail there?");
-    // Ports by themselves and the 99.9th percentile have columns beyond those that are looked for.
-    if (words.size() < columns_.size())
+    if (words.size() != columns_.size())
       throw log_.error(line.number, fmt::format("{} columns", words.size()),
                        fmt::format("the header has {}", columns_.size()));
     for (const std::string_view word : words)
@@ -197,7 +200,6 @@ class PerftestReader {
   Imported& imported_;
   std::string date_;
   std::optional<Test> test_;
-  std::string header_;
   std::vector<Column> columns_;
   std::optional<std::size_t> value_;
   double rate_unit_ = 0;
@@ -222,7 +224,7 @@ void import_perftest_json(const LogPlace& log, ImportSettings& settings, Importe
   for (const std::string_view word : {"_Bidirectional", "_Post_List", "_BW", "_Latency", "_Test"})
     if (const std::size_t found = name.rfind(word); found != std::string::npos) name[found] = ' ';
   std::optional<Test> test = test_named(name);
-  if (!test) title.fail(title.shown(), "write for example \"RDMA_Write_BW_Test\"");
+  if (!test) title.fail(fmt::format("{} names no test", title.shown()), "write for example \"RDMA_Write_BW_Test\"");
   test->date = date;
   if (const auto device = info.optional("Device")) test->device = device->as_string(true);
   JsonObject results(root.require("results"));

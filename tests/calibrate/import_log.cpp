@@ -62,4 +62,13 @@ std::string topology_refusal(const std::string& text) {
   return message_of([&] { node_shape(text); });
 }
 
+void expect_refused(const std::vector<SpoiltLog>& logs) {
+  for (const SpoiltLog& log : logs) {
+    const std::string text = log.what.empty() ? sample(log.sample) : with(sample(log.sample), log.what, log.instead);
+    const bool topology = log.sample.starts_with("nccl-topology/") || log.sample.starts_with("nvidia-smi-topo/");
+    EXPECT_EQ(topology ? topology_refusal(text) : refusal(text, log.settings), log.message)
+        << log.sample << ": " << log.what << " -> " << log.instead;
+  }
+}
+
 }  // namespace foretoken::calibrate

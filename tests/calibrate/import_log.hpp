@@ -26,4 +26,16 @@ NodeShape node_shape(const std::string& text);
 /// The message that a topology is refused with; "" if it is not.
 std::string topology_refusal(const std::string& text);
 
+/// A sample that is spoilt: one text of it is replaced.
+struct SpoiltLog {
+  std::string sample;
+  std::vector<std::string> settings;
+  std::string what;  // empty: nothing is replaced, and the log says too little or the settings are wrong
+  std::string instead;
+  std::string message;  // that it is refused with
+};
+
+/// That each is refused with its message, to the letter.
+void expect_refused(const std::vector<SpoiltLog>& logs);
+
 }  // namespace foretoken::calibrate

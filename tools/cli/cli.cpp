@@ -12,8 +12,10 @@
 #include "calibrate/import/log_formats.hpp"
 #include "core/error.hpp"
 #include "plan/scenario/limits.hpp"
+#include "tools/cli/advise_command.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/completion.hpp"
+#include "tools/cli/interval_options.hpp"
 #include "tools/cli/planning_commands.hpp"
 #include "tools/cli/schemas.hpp"
 #include "tools/cli/validators.hpp"
@@ -555,6 +557,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->type_name("N")
       ->check(CLI::Range(std::int64_t{1}, plan::kLayersMax));
   add_time_limit(*simulate, simulate_options.time_limit);
+  IntervalOptions interval_options;
+  add_interval_options(*simulate, interval_options);
   simulate->add_flag("--brief", simulate_options.brief, "One line per scenario, without the breakdown");
   simulate->add_flag("--choices", simulate_options.choices,
                      "Also simulate each option of what the scenario declares as open, beside what was published");
@@ -567,7 +571,7 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                    "Also store the timeline in FILE.json, for ui.perfetto.dev or chrome://tracing")
       ->type_name("FILE")
       ->check(kNotEmpty);
-  simulate->callback([&] { chosen = [&] { run_simulate(simulate_options, out, err); }; });
+  simulate->callback([&] { chosen = [&] { run_simulate(simulate_options, interval_options, out, err); }; });
 
   RunOptions run_options;
   CLI::App* run = app.add_subcommand(
@@ -662,6 +666,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   FitOptions fit_options;
   CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");
   calibrate->require_subcommand(1);
+  AdviseOptions advise_options;
+  add_advise(*calibrate, advise_options, chosen, out);
   CLI::App* fit = calibrate->add_subcommand("fit", "Fit a calibration to published measurements");
   fit->footer(
       "Example: foretoken calibrate fit --sources measurements/ --device topologies/devices/h100-sxm5-80gb.json --out "

@@ -69,21 +69,12 @@ Json figures_json(const std::vector<Figure>& figures) {
   return json;
 }
 
-/// "grouped_gemm extrapolated"
-std::string row_name(const explain::ModelError& row) {
-  std::string name =
-      row.ops == std::vector<std::string>{"*"} ? "other ops" : fmt::format("{}", fmt::join(row.ops, "/"));
-  std::vector<std::string_view> provenance;
-  for (const Provenance one : row.provenance) provenance.push_back(name_of(one));
-  return provenance.empty() ? name : fmt::format("{} {}", name, fmt::join(provenance, "/"));
-}
-
 Json intervals_json(const Intervals& intervals) {
   if (!intervals.uncertainty) return {{"why_not", intervals.why_not}};
   Json parts = Json::array();
   for (const explain::ErrorPart& part : intervals.uncertainty->parts) {
     const explain::ModelError& row = intervals.errors->rows()[part.row];
-    parts.push_back({{"of", row_name(row)}, {"error", part.error}, {"assumed", row.assumed}});
+    parts.push_back({{"of", name_of(row)}, {"error", part.error}, {"assumed", row.assumed}});
   }
   return {{"confidence", 0.9},
           {"errors", intervals.file},
@@ -184,7 +175,7 @@ std::string intervals_text(const std::vector<Figure>& figures, const Intervals& 
       intervals.uncertainty->of_ratio ? "of A against B's is" : "is", 100 * intervals.uncertainty->relative);
   const auto& parts = intervals.uncertainty->parts;
   for (std::size_t p = 0; p < std::min(parts.size(), kErrorPartsMax); ++p)
-    text += fmt::format("{} {} {:.1f} %", p == 0 ? ":" : ",", row_name(intervals.errors->rows()[parts[p].row]),
+    text += fmt::format("{} {} {:.1f} %", p == 0 ? ":" : ",", name_of(intervals.errors->rows()[parts[p].row]),
                         100 * parts[p].error);
   text += parts.size() > kErrorPartsMax ? fmt::format(", and {} smaller\n", parts.size() - kErrorPartsMax) : "\n";
   if (intervals.uncertainty->of_ratio)

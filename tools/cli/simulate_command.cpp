@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <ostream>
 #include <system_error>
 
@@ -10,6 +11,8 @@
 #include "tools/cli/choices_report.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/explanation_report.hpp"
+#include "tools/cli/interval_options.hpp"
+#include "tools/cli/interval_report.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/result.hpp"
 #include "tools/cli/write_file.hpp"
@@ -69,16 +72,20 @@ void write_timeline(const SimulateOptions& options, const Loaded& loaded, const 
              explain::timeline_json(trace, path, loaded.scenario.name + ", plan " + loaded.plan.plan_hash));
 }
 
-void check_brief(const SimulateOptions& options) {
+void check_brief(const SimulateOptions& options, const IntervalOptions& interval) {
   if (options.brief && !options.json && (options.explain || options.sensitivity))
     throw input_error(
         "--brief", "",
         fmt::format("{} is given too, which is all about why", options.explain ? "--explain" : "--sensitivity"),
         "leave one of them out");
+  if (options.brief && !options.json && draws_of(interval.interval))
+    throw input_error("--brief", "",
+                      fmt::format("--interval {} is given too, and one line has no room for it", interval.interval),
+                      "leave one of them out");
 }
 
 // What looks at single ops of a run has nothing to say of layers that were not simulated.
-void check_sampling(const SimulateOptions& options) {
+void check_sampling(const SimulateOptions& options, const IntervalOptions& interval) {
   if (options.layers_sampled == 0) return;
   const auto refuse = [&](bool given, const char* other) {
     if (given)
@@ -89,6 +96,7 @@ void check_sampling(const SimulateOptions& options) {
   refuse(options.sensitivity, "--sensitivity");
   refuse(options.choices, "--choices");
   refuse(!options.trace.empty(), "--trace");
+  refuse(draws_of(interval.interval).has_value(), "--interval mc");
 }
 
 Result sampled_result(const SimulateOptions& options, const Loaded& loaded, const Calibration& calibration,
@@ -104,6 +112,15 @@ Result sampled_result(const SimulateOptions& options, const Loaded& loaded, cons
   return result;
 }
 
+/// Of a run with all its layers.
+std::optional<IntervalReport> interval_of(const IntervalOptions& interval, const Calibration& calibration,
+                                          const Trace& trace, const Result& result) {
+  if (result.sampling &&
+      result.sampling->sample.sampled.size() < static_cast<std::size_t>(result.sampling->sample.layers))
+    return std::nullopt;
+  return report_interval(trace, calibration, interval.errors, draws_of(interval.interval));
+}
+
 Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
 
 }  // namespace
@@ -117,12 +134,13 @@ sim::SimulateOptions simulation_options(const SimulateOptions& options) {
   return result;
 }
 
-void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostream& err) {
+void run_simulate(const SimulateOptions& options, const IntervalOptions& interval_options, std::ostream& out,
+                  std::ostream& err) {
   check_out(options);
   refuse_to_replace(options.out, options.calibration);
   check_trace(options);
-  check_sampling(options);
-  check_brief(options);
+  check_sampling(options, interval_options);
+  check_brief(options, interval_options);
   std::string text;
   Json results = Json::array();
   Json whole = Json::array();
@@ -143,7 +161,9 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
     if (calibration.host) result.communicator = calibration.host->communicator(options.communicator).communicator;
     const Explanation explanation = explanation_of(options, loaded, calibration, trace, result, err);
     if (!options.trace.empty()) write_timeline(options, loaded, trace, explanation);
+    const std::optional<IntervalReport> interval = interval_of(interval_options, calibration, trace, result);
     Json json = result_json(loaded, options.overrides, result);
+    if (interval) json["interval"] = interval_json(*interval, result.metrics);
     if (!explanation.empty()) json["explanation"] = explanation_json(explanation, trace);
     if (!options.out.empty()) whole.push_back(whole_result(loaded, json, trace, result.breakdown));
     results.push_back(std::move(json));
@@ -151,7 +171,9 @@ void run_simulate(const SimulateOptions& options, std::ostream& out, std::ostrea
       text += brief_text(loaded, result, text.empty());
     } else {
       if (!text.empty()) text += "\n";
-      text += result_text(loaded, result) + explanation_text(explanation, trace);
+      text += result_text(loaded, result);
+      if (interval) text += interval_text(*interval, result.metrics);
+      text += explanation_text(explanation, trace);
     }
   }
   if (options.choices) {

@@ -9,6 +9,7 @@ set(FORETOKEN_SCHEMAS
   topology:topologies/topology.schema.json
   device:topologies/devices/device.schema.json
   calibration:topologies/calibrations/calibration.schema.json
+  advice:tools/cli/advice.schema.json
   audit:scenarios/audit.schema.json
   audit-report:tools/cli/audit-report.schema.json
   model-errors:topologies/calibrations/errors/model-errors.schema.json

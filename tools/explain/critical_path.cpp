@@ -8,13 +8,14 @@
 #include <tuple>
 
 #include "core/error.hpp"
+#include "tools/explain/causes.hpp"
 
 namespace foretoken::explain {
 namespace {
 
 class Walk {
  public:
-  Walk(const Trace& trace, const EventIndex& index, const Waits& waits) : trace_(trace), index_(index), waits_(waits) {}
+  Walk(const Trace& trace, const EventIndex& index, const Waits& waits) : trace_(trace), causes_(trace, index, waits) {}
 
   CriticalPath run(const StepWindow& window) {
     path_.rank = window.rank;
@@ -48,7 +49,7 @@ class Walk {
     const auto step = static_cast<std::int32_t>(trace_.warmup_steps + trace_.steps - 1);
     for (std::size_t op = 0; op < trace_.roles[role].size(); ++op) {
       if (trace_.roles[role][op].kind != "step_end") continue;
-      const auto event = index_.find(path_.rank, step, static_cast<std::int32_t>(op));
+      const auto event = causes_.find(path_.rank, step, static_cast<std::int32_t>(op));
       if (event && trace_.ended[*event] == path_.end) last = event;
     }
     FORETOKEN_CHECK(last.has_value(), "the window of a trace ends with a step_end");
@@ -81,39 +82,22 @@ class Walk {
   }
 
   [[nodiscard]] std::size_t last_poster(std::size_t event) const {
-    const std::int32_t rank = trace_.rank[event];
     std::size_t last = event;
-    const auto consider = [&](std::int32_t peer, std::int32_t op) {
-      const auto other = index_.find(peer, trace_.step[event], op);
-      if (!other || trace_.posted[*other] > now_) return;  // after it ended: it did not need this one
-      if (trace_.posted[*other] > trace_.posted[last]) last = *other;
-    };
-    const std::int32_t known = trace_.last_peer.empty() ? -1 : trace_.last_peer[event];
-    waits_.for_each_peer(rank, trace_.op[event], [&](std::int32_t peer, std::int32_t op) {
-      if (known < 0 || peer == known) consider(peer, op);
+    causes_.for_each_side(event, [&](std::size_t other) {
+      if (trace_.posted[other] > trace_.posted[last]) last = other;
     });
     return last;
   }
 
   // From the posting of an event to the end of what it had waited for.
   std::optional<std::size_t> go_back(std::size_t event) {
-    const std::int32_t rank = trace_.rank[event];
-    const std::int32_t step = trace_.step[event];
-    const std::int32_t role = trace_.role_of_rank[static_cast<std::size_t>(rank)];
     // Ended, whether it is a dependency, op: the greatest is what the event waited for.
     using Candidate = std::tuple<SimTime, bool, std::int32_t, std::size_t>;
     std::optional<Candidate> latest;
-    const auto consider = [&](std::size_t other, bool dependency) {
-      if (trace_.ended[other] > trace_.posted[event]) return;
+    causes_.for_each_before(event, [&](std::size_t other, bool dependency) {
       const Candidate candidate{trace_.ended[other], dependency, trace_.op[other], other};
       if (!latest || candidate > *latest) latest = candidate;
-    };
-    for (const TraceDependency& dependency : trace_.op_of(event).after)
-      if (const auto other = index_.find(rank, step - dependency.distance, dependency.op)) consider(*other, true);
-    for (const StreamPredecessor& before : waits_.before_on_stream(role, trace_.op[event])) {
-      const auto other = index_.find(rank, step - before.distance, before.op);
-      if (other && ran_before(before, *other, event)) consider(*other, false);
-    }
+    });
     if (!latest) {
       add(path_.begin, event, PathWork::gap, PathCause::start);
       return std::nullopt;
@@ -125,20 +109,8 @@ class Walk {
     return other;
   }
 
-  // Blocks of an arrival set run one after the other: by their begin, and of two that begin at once one takes no time.
-  [[nodiscard]] bool ran_before(const StreamPredecessor& before, std::size_t other, std::size_t event) const {
-    if (before.block_begin < 0) return true;
-    const std::int32_t rank = trace_.rank[event];
-    const auto begin = index_.find(rank, trace_.step[event], before.block_begin);
-    const auto own_end = index_.find(rank, trace_.step[event], before.own_block_end);
-    if (!begin || !own_end) return false;
-    return std::tuple(trace_.posted[*begin], trace_.ended[other], before.op) <
-           std::tuple(trace_.posted[event], trace_.ended[*own_end], before.own_block_end);
-  }
-
   const Trace& trace_;
-  const EventIndex& index_;
-  const Waits& waits_;
+  Causes causes_;
   CriticalPath path_;  // segments from the last to the first
   SimTime now_;
   std::size_t first_of_op_ = 0;  // segments from here on wait for the same thing

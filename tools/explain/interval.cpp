@@ -1,5 +1,8 @@
 #include "tools/explain/interval.hpp"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/students_t.hpp>
@@ -37,9 +40,6 @@ std::optional<double> percentile_of(std::string_view figure) {
 
 Span scaled(const Span& span, double value) { return {span.low * value, span.high * value}; }
 
-/// Of rates the ends are those of times turned round.
-Span inverse(const Span& span) { return {1 / span.high, span.low > 0 ? 1 / span.low : kNoEnd}; }
-
 Span point(double value) { return {value, value}; }
 
 FigureVerdict verdict_of(const Span& a, const Span& b) {
@@ -47,7 +47,21 @@ FigureVerdict verdict_of(const Span& a, const Span& b) {
   return a.holds(b.low) && a.holds(b.high) ? FigureVerdict::inside : FigureVerdict::ambiguous;
 }
 
+Uncertainty uncertainty_of_shares(const std::vector<double>& of_a, const std::vector<double>& of_b,
+                                  const ModelErrors& errors) {
+  Uncertainty uncertainty;
+  uncertainty.relative = ratio_error(of_a, of_b, errors);
+  for (std::size_t row = 0; row < of_a.size(); ++row)
+    if (const double error = std::abs(of_a[row] - of_b[row]) * errors.rows()[row].p90; error > 0)
+      uncertainty.parts.push_back({row, error});
+  std::stable_sort(uncertainty.parts.begin(), uncertainty.parts.end(),
+                   [](const ErrorPart& x, const ErrorPart& y) { return x.error > y.error; });
+  return uncertainty;
+}
+
 }  // namespace
+
+Span inverse(const Span& span) { return {1 / span.high, span.low > 0 ? 1 / span.low : kNoEnd}; }
 
 Span spread_of_mean(const std::vector<double>& samples) {
   const auto n = static_cast<double>(samples.size());
@@ -75,18 +89,32 @@ Span spread_of_percentile(std::vector<double> samples, double p) {
   return span;
 }
 
+std::string name_of(const ModelError& row) {
+  std::string name =
+      row.ops == std::vector<std::string>{"*"} ? "other ops" : fmt::format("{}", fmt::join(row.ops, "/"));
+  std::vector<std::string_view> provenance;
+  for (const Provenance one : row.provenance) provenance.push_back(foretoken::name_of(one));
+  return provenance.empty() ? name : fmt::format("{} {}", name, fmt::join(provenance, "/"));
+}
+
+std::array<double, kProvenanceNames.size()> provenance_shares(const CriticalPath& path, const Trace& trace) {
+  std::array<double, kProvenanceNames.size()> shares{};
+  for (const PathSegment& segment : path.segments)
+    if (segment.work != PathWork::gap)
+      shares[static_cast<std::size_t>(trace.provenance[segment.event])] += ratio(segment.time(), path.window());
+  return shares;
+}
+
+Uncertainty uncertainty_of(const CriticalPath& path, const Trace& trace, const ModelErrors& errors) {
+  const std::vector<double> shares = error_shares(path, trace, errors);
+  return uncertainty_of_shares(shares, std::vector<double>(shares.size()), errors);
+}
+
 Uncertainty uncertainty_of(const Trace& a, const Trace* b, const ModelErrors& errors) {
-  const std::vector<double> of_a = error_shares(find_critical_path(a), a, errors);
-  std::vector<double> of_b(of_a.size());
-  if (b != nullptr) of_b = error_shares(find_critical_path(*b), *b, errors);
-  Uncertainty uncertainty;
-  uncertainty.relative = ratio_error(of_a, of_b, errors);
-  uncertainty.of_ratio = b != nullptr;
-  for (std::size_t row = 0; row < of_a.size(); ++row)
-    if (const double error = std::abs(of_a[row] - of_b[row]) * errors.rows()[row].p90; error > 0)
-      uncertainty.parts.push_back({row, error});
-  std::stable_sort(uncertainty.parts.begin(), uncertainty.parts.end(),
-                   [](const ErrorPart& x, const ErrorPart& y) { return x.error > y.error; });
+  if (b == nullptr) return uncertainty_of(find_critical_path(a), a, errors);
+  Uncertainty uncertainty = uncertainty_of_shares(error_shares(find_critical_path(a), a, errors),
+                                                  error_shares(find_critical_path(*b), *b, errors), errors);
+  uncertainty.of_ratio = true;
   return uncertainty;
 }
 

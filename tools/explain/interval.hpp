@@ -9,7 +9,9 @@
 // Steps are taken to be independent of each other. A p99 has an upper end from 299 steps on.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <string>
 #include <vector>
 
 #include "tools/explain/compare.hpp"
@@ -23,6 +25,12 @@ struct ErrorPart {
   double error = 0;     // >= 0
 };
 
+/// What a row is of: "grouped_gemm extrapolated", "gemm/grouped_gemm measured/interpolated", "other ops".
+std::string name_of(const ModelError& row);
+
+/// [provenance] share of a critical path, and so of TPOT, that rests on it; what is left of 1 is gaps.
+std::array<double, kProvenanceNames.size()> provenance_shares(const CriticalPath& path, const Trace& trace);
+
 /// How far A may be off.
 struct Uncertainty {
   double relative = 0;           // of TPOT, at 90 %
@@ -30,6 +38,8 @@ struct Uncertainty {
   std::vector<ErrorPart> parts;  // largest first; their squares add up to that of `relative`
 };
 
+/// @param path  of a prediction, whose trace it is
+Uncertainty uncertainty_of(const CriticalPath& path, const Trace& trace, const ModelErrors& errors);
 /// @param a  a prediction whose trace has all ranks and says who waits for whom
 /// @param b  another prediction with the same model errors, or nothing
 Uncertainty uncertainty_of(const Trace& a, const Trace* b, const ModelErrors& errors);
@@ -37,6 +47,9 @@ Uncertainty uncertainty_of(const Trace& a, const Trace* b, const ModelErrors& er
 /// Gives TPS, TPOT and step time their intervals and verdicts; other figures have none.
 /// @param measured  trace of B, if it was measured; nothing: B's figures are taken as they are
 void judge(std::vector<Figure>& figures, const Uncertainty& uncertainty, const Trace* measured);
+
+/// Of a rate, from that of the time: the ends turned round; from 0 on there is no upper one.
+Span inverse(const Span& span);
 
 /// The interval at 90 % of a mean, over it: {0.98, 1.02}. Of a single sample: from 0 without end.
 /// @param samples  not empty, > 0

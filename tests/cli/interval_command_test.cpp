@@ -1,0 +1,82 @@
+// foretoken simulate's 90 % interval, first order and by draws, through the command line.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/plan/json_schema.hpp"
+#include "tools/cli/cli.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+using Json = nlohmann::json;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct Answer {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+Answer simulate(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "simulate");
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = run(arguments, out, err);
+  return {code, out.str(), err.str()};
+}
+
+constexpr const char* kScenario = "scenarios/paper/baseline-tp8-pp2.json";
+
+// A chain of stages: no other path takes over, and the two agree within what 300 draws leave open.
+TEST(Interval, DrawsAgreeWithFirstOrder) {
+  const Answer answer = simulate({kScenario, "--interval", "mc:300:7", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  const Json json = Json::parse(answer.out);
+  std::ostringstream text, err;
+  ASSERT_EQ(run({"schema", "result"}, text, err), 0);
+  EXPECT_THAT(plan::test::JsonSchema(Json::parse(text.str())).check(json), IsEmpty());
+  const Json& interval = json["interval"];
+  EXPECT_EQ(interval["monte_carlo"]["draws"], 300);
+  EXPECT_EQ(interval["monte_carlo"]["seed"], 7);
+  for (const char* figure : {"tpot_ms", "step_ms", "tps"})
+    for (const int end : {0, 1}) {
+      const double first_order = interval["first_order"][figure][end];
+      EXPECT_NEAR(interval["monte_carlo"][figure][end].get<double>(), first_order, 0.12 * first_order) << figure;
+    }
+  double shares = 0;
+  for (const auto& [name, share] : interval["provenance"].items()) shares += share.get<double>();
+  EXPECT_NEAR(shares, 1, 1e-9);
+}
+
+TEST(Interval, IsSaidWithoutBeingAskedFor) {
+  const Answer answer = simulate({kScenario});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.out, AllOf(HasSubstr("TPOT rests on: "), HasSubstr("  90 %: TPOT "), HasSubstr("off by ")));
+}
+
+TEST(Interval, SaysWhyThereIsNone) {
+  const Answer without = simulate({"scenarios/laptop/large-ep-r2.json"});
+  EXPECT_EQ(without.code, 0) << without.err;
+  EXPECT_THAT(without.out, HasSubstr("No 90 % interval: it is not known how far calibration "));
+  EXPECT_EQ(simulate({"scenarios/laptop/large-ep-r2.json", "--interval", "mc:100"}).code, 2);
+}
+
+TEST(Interval, RefusesOtherMethods) {
+  for (const char* method : {"mc", "mc:", "mc:99", "mc:1000001", "mc:100:", "mc:100:-1", "mc:1e3", "second-order"}) {
+    const Answer answer = simulate({kScenario, "--interval", method});
+    EXPECT_EQ(answer.code, 2) << method;
+    EXPECT_THAT(answer.err, HasSubstr("write first-order, or mc:N"));
+  }
+  EXPECT_THAT(simulate({kScenario, "--interval", "mc:100", "--layers-sampled", "2"}).err,
+              HasSubstr("--interval mc is given too"));
+}
+
+}  // namespace
+}  // namespace foretoken::cli

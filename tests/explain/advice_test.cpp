@@ -1,0 +1,163 @@
+// What to measure next: gains worked out by hand, and the command on the paper's deployments.
+#include "tools/explain/advice.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/plan/json_schema.hpp"
+#include "tests/sim/tiny_program.hpp"
+#include "tools/cli/cli.hpp"
+
+namespace foretoken::explain {
+namespace {
+
+using foretoken::testing::round_machine;
+using foretoken::testing::TinyProgram;
+using Json = nlohmann::json;
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+namespace fs = std::filesystem;
+
+ModelErrors errors(const std::string& rows) {
+  return ModelErrors::read(JsonDocument::from_text(
+      R"({"kind": "model_errors", "schema_version": 1, "errors": [)" + rows + "]}", "errors.json"));
+}
+
+/// One rank: ops of so many microseconds one after the other, all of the kind gemm.
+Trace chain(const std::vector<std::pair<std::string, double>>& ops) {
+  TinyProgram program(1);
+  const std::size_t role = program.role({0});
+  for (const auto& [name, us] : ops) program.compute(role, name, us);
+  program.step_end(role);
+  return program.run(round_machine(1, 1), 1, 2);
+}
+
+std::vector<MeasurementGain> gains_by_name(const Trace& trace, const ModelErrors& errors) {
+  return measurement_gains(find_critical_path(trace), trace, errors,
+                           [&](std::size_t event) { return trace.op_of(event).name; });
+}
+
+// One row: all are off together, so errors add up. 6 + 3 + 1 us at 10 %: measured, the longest leaves 0.4 x 10 %.
+TEST(MeasurementGain, OpsOfOneRowAreOffTogether) {
+  const ModelErrors table = errors(R"({"ops": ["*"], "p90": "10 %", "source": "invented"})");
+  const auto gains = gains_by_name(chain({{"l0.m0.long", 6}, {"l0.m0.middle", 3}, {"l0.m0.short", 1}}), table);
+  ASSERT_EQ(gains.size(), 3U);
+  EXPECT_THAT(gains[0].names, ElementsAre("long"));
+  EXPECT_DOUBLE_EQ(gains[0].share, 0.6);
+  EXPECT_NEAR(gains[0].relative_then, 0.04, 1e-12);
+  EXPECT_NEAR(gains[1].relative_then, 0.07, 1e-12);
+  EXPECT_NEAR(gains[2].relative_then, 0.09, 1e-12);
+}
+
+// Rows are off independently: sqrt(0.05^2 + 0.1^2) = 11.2 %. The more uncertain half first, and 5 % is left.
+TEST(MeasurementGain, RowsAreOffIndependently) {
+  Trace trace = chain({{"sure", 5}, {"unsure", 5}});
+  trace.roles[0][1].kind = "attention";
+  const ModelErrors table = errors(
+      R"({"ops": ["gemm"], "p90": "10 %", "source": "invented"}, {"ops": ["*"], "p90": "20 %", "source": "invented"})");
+  const auto gains = gains_by_name(trace, table);
+  ASSERT_EQ(gains.size(), 2U);
+  EXPECT_EQ(gains[0].kind, "attention");
+  EXPECT_NEAR(gains[0].relative_then, 0.05, 1e-12);
+  EXPECT_NEAR(gains[1].relative_then, 0.10, 1e-12);
+}
+
+// 2 h / (1 - h^2) is the width of 1 / (1 - h) - 1 / (1 + h): of 0.5 it is 4 / 3, of 0.25 8 / 15.
+TEST(MeasurementGain, NarrowerIsOfTheWidth) {
+  EXPECT_NEAR(narrower(0.5, 0.25).value(), 1 - (8.0 / 15) / (4.0 / 3), 1e-12);
+  EXPECT_EQ(narrower(0.5, 0).value(), 1);
+  EXPECT_EQ(narrower(0, 0).value(), 0);
+  EXPECT_FALSE(narrower(1.2, 0.4).has_value());
+}
+
+struct Answer {
+  int code = -1;
+  std::string out;
+  std::string err;
+};
+
+Answer foretoken_cli(const std::vector<std::string>& arguments) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const int code = cli::run(arguments, out, err);
+  return {code, out.str(), err.str()};
+}
+
+Json advice_of(const std::string& scenario) {
+  const Answer answer = foretoken_cli({"calibrate", "advise", scenario, "--json"});
+  EXPECT_EQ(answer.code, 0) << answer.err;
+  Json json = Json::parse(answer.out);
+  const plan::test::JsonSchema schema(Json::parse(foretoken_cli({"schema", "advice"}).out));
+  EXPECT_THAT(schema.check(json), IsEmpty());
+  return json;
+}
+
+class Advised : public ::testing::TestWithParam<const char*> {};
+
+// Shares add up to what is no gap; every one makes the interval narrower, the first by most.
+TEST_P(Advised, AccountsForTheWholePath) {
+  const Json json = advice_of(GetParam());
+  double share = 0;
+  double last = 0;
+  for (const Json& one : json["measurements"]) {
+    share += one["share"].get<double>();
+    EXPECT_GE(one["tpot_relative_then"], last);
+    last = one["tpot_relative_then"];
+    EXPECT_GE(one["narrower"], -1e-12);
+    EXPECT_LT(one["narrower"], 1);
+  }
+  EXPECT_NEAR(share, 1 - json["interval"]["provenance"]["gaps"].get<double>(), 1e-9);
+  EXPECT_LE(last, json["interval"]["first_order"]["tpot_relative"]);
+}
+
+// A line for score names the op that was simulated: `predict` says that the kernel takes as long as it took.
+TEST_P(Advised, LinesAreOfTheOpsThatWereSimulated) {
+  const fs::path file = fs::temp_directory_path() / ("foretoken_advice_" + std::to_string(::getpid()) + ".jsonl");
+  int kernels = 0;
+  for (const Json& one : advice_of(GetParam())["measurements"]) {
+    const auto command = one["command"].get<std::string>();
+    if (command.substr(0, 6) != "echo '") continue;
+    std::string line = command.substr(6, command.rfind('\'') - 6);
+    line.replace(line.find("US}"), 2, "1");
+    ASSERT_TRUE(Json::accept(line)) << line;
+    std::ofstream(file) << line << "\n";
+    const Answer answer = foretoken_cli({"predict", file.string()});
+    ASSERT_EQ(answer.code, 0) << line << answer.out;
+    const Json predicted = Json::parse(answer.out);
+    if (predicted.contains("ranks")) continue;  // an idle cluster's
+    ++kernels;
+    EXPECT_NEAR(predicted["time_us"].get<double>(), one["predicted_us"].get<double>(), 1e-5) << line;
+  }
+  fs::remove(file);
+  EXPECT_GT(kernels, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Paper, Advised,
+                         ::testing::Values("scenarios/paper/baseline-tp8-pp2.json", "scenarios/paper/large-ep64.json"));
+
+TEST(AdviseCommand, SaysWhatToRun) {
+  const Answer answer = foretoken_cli({"calibrate", "advise", "scenarios/paper/large-ep64.json", "--top", "3"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_THAT(answer.out, AllOf(HasSubstr("By how much narrower that gets"), HasSubstr("grouped_gemm (expert_"),
+                                HasSubstr("| foretoken score"), HasSubstr("more (--top)")));
+}
+
+TEST(AdviseCommand, NeedsToKnowHowFarTheCalibrationIsOff) {
+  const Answer answer = foretoken_cli({"calibrate", "advise", "scenarios/laptop/large-ep-r2.json"});
+  EXPECT_EQ(answer.code, 2);
+  EXPECT_THAT(answer.err, HasSubstr("give --errors FILE"));
+}
+
+}  // namespace
+}  // namespace foretoken::explain

@@ -1,0 +1,39 @@
+// How far a simulated result may be off, as JSON and as text.
+#pragma once
+
+#include <array>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+
+#include "core/calibration.hpp"
+#include "core/metrics.hpp"
+#include "core/trace.hpp"
+#include "tools/explain/interval.hpp"
+#include "tools/explain/model_errors.hpp"
+#include "tools/explain/monte_carlo.hpp"
+
+namespace foretoken::cli {
+
+struct IntervalReport {
+  std::array<double, kProvenanceNames.size()> provenance{};  // shares of the critical path; the rest is gaps
+  std::string why_not;                                       // empty if there is an interval
+  std::string file;                                          // of the errors
+  std::shared_ptr<const explain::ModelErrors> errors;        // there if there is an interval
+  explain::Uncertainty first_order;
+  std::optional<explain::DrawnInterval> drawn;
+};
+
+/// @param errors  of the calibration; empty: as shipped with it
+/// @param draws   nothing: first order alone
+/// @throws Error as ModelErrors::read; Error{invalid_input} if draws are asked for and errors are not known
+IntervalReport report_interval(const Trace& trace, const Calibration& calibration, const std::filesystem::path& errors,
+                               const std::optional<explain::Draws>& draws);
+
+/// `interval` of `foretoken schema result`.
+nlohmann::ordered_json interval_json(const IntervalReport& report, const Metrics& metrics);
+std::string interval_text(const IntervalReport& report, const Metrics& metrics);
+
+}  // namespace foretoken::cli
