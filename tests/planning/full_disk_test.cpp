@@ -115,10 +115,10 @@ TEST_F(FullDisk, EndsASweepWhoseJournalCannotGrow) {
   }
 }
 
-// A file system of 8 KiB, where users may make one.
+// A file system of 4 KiB, where users may make one.
 TEST_F(FullDisk, EndsASweepOnAFileSystemThatIsFull) {
   fs::create_directory(folder / "small");
-  const std::string mount = fmt::format("mount -t tmpfs -o size=8k none '{}'", file("small"));
+  const std::string mount = fmt::format("mount -t tmpfs -o size=4k none '{}'", file("small"));
   if (shell(fmt::format("unshare -Urm sh -c \"{}\" 2>/dev/null", mount)) != 0)
     GTEST_SKIP() << "no file system can be mounted";
   std::ofstream(file("inside.sh")) << "set -e\n"

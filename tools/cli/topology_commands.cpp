@@ -82,7 +82,7 @@ CLI::App* add_import(CLI::App& topology, FabricImportOptions& options) {
   import
       ->add_option("--set", options.settings,
                    "What the file does not say: nodes, gpus, nic, pcie, nvlink, sm, device, calibration, name, "
-                   "switch_latency (repeatable)")
+                   "switch_latency, hosts, hcas (repeatable)")
       ->type_name("KEY=VALUE")
       ->expected(1)
       ->take_all();
