@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <pugixml.hpp>
-#include <set>
+#include <string>
+#include <vector>
 
 #include "tests/topology/files.hpp"
 #include "tools/topology/canvas.hpp"
