@@ -21,6 +21,13 @@ bool is_op_table(std::string_view text) {
   return false;
 }
 
+// Blocks, or with -p a line for each port from the first on.
+bool is_ibnetdiscover(std::string_view text) {
+  if (has(text, "switchguid=0x")) return true;
+  const std::string_view first = trimmed(text.substr(0, text.find('\n')));
+  return (first.starts_with("SW ") || first.starts_with("CA ")) && has(first, " 0x");
+}
+
 }  // namespace
 
 LogFormat recognise_log(const LogPlace& log) {
@@ -32,6 +39,7 @@ LogFormat recognise_log(const LogPlace& log) {
     if (has(text, "\"test_info\"")) return LogFormat::perftest_json;
     if (has(text, "\"results\"") && has(text, "\"out_of_place\"")) return LogFormat::nccl_tests_json;
   }
+  if (is_ibnetdiscover(text)) return LogFormat::ibnetdiscover;
   if (has(text, "algbw") && has(text, "busbw")) return LogFormat::nccl_tests;
   if (has(text, "#bytes") && has(text, "#iterations")) return LogFormat::perftest;
   if (has(text, "] Dispatch bandwidth:") || has(text, "[tuning] Best ") || has(text, " EP: ")) return LogFormat::deepep;
@@ -61,7 +69,8 @@ void import_measurements(LogFormat format, const LogPlace& log, ImportSettings& 
     case LogFormat::deepep: import_deepep(log, settings, imported); break;
     case LogFormat::op_table: import_op_table(log, settings, imported); break;
     case LogFormat::nccl_topology:
-    case LogFormat::nvidia_smi_topology: break;
+    case LogFormat::nvidia_smi_topology:
+    case LogFormat::ibnetdiscover: break;
   }
   if (imported.ops().empty() && imported.links().empty() && imported.damage().empty() && imported.left_out().empty())
     throw input_error(log.name, "", fmt::format("{} measured nothing here", name_of(format)),

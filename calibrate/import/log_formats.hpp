@@ -20,11 +20,12 @@ enum class LogFormat : std::uint8_t {
   deepep,
   op_table,
   nccl_topology,
-  nvidia_smi_topology
+  nvidia_smi_topology,
+  ibnetdiscover
 };
 
 /// As `foretoken import --format` has them.
-inline constexpr std::array<std::pair<LogFormat, std::string_view>, 9> kLogFormatNames{
+inline constexpr std::array<std::pair<LogFormat, std::string_view>, 10> kLogFormatNames{
     {{LogFormat::nccl_tests, "nccl-tests"},
      {LogFormat::nccl_tests_json, "nccl-tests-json"},
      {LogFormat::nvbandwidth, "nvbandwidth"},
@@ -33,13 +34,16 @@ inline constexpr std::array<std::pair<LogFormat, std::string_view>, 9> kLogForma
      {LogFormat::deepep, "deepep"},
      {LogFormat::op_table, "op-table"},
      {LogFormat::nccl_topology, "nccl-topology"},
-     {LogFormat::nvidia_smi_topology, "nvidia-smi-topo"}}};
+     {LogFormat::nvidia_smi_topology, "nvidia-smi-topo"},
+     {LogFormat::ibnetdiscover, "ibnetdiscover"}}};
 
 constexpr std::string_view name_of(LogFormat format) {
   return kLogFormatNames[static_cast<std::size_t>(format)].second;
 }
 
 constexpr bool is_topology(LogFormat format) { return format >= LogFormat::nccl_topology; }
+/// What joins nodes, and not what is in one.
+constexpr bool is_fabric(LogFormat format) { return format == LogFormat::ibnetdiscover; }
 
 /// By what only this tool writes, wherever in the file that stands.
 /// @throws Error{invalid_input} if it is none of them

@@ -13,9 +13,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// GB/s of one NVLink in one direction, by compute capability; nothing where generations differ within one.
+// GB/s of one NVLink in one direction, by compute capability; nothing where generations differ within one,
+// or where no links are known.
 // Source: NVIDIA's datasheets: NVLink 2 and 3 (V100, A100) and 4 (H100) 25 GB/s, NVLink 5 (B200) 50 GB/s.
-std::optional<double> nvlink_gb_per_s(std::int64_t sm) {
+std::optional<double> nvlink_gb_per_s(std::int64_t sm, std::int64_t nvlinks) {
+  if (nvlinks == 0) return std::nullopt;
   if (sm == 70 || sm == 80 || sm == 90) return 25;
   if (sm == 100 || sm == 103) return 50;
   return std::nullopt;
@@ -43,7 +45,7 @@ std::string file_setting(ImportSettings& settings, std::string_view key, const s
 }  // namespace
 
 NodeShape read_node_shape(LogFormat format, const LogPlace& log) {
-  FORETOKEN_CHECK(is_topology(format), "measurements are no topology");
+  FORETOKEN_CHECK(is_topology(format) && !is_fabric(format), "measurements and fabrics are no nodes");
   return format == LogFormat::nccl_topology ? read_nccl_topology(log) : read_nvidia_smi_topology(log);
 }
 
@@ -69,7 +71,7 @@ void set_pcie_switches(NodeShape& shape, std::span<const PcieGroup> groups) {
 
 Json topology_of(const NodeShape& shape, const LogPlace& log, const TopologyFiles& files, ImportSettings& settings) {
   const std::int64_t sm = shape.sm > 0 ? shape.sm : settings.require_integer("sm", 10, 999, log.name, "90");
-  const std::optional<double> per_link = nvlink_gb_per_s(sm);
+  const std::optional<double> per_link = nvlink_gb_per_s(sm, shape.nvlinks);
   BytesPerSecond nvlink = per_link ? BytesPerSecond(*per_link * 1e9 * static_cast<double>(shape.nvlinks))
                                    : bandwidth_setting(settings, "nvlink", log.name, "'450 GB/s'");
   const bool nic_known = shape.nic_bandwidth.value() > 0;

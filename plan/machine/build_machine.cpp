@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "plan/machine/domain_limit.hpp"
 #include "plan/machine/machine_impl.hpp"
 #include "plan/machine/topology.hpp"
 
@@ -10,7 +11,7 @@ namespace foretoken::plan {
 
 Machine build_machine(const Topology& topology) {
   FORETOKEN_CHECK(topology.nodes >= 1 && topology.nodes <= kNodesMax, "a machine with an absurd number of nodes");
-  const std::int64_t per_node_max = topology.cores_per_node > 0 ? kRanksPerHostMax : kGpusPerNodeMax;
+  const std::int64_t per_node_max = topology.cores_per_node > 0 ? kRanksPerHostMax : kGpusPerDomainMax;
   FORETOKEN_CHECK(topology.gpus_per_node >= 1 && topology.gpus_per_node <= per_node_max,
                   "a machine with an absurd number of GPUs per node");
   FORETOKEN_CHECK(topology.nodes * topology.gpus_per_node <= kGpusMax, "a machine with an absurd number of GPUs");

@@ -12,6 +12,7 @@
 
 #include "core/json_reader.hpp"
 #include "core/schema_header.hpp"
+#include "plan/machine/domain_limit.hpp"
 #include "plan/machine/wiring.hpp"
 
 namespace foretoken::plan {
@@ -67,9 +68,9 @@ void read_host(const JsonReader& place, Topology& topology) {
 
 void read_node(const JsonReader& place, Topology& topology) {
   JsonObject node(place);
-  topology.gpus_per_node = node.require("gpus").as_integer(1, kGpusPerNodeMax);
+  topology.gpus_per_node = node.require("gpus").as_integer(1, kGpusPerDomainMax);
   if (const auto nics = node.optional("nics")) {
-    topology.nics_per_node = nics->as_integer(1, kGpusPerNodeMax);
+    topology.nics_per_node = nics->as_integer(1, kGpusPerDomainMax);
     if (topology.gpus_per_node % topology.nics_per_node != 0)
       nics->fail(fmt::format("{} does not divide the {} GPUs", topology.nics_per_node, topology.gpus_per_node),
                  "every NIC serves as many GPUs: write a divisor of node.gpus");
@@ -87,7 +88,7 @@ void read_node(const JsonReader& place, Topology& topology) {
   topology.pcie_bandwidth = pcie_port.bandwidth;
   topology.pcie_latency = pcie_port.latency;
   if (const auto switches = pcie.optional("switches")) {
-    topology.pcie_switches = switches->as_integer(1, kGpusPerNodeMax);
+    topology.pcie_switches = switches->as_integer(1, kGpusPerDomainMax);
     if (nics_of_a_node(topology) % topology.pcie_switches != 0)
       switches->fail(fmt::format("{} does not divide the {} NICs", topology.pcie_switches, nics_of_a_node(topology)),
                      "every switch has as many GPUs and NICs under it: write a divisor of node.nics");

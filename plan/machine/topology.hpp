@@ -56,7 +56,7 @@ struct TopologyOverrides {
 Topology read_topology(const std::filesystem::path& file, const TopologyOverrides& overrides = {});
 
 /// Vertices, links and routes of the topology. Cost grows with GPUs and cables; routes are found when first asked for.
-/// @param topology at most kNodesMax nodes, kGpusPerNodeMax GPUs each and kGpusMax GPUs in all; read_topology() or
+/// @param topology at most kNodesMax nodes, kGpusPerDomainMax GPUs each and kGpusMax GPUs in all; read_topology() or
 ///        whoever else made it has seen that its fabric joins all nodes
 Machine build_machine(const Topology& topology);
 

@@ -6,10 +6,13 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "calibrate/import/ibnetdiscover.hpp"
 #include "calibrate/import/log_formats.hpp"
 #include "calibrate/import/node_shape.hpp"
 
@@ -24,10 +27,9 @@ void require(bool holds, const std::string& what) {
 
 // All that an importer can ask for, so that it gets past asking.
 std::vector<std::string> every_setting() {
-  return {"op=all_reduce", "ranks=8",           "nodes=2",      "unit=Gb/sec", "ep=16",
-          "tokens=128",    "hidden=7168",       "top_k=8",      "experts=256", "date=today",
-          "sm=90",         "nic=400 Gb/s",      "pcie=63 GB/s", "name=any",    "nvlink=1 TB/s",
-          "device=a.json", "calibration=b.json"};
+  return {"op=all_reduce", "ranks=8",  "nodes=2",       "unit=Gb/sec", "ep=16",         "tokens=128",
+          "hidden=7168",   "top_k=8",  "experts=256",   "date=today",  "sm=90",         "nic=400 Gb/s",
+          "pcie=63 GB/s",  "name=any", "nvlink=1 TB/s", "gpus=8",      "device=a.json", "calibration=b.json"};
 }
 
 void check_op(const nlohmann::ordered_json& op) {
@@ -46,6 +48,12 @@ void check_link(const LinkMeasurement& link) {
 void import_all(LogFormat format, const LogPlace& log, bool keep_good) {
   const std::vector<std::string> assignments = every_setting();
   ImportSettings settings(assignments);
+  if (is_fabric(format)) {
+    std::set<std::string> notes;
+    const auto topology = fabric_topology_of(log, std::nullopt, {"device.json", "calibration.json"}, settings, notes);
+    require(topology.at("nodes").get<std::int64_t>() > 0, topology.dump());
+    return;
+  }
   if (is_topology(format)) {
     const NodeShape shape = read_node_shape(format, log);
     const auto topology = topology_of(shape, log, {"device.json", "calibration.json"}, settings);

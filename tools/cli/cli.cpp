@@ -18,6 +18,7 @@
 #include "tools/cli/interval_options.hpp"
 #include "tools/cli/planning_commands.hpp"
 #include "tools/cli/schemas.hpp"
+#include "tools/cli/topology_commands.hpp"
 #include "tools/cli/validators.hpp"
 #include "tools/cli/version.hpp"
 
@@ -427,43 +428,12 @@ CLI::App* add_doctor(CLI::App& app, DoctorOptions& options) {
   return doctor;
 }
 
-// The formats of measurements, or of topologies.
-std::vector<std::string> log_format_names(bool topologies) {
+// The formats of measurements.
+std::vector<std::string> log_format_names() {
   std::vector<std::string> names;
   for (const auto& [format, name] : calibrate::kLogFormatNames)
-    if (calibrate::is_topology(format) == topologies) names.emplace_back(name);
+    if (!calibrate::is_topology(format)) names.emplace_back(name);
   return names;
-}
-
-void add_topology_import(CLI::App& topology, TopologyImportOptions& options) {
-  CLI::App* import = topology.add_subcommand(
-      "import",
-      "Make a topology file of NCCL's topology file (NCCL_TOPO_DUMP_FILE) or of what nvidia-smi topo -m prints\n"
-      "Each number says under `sources` whether it is the file's or assumed; what is in neither is asked for with "
-      "--set");
-  import->footer(
-      "Examples: foretoken topology import nccl-topology.xml --set nodes=4 --out cluster.json\n"
-      "          nvidia-smi topo -m | foretoken topology import - --set nic='400 Gb/s' --set pcie='63 GB/s' --set "
-      "sm=90 "
-      "--out cluster.json\n"
-      "          foretoken simulate scenarios/paper/large-ep64.json --topology cluster.json");
-  import->add_option("file", options.file, "NCCL's XML, or the matrix; - is standard input")
-      ->required()
-      ->type_name("FILE")
-      ->check(kNotEmpty);
-  const std::vector<std::string> names = log_format_names(true);
-  import->add_option("--format", options.format, "What the file is (default: told from it)")
-      ->check(CLI::IsMember(names))
-      ->type_name(fmt::format("{{{}}}", fmt::join(names, ",")));
-  import
-      ->add_option("--set", options.settings,
-                   "What the file does not say: nodes, nic, pcie, nvlink, sm, device, calibration, name (repeatable)")
-      ->type_name("KEY=VALUE")
-      ->expected(1)
-      ->take_all();
-  import->add_option("--out", options.out, "Write to FILE, whole or not at all, instead of standard output")
-      ->type_name("FILE")
-      ->check(kNotEmpty);
 }
 
 CLI::App* add_import(CLI::App& app, ImportOptions& options) {
@@ -481,7 +451,7 @@ CLI::App* add_import(CLI::App& app, ImportOptions& options) {
       ->required()
       ->type_name("FILE")
       ->check(kNotEmpty);
-  const std::vector<std::string> names = log_format_names(false);
+  const std::vector<std::string> names = log_format_names();
   import->add_option("--format", options.format, "What the logs are (default: told from the file)")
       ->check(CLI::IsMember(names))
       ->type_name(fmt::format("{{{}}}", fmt::join(names, ",")));
@@ -634,23 +604,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   ImportOptions import_options;
   add_import(app, import_options)->callback([&] { chosen = [&] { run_import(import_options, out, err); }; });
 
-  TopologyOptions topology_options;
-  TopologyImportOptions topology_import_options;
-  CLI::App* topology = app.add_subcommand("topology", "Show the nodes and links that a topology file comes to");
-  topology->footer(
-      "Examples: foretoken topology topologies/lab/2nodes.json\n"
-      "          foretoken topology import nccl-topology.xml --out cluster.json");
-  topology->add_option("topology", topology_options.topology, "Topology file")->type_name("FILE")->check(kNotEmpty);
-  topology->add_flag("--json", topology_options.json, "Machine-readable output");
-  add_topology_import(*topology, topology_import_options);
-  topology->callback([&] {
-    if (!topology->get_subcommands().empty()) {
-      chosen = [&] { run_topology_import(topology_import_options, out, err); };
-      return;
-    }
-    if (topology_options.topology.empty()) throw CLI::RequiredError("topology");
-    chosen = [&] { run_topology(topology_options, out); };
-  });
+  TopologyCommands topology_options;
+  add_topology_commands(app, topology_options, chosen, out, err);
 
   std::string schema_name;
   CLI::App* schema = app.add_subcommand("schema", "Print the JSON Schema of a file format");

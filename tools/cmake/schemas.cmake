@@ -7,6 +7,7 @@ set(FORETOKEN_SCHEMAS
   model:scenarios/model.schema.json
   model-size:tools/cli/model-size.schema.json
   topology:topologies/topology.schema.json
+  topology-findings:tools/cli/topology-findings.schema.json
   device:topologies/devices/device.schema.json
   calibration:topologies/calibrations/calibration.schema.json
   advice:tools/cli/advice.schema.json
