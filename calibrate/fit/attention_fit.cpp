@@ -89,8 +89,9 @@ AttentionFit fit_to(sim::AttentionPhase phase, std::span<const AttentionSample> 
 
 }  // namespace
 
-AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
-                           const std::string& source, const sim::MachineRates& rates, const FoldOptions& folds) {
+JudgedFit<AttentionFit> fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
+                                      const std::string& source, const sim::MachineRates& rates,
+                                      const FoldOptions& folds) {
   if (samples.empty())
     throw input_error("", "", "there are no attention samples", "give a sweep over batch and context");
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, std::int64_t> group_of;
@@ -102,13 +103,14 @@ AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionS
             .first->second);
   AttentionFit fit = fit_to(phase, samples, rates);
   fit.source = source;
-  fit.held_out = cross_validate(
+  CrossValidation judged = cross_validate(
       samples, groups, folds,
       [&](std::span<const AttentionSample> seen) {
         return sim::AttentionCost(phase, fit_to(phase, seen, rates), rates);
       },
       [](const sim::AttentionCost& cost, const AttentionSample& sample) { return cost(shape_of(sample)).time; });
-  return fit;
+  fit.held_out = judged.statistics;
+  return {std::move(fit), std::move(judged.errors)};
 }
 
 L2Fit fit_l2(std::span<const AttentionSample> samples, const std::string& source, const DeviceSpec& device) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "calibrate/fit/held_out.hpp"
+#include "calibrate/fit/kernel_fit.hpp"
 #include "calibrate/import/compute_samples.hpp"
 #include "core/calibration_compute.hpp"
 #include "sim/cost/roofline.hpp"
@@ -18,8 +19,9 @@ namespace foretoken::calibrate {
 /// @param samples of one framework and KV dtype
 /// @param rates   what the rooflines are made of; the peak is that of the dtype that attention multiplies in
 /// @throws Error{invalid_input} if there are no samples, or too few different shapes to fit
-AttentionFit fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
-                           const std::string& source, const sim::MachineRates& rates, const FoldOptions& folds);
+JudgedFit<AttentionFit> fit_attention(sim::AttentionPhase phase, std::span<const AttentionSample> samples,
+                                      const std::string& source, const sim::MachineRates& rates,
+                                      const FoldOptions& folds);
 
 /// The rate at which decode attention reads K and V from L2, and the working sets that do and do not stay there.
 ///

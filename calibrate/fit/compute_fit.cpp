@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <tuple>
 #include <utility>
 
 #include "calibrate/fit/attention_fit.hpp"
@@ -67,25 +68,30 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
   const auto gemm_steps = read_gemm_row_sweep(sources / "aic_gemm_h100_vllm_bf16_all78m.csv", "vllm");
   const auto decode = read_decode_samples(sources / "aic_attention_generation_h100.csv");
   const auto prefill = read_prefill_samples(sources / "aic_attention_context_h100.csv");
-  const auto moe = read_moe_samples(sources / "aic_moe_h100.csv");
+  const auto moe = read_moe_layouts(sources / "aic_moe_h100.csv");
   const auto copies = read_copy_bandwidths(sources / "04_compute_memory_network.json");
 
   ComputeFit out;
   ComputeCalibration& calibration = out.calibration;
   calibration.default_framework = kDefaultFramework;
   calibration.l2 = fit_l2(decode.samples, kDecode, device);
+  const auto judge = [&out](auto judged, const char* what, const std::pair<std::string, DType>& kernel, auto& fits) {
+    out.coverage.push_back(
+        coverage_of(fmt::format("{}, {}, {}", what, kernel.first, name_of(kernel.second)), judged.held_out));
+    fits.push_back(std::move(judged.fit));
+  };
   for (const auto& [kernel, samples] : by_kernel(gemm.samples, [](const GemmSample& s) { return s.dtype; }))
-    calibration.gemm.push_back(
-        fit_gemm(samples, kGemm, sim::machine_rates(device, calibration.l2, peak_of(device, kernel.second)), folds));
+    judge(fit_gemm(samples, kGemm, sim::machine_rates(device, calibration.l2, peak_of(device, kernel.second)), folds),
+          "GEMM", kernel, calibration.gemm);
   // Queries and math are bf16 in all these sweeps; only the KV cache changes its dtype.
   const sim::MachineRates attention_rates = sim::machine_rates(device, calibration.l2, peak_of(device, DType::bf16));
   const auto kv_dtype = [](const AttentionSample& s) { return s.kv_dtype; };
   for (const auto& [kernel, samples] : by_kernel(decode.samples, kv_dtype))
-    calibration.attention_decode.push_back(
-        fit_attention(sim::AttentionPhase::decode, samples, kDecode, attention_rates, folds));
+    judge(fit_attention(sim::AttentionPhase::decode, samples, kDecode, attention_rates, folds), "attention, decode",
+          kernel, calibration.attention_decode);
   for (const auto& [kernel, samples] : by_kernel(prefill.samples, kv_dtype))
-    calibration.attention_prefill.push_back(
-        fit_attention(sim::AttentionPhase::prefill, samples, kPrefill, attention_rates, folds));
+    judge(fit_attention(sim::AttentionPhase::prefill, samples, kPrefill, attention_rates, folds), "attention, prefill",
+          kernel, calibration.attention_prefill);
   for (const GemmFit& fit : calibration.gemm)
     if (fit.framework == kDefaultFramework && fit.dtype == DType::bf16)
       calibration.memory = fit_memory(copies.samples, fit.floor);
@@ -102,11 +108,24 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
       errors.push_back(ratio(standard.gemm(sample.dtype, sample.m, sample.n, sample.k).time, sample.time) - 1);
   out.checks.push_back({"GEMM bf16, rows that are no power of two (tile steps)", kDefaultFramework,
                         held_out_statistics(std::move(errors))});
-  std::map<std::pair<std::string, std::string>, std::vector<MoeSample>> layers;
-  for (const MoeSample& sample : moe.samples) layers[{sample.model, sample.framework}].push_back(sample);
-  for (const auto& [key, samples] : layers)
-    out.checks.push_back({fmt::format("whole MoE layer of {} by the grouped-GEMM mapping", key.first), key.second,
-                          check_moe(sim::ComputeCost(calibration, device, key.second), samples)});
+  // Whole layers on one GPU, and all layouts by model, framework and dtype.
+  std::map<std::pair<std::string, std::string>, std::vector<MoeLayoutSample>> whole;
+  std::map<std::tuple<std::string, std::string, DType>, std::vector<MoeLayoutSample>> layouts;
+  for (const MoeLayoutSample& sample : moe) {
+    if (sample.tp * sample.ep == 1 && sample.dtype == DType::bf16)
+      whole[{sample.model, sample.framework}].push_back(sample);
+    layouts[{sample.framework, sample.model, sample.dtype}].push_back(sample);
+  }
+  const auto check = [&](const std::string& what, const std::string& framework,
+                         const std::vector<MoeLayoutSample>& samples) {
+    out.checks.push_back({what, framework, check_moe(sim::ComputeCost(calibration, device, framework), samples)});
+  };
+  for (const auto& [key, samples] : whole)
+    check(fmt::format("whole MoE layer of {} by the grouped-GEMM mapping", key.first), key.second, samples);
+  for (const auto& [key, samples] : layouts) {
+    const auto& [framework, model, dtype] = key;
+    check(fmt::format("MoE layer of {}, {}, as rank 0 of every layout", model, name_of(dtype)), framework, samples);
+  }
 
   const std::string graph = "one GPU, kernels repeated in a CUDA graph, so a time includes the gap to the next kernel";
   out.sources = {
@@ -117,8 +136,8 @@ ComputeFit fit_compute(const std::filesystem::path& sources, const DeviceSpec& d
        graph + "; one new token; five head shapes, all of head_dim 128 with 4 or 8 query heads per KV head"},
       {kPrefill, aiconfigurator("attention"), "Apache-2.0", rows_of(prefill.samples.size()),
        graph + "; causal, no cached prefix; five head shapes, all of head_dim 128"},
-      {kMoe, aiconfigurator("moe"), "Apache-2.0", rows_of(moe.samples.size()),
-       "check only, nothing is fitted to it; balanced bf16 rows without parallelism"},
+      {kMoe, aiconfigurator("moe"), "Apache-2.0", rows_of(moe.size()),
+       "check only, nothing is fitted to it; balanced rows, rank 0 of layouts up to tp 32 and ep 128"},
       {kCopy,
        "github:stas00/ml-engineering@744d01e compute/accelerator; https://github.com/NVIDIA/nccl/issues/1264: "
        "p2pBandwidthLatencyTest local copy",

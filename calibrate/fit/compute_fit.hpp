@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "calibrate/fit/coverage.hpp"
 #include "calibrate/fit/held_out.hpp"
 #include "core/calibration.hpp"
 #include "core/device_spec.hpp"
@@ -25,6 +26,7 @@ struct ComputeCheck {
 struct ComputeFit {
   ComputeCalibration calibration;
   std::vector<ComputeCheck> checks;
+  std::vector<Coverage> coverage;  ///< of 90 % intervals
   std::vector<CalibrationSource> sources;
 };
 

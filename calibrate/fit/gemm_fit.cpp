@@ -56,8 +56,8 @@ GemmFit fit_to(std::span<const GemmSample> samples, const sim::MachineRates& rat
 
 }  // namespace
 
-GemmFit fit_gemm(std::span<const GemmSample> samples, const std::string& source, const sim::MachineRates& rates,
-                 const FoldOptions& folds) {
+JudgedFit<GemmFit> fit_gemm(std::span<const GemmSample> samples, const std::string& source,
+                            const sim::MachineRates& rates, const FoldOptions& folds) {
   if (samples.empty()) throw input_error("", "", "there are no GEMM samples", "give a sweep over m, n and k");
   std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> group_of;
   std::vector<std::int64_t> groups;
@@ -68,11 +68,12 @@ GemmFit fit_gemm(std::span<const GemmSample> samples, const std::string& source,
   const std::int64_t element_bytes = bytes_per_element(samples.front().dtype);
   GemmFit fit = fit_to(samples, rates);
   fit.source = source;
-  fit.held_out = cross_validate(
+  CrossValidation judged = cross_validate(
       samples, groups, folds,
       [&](std::span<const GemmSample> seen) { return sim::GemmCost(fit_to(seen, rates), rates, element_bytes); },
       [](const sim::GemmCost& cost, const GemmSample& sample) { return cost(sample.m, sample.n, sample.k).time; });
-  return fit;
+  fit.held_out = judged.statistics;
+  return {std::move(fit), std::move(judged.errors)};
 }
 
 }  // namespace foretoken::calibrate

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "calibrate/fit/held_out.hpp"
+#include "calibrate/fit/kernel_fit.hpp"
 #include "calibrate/import/compute_samples.hpp"
 #include "core/calibration_compute.hpp"
 #include "sim/cost/roofline.hpp"
@@ -18,7 +19,7 @@ namespace foretoken::calibrate {
 /// @param samples of one framework and dtype
 /// @param rates   what the rooflines are made of; the peak is that of the samples' dtype
 /// @throws Error{invalid_input} if there are no samples, or too few different shapes to fit
-GemmFit fit_gemm(std::span<const GemmSample> samples, const std::string& source, const sim::MachineRates& rates,
-                 const FoldOptions& folds);
+JudgedFit<GemmFit> fit_gemm(std::span<const GemmSample> samples, const std::string& source,
+                            const sim::MachineRates& rates, const FoldOptions& folds);
 
 }  // namespace foretoken::calibrate

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "calibrate/fit/coverage.hpp"
 #include "calibrate/fit/held_out.hpp"
 #include "core/error.hpp"
 #include "core/lattice.hpp"
@@ -26,13 +27,25 @@ Seconds kernel_floor(std::vector<double> times);
 /// Nearest rank from below: quantile_of(values, 0.5) is the median. @param values at least one @param q in [0, 1]
 double quantile_of(std::vector<double> values, double q);
 
+/// A fit, and its errors on rows that a fit to the other folds did not see.
+template <class Fit>
+struct JudgedFit {
+  Fit fit;
+  HeldOutErrors held_out;
+};
+
+struct CrossValidation {
+  HeldOut statistics;
+  HeldOutErrors errors;
+};
+
 /// Fits on all folds but one, predicts that one, for every fold.
 ///
 /// @param fit     samples -> a model; called once per fold with the samples that it may see
 /// @param predict model, sample -> seconds
 template <class Sample, class Fit, class Predict>
-HeldOut cross_validate(std::span<const Sample> samples, std::span<const std::int64_t> groups,
-                       const FoldOptions& options, const Fit& fit, const Predict& predict) {
+CrossValidation cross_validate(std::span<const Sample> samples, std::span<const std::int64_t> groups,
+                               const FoldOptions& options, const Fit& fit, const Predict& predict) {
   const std::vector<std::int64_t> fold_of = deal_folds(groups, options);
   std::int64_t folds = 0, group_count = 0;
   for (const std::int64_t fold : fold_of) folds = std::max(folds, fold + 1);
@@ -40,20 +53,19 @@ HeldOut cross_validate(std::span<const Sample> samples, std::span<const std::int
   if (folds < 2)
     throw input_error("", "", "all samples belong to one group",
                       "a fit is judged on groups that it did not see: two are needed");
-  std::vector<double> errors;
-  errors.reserve(samples.size());
+  CrossValidation out;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
     std::vector<Sample> seen;
     for (std::size_t i = 0; i < samples.size(); ++i)
       if (fold_of[i] != fold) seen.push_back(samples[i]);
     const auto model = fit(std::span<const Sample>(seen));
     for (std::size_t i = 0; i < samples.size(); ++i)
-      if (fold_of[i] == fold) errors.push_back(ratio(predict(model, samples[i]), samples[i].time) - 1);
+      if (fold_of[i] == fold) out.errors.add(ratio(predict(model, samples[i]), samples[i].time) - 1, fold);
   }
-  HeldOut out = held_out_statistics(std::move(errors));
-  out.groups = group_count;
-  out.folds = folds;
-  out.seed = options.seed;
+  out.statistics = held_out_statistics(out.errors.errors);
+  out.statistics.groups = group_count;
+  out.statistics.folds = folds;
+  out.statistics.seed = options.seed;
   return out;
 }
 

@@ -1,19 +1,13 @@
 #include "calibrate/fit/network_fit.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <functional>
 #include <iterator>
-#include <map>
-#include <set>
-#include <span>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
-#include "calibrate/fit/held_out.hpp"
 #include "calibrate/fit/network_families.hpp"
+#include "calibrate/fit/network_hold_outs.hpp"
 #include "calibrate/fit/network_measurements.hpp"
 
 namespace foretoken::calibrate {
@@ -23,127 +17,8 @@ using Algorithm = CollectiveAlgorithm;
 using sim::ExchangeOp;
 using sim::NetworkCost;
 
-constexpr Bytes kSmall{std::int64_t{1} << 20};
 // Above this the frameworks' own all-reduce kernels hand over to NCCL.
 constexpr Bytes kDirectBytesMax{std::int64_t{4} << 20};
-
-using Errors = std::vector<double>;
-
-double error_of(Seconds prediction, Seconds measured) { return ratio(prediction, measured) - 1.0; }
-
-class Report {
- public:
-  void add(std::string family, std::string subset, bool held_out, const Errors& errors) {
-    if (errors.empty()) return;
-    const HeldOut statistics = held_out_statistics(errors);
-    residuals_.push_back({std::move(family), std::move(subset), held_out, std::ssize(errors), statistics.median,
-                          statistics.p90, statistics.signed_mean});
-  }
-
-  /// Collectives below and from 1 MiB on apart: below, latency decides; above, bandwidth.
-  void add(const std::string& family, const std::string& subset, bool held_out, const NetworkCost& cost,
-           Algorithm algorithm, const std::vector<CollectiveSample>& samples) {
-    Errors small;
-    Errors large;
-    for (const CollectiveSample& sample : samples) {
-      (sample.bytes < kSmall ? small : large).push_back(error_of(predicted(cost, algorithm, sample), sample.time));
-    }
-    add(family, subset + ", < 1 MiB", held_out, small);
-    add(family, subset + ", >= 1 MiB", held_out, large);
-  }
-
-  void add(const std::string& subset, bool held_out, const NetworkCost& cost,
-           const std::vector<ExchangeSample>& samples) {
-    Errors dispatch;
-    Errors combine;
-    for (const ExchangeSample& sample : samples) {
-      if (sample.dispatch > Seconds(0.0)) {
-        dispatch.push_back(error_of(predicted(cost, ExchangeOp::dispatch, sample), sample.dispatch));
-      }
-      if (sample.combine > Seconds(0.0)) {
-        combine.push_back(error_of(predicted(cost, ExchangeOp::combine, sample), sample.combine));
-      }
-    }
-    add("dispatch", subset, held_out, dispatch);
-    add("combine", subset, held_out, combine);
-  }
-
-  std::vector<NetworkResidual> take() { return std::move(residuals_); }
-
- private:
-  std::vector<NetworkResidual> residuals_;
-};
-
-using FitCollectives = std::function<void(NetworkCalibration&, std::span<const CollectiveSample>)>;
-
-void report_sizes(Report& report, const std::string& family, Algorithm algorithm, const NetworkCalibration& before,
-                  const FitCollectives& fit, const std::vector<CollectiveSample>& samples) {
-  NetworkCalibration trial = before;
-  fit(trial, keep(samples, [](const CollectiveSample& s) { return odd_size(s.bytes); }));
-  report.add(family, "every other size", true, NetworkCost(trial), algorithm,
-             keep(samples, [](const CollectiveSample& s) { return !odd_size(s.bytes); }));
-}
-
-void report_ring(Report& report, const NetworkCalibration& before, const std::vector<CollectiveSample>& ring) {
-  using Group = std::pair<CollectiveOp, int>;
-  std::map<Group, std::vector<CollectiveSample>> groups;
-  for (const CollectiveSample& sample : ring) groups[{sample.op, sample.ranks}].push_back(sample);
-  for (const auto& [group, held_out] : groups) {
-    NetworkCalibration trial = before;
-    fit_ring(trial, keep(ring, [&g = group](const CollectiveSample& s) { return Group(s.op, s.ranks) != g; }));
-    report.add(fmt::format("ring {}", name_of(group.first)), fmt::format("{} ranks", group.second), true,
-               NetworkCost(trial), Algorithm::ring, held_out);
-  }
-  for (const auto& [seen, unseen] : {std::pair{CollectiveOp::all_gather, CollectiveOp::all_reduce},
-                                     std::pair{CollectiveOp::all_reduce, CollectiveOp::all_gather}}) {
-    NetworkCalibration trial = before;
-    fit_ring(trial, keep(ring, [op = seen](const CollectiveSample& s) { return s.op == op; }));
-    report.add(fmt::format("ring {}", name_of(unseen)), fmt::format("from {} alone", name_of(seen)), true,
-               NetworkCost(trial), Algorithm::ring,
-               keep(ring, [op = unseen](const CollectiveSample& s) { return s.op == op; }));
-  }
-  report_sizes(report, "ring", Algorithm::ring, before, fit_ring, ring);
-}
-
-void report_exchange(Report& report, const NetworkCalibration& before, const std::vector<ExchangeSample>& samples) {
-  using Group = std::tuple<int, int, int>;
-  const auto group_of = [](const ExchangeSample& s) { return Group(s.hidden, s.top_k, s.experts); };
-  std::map<Group, std::vector<ExchangeSample>> groups;
-  for (const ExchangeSample& sample : samples) groups[group_of(sample)].push_back(sample);
-  for (const auto& [group, held_out] : groups) {
-    NetworkCalibration trial = before;
-    fit_exchange_in_node(trial, keep(samples, [&, g = group](const ExchangeSample& s) { return group_of(s) != g; }));
-    const auto& [hidden, top_k, experts] = group;
-    report.add(fmt::format("1 node, hidden {}, top-{}, {} experts", hidden, top_k, experts), true, NetworkCost(trial),
-               held_out);
-  }
-}
-
-void report_exchange_across(Report& report, const NetworkCalibration& before,
-                            const std::vector<ExchangeSample>& samples) {
-  const auto many_tokens = [](const ExchangeSample& s) { return s.tokens > 64; };
-  for (const bool train_many : {true, false}) {
-    NetworkCalibration trial = before;
-    fit_exchange_across_nodes(trial,
-                              keep(samples, [&](const ExchangeSample& s) { return many_tokens(s) == train_many; }));
-    report.add(train_many ? "2 nodes, up to 64 tokens" : "2 nodes, more than 64 tokens", true, NetworkCost(trial),
-               keep(samples, [&](const ExchangeSample& s) { return many_tokens(s) != train_many; }));
-  }
-}
-
-void report_messages(Report& report, const NetworkCalibration& before, const std::vector<MessageSample>& samples) {
-  NetworkCalibration trial = before;
-  fit_messages(trial, keep(samples, [](const MessageSample& s) { return odd_size(s.bytes); }));
-  const NetworkCost cost(trial);
-  for (const bool across : {false, true}) {
-    Errors errors;
-    for (const MessageSample& sample : samples) {
-      if (odd_size(sample.bytes) || sample.across_nodes != across) continue;
-      errors.push_back(error_of(predicted(cost, sample), sample.time));
-    }
-    report.add(across ? "message across nodes" : "message in a node", "every other octave of sizes", true, errors);
-  }
-}
 
 /// What the links carry, from point measurements.
 void set_links(NetworkCalibration& network, const std::filesystem::path& points) {
@@ -159,25 +34,11 @@ void set_links(NetworkCalibration& network, const std::filesystem::path& points)
   set(network.pcie, read_point(points, "device->host SM copy", "H100"), "nvbandwidth-pcie");
 }
 
-void report_hierarchical(Report& report, const NetworkCalibration& before, const std::vector<ExchangeSample>& in_node,
-                         const std::vector<ExchangeSample>& across) {
-  std::set<int> sizes;
-  for (const ExchangeSample& sample : across) sizes.insert(sample.sms);
-  for (const int sms : sizes) {
-    const auto held_out = [sms](const ExchangeSample& s) { return s.sms == sms; };
-    NetworkCalibration trial = before;
-    fit_hierarchical_in_node(trial, keep(in_node, std::not_fn(held_out)));
-    fit_hierarchical_across_nodes(trial, keep(across, std::not_fn(held_out)));
-    report.add(fmt::format("normal, 1 node, {} SMs", sms), true, NetworkCost(trial), keep(in_node, held_out));
-    report.add(fmt::format("normal, 2 nodes, {} SMs", sms), true, NetworkCost(trial), keep(across, held_out));
-  }
-}
-
 }  // namespace
 
 NetworkFit fit_network(const std::filesystem::path& sources) {
   const NetworkMeasurements all = read_network_measurements(sources);
-  Report report;
+  NetworkReport report;
   NetworkCalibration network = network_first_guess();
   set_links(network, sources / "04_compute_memory_network.json");
   std::vector<NetworkScore> scores = score_network(all, network);
@@ -185,13 +46,13 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   const auto by_nvls = [](const CollectiveSample& s) { return algorithm_of(s) == Algorithm::nvls; };
   const std::vector<CollectiveSample> ring = keep(all.table, std::not_fn(by_nvls));
   const std::vector<CollectiveSample> nvls = keep(all.table, by_nvls);
-  report_ring(report, network, ring);
+  hold_out_ring(report, network, ring);
   fit_ring(network, ring);
   report.add("ring", "all rows, one node", false, NetworkCost(network), Algorithm::ring, ring);
   network.ring.source = "aic-nccl";
 
   const std::vector<CollectiveSample> two_nodes = rows_of_run(all.runs, "n309_gjaion_2node_ring");
-  report_sizes(report, "ring 2 nodes", Algorithm::ring, network, fit_ring_across_nodes, two_nodes);
+  hold_out_sizes(report, {"ring 2 nodes", Algorithm::ring, fit_ring_across_nodes}, network, two_nodes);
   fit_ring_across_nodes(network, two_nodes);
   report.add("ring 2 nodes", "all rows", false, NetworkCost(network), Algorithm::ring, two_nodes);
 
@@ -199,18 +60,18 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   const auto by_tree = [](const CollectiveSample& s) { return algorithm_of(s) == Algorithm::tree; };
   const std::vector<CollectiveSample> tree = keep(by_choice, by_tree);
   const std::vector<CollectiveSample> nvls_tree = keep(by_choice, std::not_fn(by_tree));
-  report_sizes(report, "tree 2 nodes", Algorithm::tree, network, fit_tree, tree);
+  hold_out_sizes(report, {"tree 2 nodes", Algorithm::tree, fit_tree}, network, tree);
   fit_tree(network, tree);
   network.tree->source = "nccl-tests-309-default";
   report.add("tree 2 nodes", "all rows", false, NetworkCost(network), Algorithm::tree, tree);
-  report_sizes(report, "nvls_tree 2 nodes", Algorithm::nvls_tree, network, fit_nvls_tree, nvls_tree);
+  hold_out_sizes(report, {"nvls_tree 2 nodes", Algorithm::nvls_tree, fit_nvls_tree}, network, nvls_tree);
   fit_nvls_tree(network, nvls_tree);
   network.nvls_tree->source = "nccl-tests-309-default";
   report.add("nvls_tree 2 nodes", "all rows", false, NetworkCost(network), Algorithm::nvls_tree, nvls_tree);
   report.add("nvls_tree 2 nodes", "another cluster", true, NetworkCost(network), Algorithm::nvls_tree,
              rows_of_run(all.runs, "n309_gjaion_2of8node"));
 
-  report_sizes(report, "nvls all_reduce", Algorithm::nvls, network, fit_nvls, nvls);
+  hold_out_sizes(report, {"nvls all_reduce", Algorithm::nvls, fit_nvls}, network, nvls);
   fit_nvls(network, nvls);
   network.nvls.source = "aic-nccl";
   report.add("nvls all_reduce", "all rows", false, NetworkCost(network), Algorithm::nvls, nvls);
@@ -219,7 +80,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
     return keep(rows_of_run(all.kernels, kernel), [](const CollectiveSample& s) { return s.bytes <= kDirectBytesMax; });
   };
   const std::vector<CollectiveSample> direct = direct_rows("SGLang_CustomAllReduce_graph");
-  report_sizes(report, "direct all_reduce", Algorithm::direct, network, fit_direct, direct);
+  hold_out_sizes(report, {"direct all_reduce", Algorithm::direct, fit_direct}, network, direct);
   fit_direct(network, direct);
   network.direct.source = "aic-custom-all-reduce";
   report.add("direct all_reduce", "all rows", false, NetworkCost(network), Algorithm::direct, direct);
@@ -228,7 +89,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   }
 
   const std::vector<ExchangeSample> many_experts = keep(all.one_node, enough_experts);
-  report_exchange(report, network, many_experts);
+  hold_out_exchange(report, network, many_experts);
   fit_exchange_in_node(network, many_experts);
   report.add("1 node, all rows from 128 experts", false, NetworkCost(network), many_experts);
   report.add("1 node, 8 or 16 experts", true, NetworkCost(network), keep(all.one_node, std::not_fn(enough_experts)));
@@ -236,7 +97,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   report.add("1 node, older library", true, NetworkCost(network), keep(all.legacy, std::not_fn(across)));
 
   const std::vector<ExchangeSample> legacy_two_nodes = keep(all.legacy, across);
-  report_exchange_across(report, network, legacy_two_nodes);
+  hold_out_exchange_across(report, network, legacy_two_nodes);
   fit_exchange_across_nodes(network, legacy_two_nodes);
   report.add("2 nodes, all rows", false, NetworkCost(network), legacy_two_nodes);
   report.add("4 nodes of H800, same NIC", true, NetworkCost(network),
@@ -251,7 +112,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   network.combine.source = "deepep-one-node";
 
   const std::vector<ExchangeSample> normal_two_nodes = keep(all.normal_legacy, across);
-  report_hierarchical(report, network, all.normal, normal_two_nodes);
+  hold_out_hierarchical(report, network, all.normal, normal_two_nodes);
   fit_hierarchical_in_node(network, all.normal);
   fit_hierarchical_across_nodes(network, normal_two_nodes);
   report.add("normal, 1 node, all rows", false, NetworkCost(network), all.normal);
@@ -260,7 +121,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   network.hierarchical_dispatch->source = "deepep-normal";
   network.hierarchical_combine->source = "deepep-normal";
 
-  report_messages(report, network, all.messages);
+  hold_out_messages(report, network, all.messages);
   fit_messages(network, all.messages);
   network.message_in_node.source = "vidur-send-recv";
   network.message_across_nodes.source = "vidur-send-recv";
@@ -306,7 +167,8 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
        "device to host copy by SMs, H100: 52.77 GB/s of the 64 of PCIe 5 x16; host to device was 35.2"},
   };
   fit.calibration = std::move(network);
-  fit.residuals = report.take();
+  fit.residuals = report.residuals();
+  fit.coverage = report.coverage();
   fit.scores = std::move(scores);
   return fit;
 }

@@ -4,31 +4,20 @@
 // family from fits that did not see it, and names its sources.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
-#include <string>
 #include <vector>
 
+#include "calibrate/fit/network_report.hpp"
 #include "calibrate/fit/network_score.hpp"
 #include "core/calibration.hpp"
 #include "core/calibration_network.hpp"
 
 namespace foretoken::calibrate {
 
-/// Errors predicted / measured - 1 over one set of rows.
-struct NetworkResidual {
-  std::string family;     // "ring all_gather", "dispatch", …
-  std::string subset;     // which rows: "8 ranks, >= 1 MiB", …
-  bool held_out = false;  // the fit that predicted them did not see them
-  std::int64_t rows = 0;
-  double median = 0.0;       // of the absolute error
-  double p90 = 0.0;          // of the absolute error
-  double signed_mean = 0.0;  // positive: predicted too slow
-};
-
 struct NetworkFit {
   NetworkCalibration calibration;
   std::vector<NetworkResidual> residuals;
+  std::vector<Coverage> coverage;  ///< of 90 % intervals
   std::vector<NetworkScore> scores;
   std::vector<CalibrationSource> sources;
 };

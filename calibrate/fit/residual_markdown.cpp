@@ -25,6 +25,17 @@ void add_sources(std::string& out, const std::vector<CalibrationSource>& sources
                        source.note);
 }
 
+void add_coverage(std::string& out, const std::vector<Coverage>& all) {
+  constexpr std::int64_t rows_min = 200;
+  constexpr double doubtful = 0.05;
+  for (const Coverage& c : all)
+    out += fmt::format("| {} | {} | {} | {} | {:.2g} | {} |\n", c.family, c.rows, c.folds,
+                       percent(static_cast<double>(c.covered) / static_cast<double>(c.rows)), c.p_value,
+                       c.rows < rows_min       ? "too few rows to tell"
+                       : c.p_value >= doubtful ? "yes"
+                                               : "no");
+}
+
 }  // namespace
 
 std::string residual_markdown(const ComputeFit& compute, const NetworkFit& network, const FoldOptions& folds) {
@@ -49,6 +60,18 @@ std::string residual_markdown(const ComputeFit& compute, const NetworkFit& netwo
   for (const ComputeCheck& check : compute.checks)
     out += fmt::format("| {} | {} | {} | {} | {} | {} |\n", check.what, check.framework, percent(check.error.median),
                        percent(check.error.p90), signed_percent(check.error.signed_mean), check.error.rows);
+
+  out +=
+      "\n## Coverage of 90 % intervals\n\n"
+      "Share of rows whose |predicted / measured - 1| is at most the 90th percentile over the rows of all other folds: "
+      "neither\n"
+      "fit nor width saw the row. p: of an exact binomial test of 90 %, which takes rows for independent; those of one "
+      "group are\n"
+      "not, so that it rejects more than it should.\n\n"
+      "| family | rows | folds | covered | p | compatible with 90 % |\n"
+      "|---|---|---|---|---|---|\n";
+  add_coverage(out, compute.coverage);
+  add_coverage(out, network.coverage);
 
   out +=
       "\n## Network: score by family\n\n"

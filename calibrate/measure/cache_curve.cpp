@@ -5,6 +5,7 @@
 #include <barrier>
 #include <chrono>
 #include <limits>
+#include <numeric>
 #include <thread>
 
 #include "calibrate/measure/clocks.hpp"
@@ -54,47 +55,35 @@ double fastest(const runtime::host::Buffer& block, std::int64_t bytes, Seconds t
   return best;
 }
 
-// [footprint] Each core's fastest, and of those the mean. All cores are at the same footprint at any time.
-std::vector<double> times_per_byte(const std::vector<Bytes>& footprints, std::int64_t cores, Seconds time) {
-  std::barrier<> gate(cores);
-  std::vector<std::vector<double>> times(static_cast<std::size_t>(cores));
+}  // namespace
+
+std::vector<Bytes> cache_footprints(Bytes smallest, Bytes largest) {
+  std::vector<Bytes> footprints;
+  for (Bytes footprint = smallest; footprint <= largest; footprint = footprint * 2) footprints.push_back(footprint);
+  return footprints;
+}
+
+Seconds measure_cache(HostLoad load, Bytes footprint, std::int64_t cores, Seconds time) {
+  const std::int64_t readers = load == HostLoad::alone ? 1 : cores;
+  const std::int64_t own = footprint.value() / readers;
+  std::barrier<> gate(readers);
+  std::vector<double> times(static_cast<std::size_t>(readers));
   {
     std::vector<std::jthread> threads;
-    for (std::vector<double>& own : times) {
+    for (double& result : times) {
       threads.emplace_back([&] {
-        const runtime::host::Buffer block(footprints.back().value() / cores / static_cast<std::int64_t>(sizeof(float)));
+        const runtime::host::Buffer block(own / static_cast<std::int64_t>(sizeof(float)));
         std::atomic<float> sink{0};
-        for (const Bytes footprint : footprints) {
-          gate.arrive_and_wait();
-          own.push_back(fastest(block, footprint.value() / cores, time, sink));
-        }
+        gate.arrive_and_wait();
+        result = fastest(block, own, time, sink);
       });
     }
   }
-  std::vector<double> means(footprints.size());
-  for (const std::vector<double>& own : times)
-    for (std::size_t f = 0; f < means.size(); ++f) means[f] += own[f] / static_cast<double>(cores);
-  return means;
+  return Seconds(std::accumulate(times.begin(), times.end(), 0.0) / static_cast<double>(readers));
 }
 
-}  // namespace
-
-std::array<std::vector<HostCachePoint>, 2> measure_caches(const CacheCurveOptions& options) {
-  std::vector<Bytes> footprints;
-  for (Bytes footprint = options.smallest; footprint <= options.largest; footprint = footprint * 2)
-    footprints.push_back(footprint);
-  std::array<std::vector<HostCachePoint>, 2> curves;
-  const Seconds share = options.time / static_cast<double>(2 * footprints.size());
-  for (const HostLoad load : {HostLoad::alone, HostLoad::crowded}) {
-    auto& curve = curves[static_cast<std::size_t>(load)];
-    const std::vector<double> times = times_per_byte(footprints, load == HostLoad::alone ? 1 : options.cores, share);
-    for (std::size_t f = 0; f < footprints.size(); ++f) {
-      Seconds time(times[f]);
-      if (!curve.empty()) time = std::max(time, curve.back().per_byte);
-      curve.push_back({footprints[f], time});
-    }
-  }
-  return curves;
+void add_cache_point(std::vector<HostCachePoint>& curve, Bytes footprint, Seconds per_byte) {
+  curve.push_back({footprint, curve.empty() ? per_byte : std::max(per_byte, curve.back().per_byte)});
 }
 
 }  // namespace foretoken::calibrate

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <string>
 
 #include "runtime/thread_clock.hpp"
 
@@ -24,6 +27,19 @@ Seconds reading_cost() {
   }
   std::nth_element(costs.begin(), costs.begin() + 500, costs.end());
   return Seconds(static_cast<double>(costs[500]) * 1e-9);
+}
+
+double core_clock_mhz() {
+  std::ifstream info("/proc/cpuinfo");
+  double sum = 0;
+  int cores = 0;
+  for (std::string line; std::getline(info, line);) {
+    const std::size_t colon = line.find(": ");
+    if (colon == std::string::npos || !line.starts_with("cpu MHz")) continue;
+    sum += std::strtod(line.c_str() + colon + 2, nullptr);
+    ++cores;
+  }
+  return cores == 0 ? 0 : sum / cores;
 }
 
 }  // namespace foretoken::calibrate

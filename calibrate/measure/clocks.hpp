@@ -1,4 +1,4 @@
-// The two clocks of a measurement, and what reading them takes.
+// The two clocks of a measurement, what reading them takes, and how fast the cores are clocked.
 #pragma once
 
 #include <cstdint>
@@ -17,5 +17,8 @@ ClockReading read_clocks();
 
 /// CPU time between two readings with nothing in between: the median of many. Differences are too long by it.
 Seconds reading_cost();
+
+/// Mean over the computer's cores of the clock rate that the system tells, in MHz; 0 where it tells none.
+double core_clock_mhz();
 
 }  // namespace foretoken::calibrate

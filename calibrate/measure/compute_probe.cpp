@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <barrier>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <exception>
@@ -14,6 +15,7 @@
 
 #include "calibrate/fit/kernel_fit.hpp"
 #include "calibrate/measure/clocks.hpp"
+#include "calibrate/measure/stopping.hpp"
 #include "core/error.hpp"
 #include "plan/host_limits.hpp"
 #include "plan/program/work.hpp"
@@ -30,6 +32,7 @@ using std::chrono::steady_clock;
 
 constexpr std::int64_t kRepetitionsMin = 3;
 constexpr std::int64_t kRepetitionsMax = 2000;
+constexpr std::uint64_t kRepetitionsLooked = 16;
 
 // Times of one load on one thread: [routed step][op] one entry per repetition, in nanoseconds.
 struct Times {
@@ -37,6 +40,17 @@ struct Times {
   std::vector<std::vector<std::vector<std::int64_t>>> wall;
   std::int64_t steps = 0;  // kept
 };
+
+// Looked at when the number of repetitions has doubled, so that looking takes no time to speak of.
+bool narrow_enough(const Times& times) {
+  const auto routed_steps = static_cast<std::int64_t>(times.cpu.size());
+  if (times.steps % routed_steps != 0) return false;
+  const auto repetitions = static_cast<std::uint64_t>(times.steps / routed_steps);
+  if (repetitions < kRepetitionsLooked || !std::has_single_bit(repetitions)) return false;
+  return std::all_of(times.cpu.begin(), times.cpu.end(), [](const std::vector<std::vector<std::int64_t>>& ops) {
+    return std::all_of(ops.begin(), ops.end(), [](const std::vector<std::int64_t>& op) { return often_enough(op); });
+  });
+}
 
 // One rank's tensors and a thread's walk through its ops.
 class ProbeThread {
@@ -163,6 +177,7 @@ class ProbeRun {
     for (std::int64_t step = 0; step < steps_min() || (step < most && since(begin) < share()); ++step) {
       thread.step(step);
       thread.keep(step, alone_);
+      if (narrow_enough(alone_)) break;
     }
   }
 
@@ -172,10 +187,14 @@ class ProbeRun {
     const auto begin = steady_clock::now();
     thread.step(0);
     const std::int64_t most = kRepetitionsMax * thread.routed_steps();
+    bool narrow = false;
     for (std::int64_t step = 0; !stop_ && !failed_; ++step) {
       thread.step(step);
-      if (!stop_ && step < most) thread.keep(step, crowded_[t]);
-      if (step + 1 < steps_min() || (step + 1 < most && since(begin) < share())) continue;
+      if (!stop_ && step < most) {
+        thread.keep(step, crowded_[t]);
+        narrow = narrow || narrow_enough(crowded_[t]);
+      }
+      if (step + 1 < steps_min() || (step + 1 < most && !narrow && since(begin) < share())) continue;
       enough_[t] = true;
       if (std::all_of(enough_.begin(), enough_.end(), [](const std::atomic<bool>& one) { return one.load(); }))
         stop_ = true;

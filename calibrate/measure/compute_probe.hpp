@@ -20,7 +20,7 @@ struct ComputeProbe {
 
 struct ComputeProbeOptions {
   std::int64_t cores = 1;
-  Seconds time{};    ///< for both loads together, without drawing the weights
+  Seconds time{};    ///< for both loads together at most, without drawing the weights; see stopping.hpp
   Seconds limit{};   ///< that three repetitions may take where `time` is too short for them
   Seconds budget{};  ///< of the whole measurement: what the user can raise if `time` is too short
 };

@@ -4,20 +4,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
+#include <array>
 #include <chrono>
 #include <map>
-#include <set>
 #include <tuple>
 #include <utility>
 
 #include "calibrate/measure/cache_curve.hpp"
+#include "calibrate/measure/clocks.hpp"
 #include "calibrate/measure/compute_probe.hpp"
-#include "calibrate/measure/probe_plan.hpp"
-#include "calibrate/measure/probes.hpp"
+#include "calibrate/measure/journal.hpp"
+#include "calibrate/measure/schedule.hpp"
 #include "core/error.hpp"
-#include "core/random.hpp"
-#include "plan/host_limits.hpp"
 #include "runtime/machine_identity.hpp"
 
 namespace foretoken::calibrate {
@@ -25,82 +23,24 @@ namespace {
 
 using std::chrono::steady_clock;
 
-constexpr int kRounds = 3;
+using Kind = SchedulePart::Kind;
+
 constexpr double kOverrunFirst = 8;
 constexpr double kOverrunLater = 2;
 constexpr double kCacheShare = 0.1;
 constexpr double kComputeShare = 0.7;
-constexpr std::int64_t kProbeRanksMax = 16;
 constexpr const char* kComputeSource = "this-computer";
 
 Bytes memory_of_computer() {
   return Bytes(static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE)));
 }
 
-template <class Probe>
-void shuffle(std::vector<Probe>& probes, std::int64_t seed) {
-  RandomSequence random(static_cast<std::uint64_t>(seed), 0, 0, 0);
-  for (std::size_t i = probes.size(); i > 1; --i) std::swap(probes[i - 1], probes[random.below(i)]);
-}
-
-struct Probes {
-  std::vector<ComputeProbe> compute;
-  std::vector<CommunicationProbe> communication;
-};
-
-// Probes are told apart by name, in tables and in CSV without quotes.
-template <class Probe>
-void name_apart(std::vector<Probe>& probes) {
-  std::set<std::string> taken;
-  for (Probe& probe : probes) {
-    for (char& c : probe.name)
-      if (c == ',' || c == '"' || c == '|' || std::iscntrl(static_cast<unsigned char>(c)) != 0) c = ';';
-    const std::string name = probe.name;
-    for (int again = 2; !taken.insert(probe.name).second; ++again) probe.name = fmt::format("{} #{}", name, again);
-  }
-}
-
-Probes choose_probes(const MeasureOptions& options, std::int64_t cores) {
-  Probes probes;
-  for (const std::filesystem::path& file : options.scenarios) {
-    const plan::Plan plan = host_plan(JsonDocument::from_file(file));
-    plan::require_host_can_run(plan);
-    for (const plan::Role& role : plan.program.roles) {
-      std::string name = plan.scenario.name;
-      if (plan.program.roles.size() > 1) name += " " + role.name;
-      probes.compute.push_back({std::move(name), plan, role.ranks.front()});
-    }
-    const bool fits = options.ranks == 0 ? plan.program.ranks <= kProbeRanksMax : plan.program.ranks == options.ranks;
-    if (plan.program.ranks > 1 && fits) probes.communication.push_back({plan.scenario.name, plan});
-  }
-  if (options.ranks != 0 && !options.scenarios.empty() && probes.communication.empty())
-    throw Error(
-        ErrorCode::invalid_input,
-        fmt::format("--for: under mpirun messages alone are measured, and no given scenario has the {} ranks that "
-                    "were started; give one that has, or leave --for out",
-                    options.ranks));
-  if (options.scenarios.empty()) probes.compute = built_in_compute_probes();
-  std::vector<std::int64_t> sizes{2};
-  if (options.ranks != 0) {
-    sizes = {options.ranks};
-  } else if (options.scenarios.empty()) {
-    for (const std::int64_t ranks : {2 * cores, 4 * cores})
-      if (ranks > 2 && ranks <= kProbeRanksMax) sizes.push_back(ranks);
-  }
-  for (const std::int64_t ranks : sizes)
-    for (CommunicationProbe& probe : built_in_communication_probes(ranks))
-      probes.communication.push_back(std::move(probe));
-  name_apart(probes.compute);
-  name_apart(probes.communication);
-  shuffle(probes.compute, options.seed);
-  shuffle(probes.communication, options.seed);
-  return probes;
-}
-
 class Measurement {
  public:
   explicit Measurement(const MeasureOptions& options)
-      : options_(options), cores_(cores_of(options)), begin_(steady_clock::now()) {}
+      : options_(options),
+        cores_(cores_of(options)),
+        schedule_(make_schedule({cores_, options.ranks, options.seed, options.scenarios})) {}
 
   std::optional<HostMeasurement> operator()() {
     const bool computing = options_.ranks == 0;
@@ -108,14 +48,10 @@ class Measurement {
       throw Error(ErrorCode::invalid_input,
                   "under mpirun messages alone are measured, and nothing is known of this computer's computing yet; "
                   "run foretoken calibrate host with the same --out without mpirun first");
-    Probes probes = choose_probes(options_, cores_);
-    if (computing) {
-      say("caches");
-      caches_.cores = cores_;
-      caches_.cache = measure_caches({cores_, options_.budget * kCacheShare});
-      compute(std::move(probes.compute));
-    }
-    communicate(probes.communication, computing ? 1 - kCacheShare - kComputeShare : 1);
+    open_journal();
+    deal_out_time(computing);
+    caches_.cores = cores_;
+    for (const SchedulePart& part : schedule_.parts) take(part, measured(part));
     if (!options_.leads) return std::nullopt;
     return result(computing);
   }
@@ -126,76 +62,125 @@ class Measurement {
     return options.ranks != 0 && options.known ? options.known->calibration.host->cores : runtime::usable_cores();
   }
 
-  void say(const std::string& what) const {
-    if (options_.progress)
-      options_.progress(std::chrono::duration<double>(steady_clock::now() - begin_).count() / options_.budget.value(),
-                        what);
+  void open_journal() {
+    if (options_.journal.empty()) return;
+    journal_.emplace(options_.journal,
+                     MeasurementIdentity{runtime::this_machine(), cores_, options_.version, options_.ranks,
+                                         options_.seed, schedule_.scenarios},
+                     options_.date, options_.leads);
+    if (options_.resumes && options_.leads && !journal_->known().empty())
+      options_.resumes(journal_->known().size(), schedule_.parts.size());
   }
 
-  // Half of the time in equal parts, half by what a step takes. What one probe does not use is there for the rest.
-  // Built-in probes come round several times: a computer that others use, or that gets warm, is not the same all the
-  // time.
-  void compute(std::vector<ComputeProbe> probes) {
-    const int rounds = options_.scenarios.empty() ? kRounds : 1;
-    Seconds left = options_.budget * kComputeShare;
-    Seconds all{};
-    for (const ComputeProbe& probe : probes) all += expected_step(probe);
-    const Seconds each = all / static_cast<double>(probes.size());
-    Seconds weights_left = all * (2.0 * rounds);
-    for (int round = 0; round < rounds; ++round) {
-      std::vector<HostSample> samples;
-      for (const ComputeProbe& probe : probes) {
-        say(probe.name);
-        const auto begin = steady_clock::now();
-        const Seconds weight = expected_step(probe) + each;
-        const Seconds share = left * ratio(weight, weights_left);
-        weights_left -= weight;
-        // A slow computer needs more for three repetitions than their share; only the first round has to be whole.
-        const double times = round == 0 ? kOverrunFirst : kOverrunLater;
-        std::vector<HostSample> own;
-        try {
-          own = measure_compute(probe, caches_, {cores_, share, share * times, options_.budget});
-        } catch (const Error& error) {
-          if (round == 0 || error.code() != ErrorCode::unhealthy) throw;
-        }
-        samples.insert(samples.end(), own.begin(), own.end());
-        left -= std::min(Seconds(std::chrono::duration<double>(steady_clock::now() - begin).count()), share);
-      }
-      add_round(std::move(samples));
-      shuffle(probes, options_.seed + 1 + round);
+  // Of computing, half of the time in equal parts, half by what a step takes. What one probe does not use is there for
+  // the rest.
+  void deal_out_time(bool computing) {
+    std::array<double, 3> parts{};
+    for (const SchedulePart& part : schedule_.parts) parts[static_cast<std::size_t>(part.kind)] += 1;
+    const double messages = computing ? 1 - kCacheShare - kComputeShare : 1;
+    cache_time_ = options_.budget * kCacheShare / std::max(1.0, parts[0]);
+    compute_left_ = options_.budget * kComputeShare;
+    message_time_ = options_.budget * messages / std::max(1.0, parts[2]);
+    left_ = parts;
+    for (const ComputeProbe& probe : schedule_.compute) each_ += expected_step(probe);
+    weights_left_ = each_ * (2.0 * schedule_.rounds);
+    each_ = each_ / static_cast<double>(std::max<std::size_t>(1, schedule_.compute.size()));
+  }
+
+  [[nodiscard]] Seconds time_left() const {
+    return cache_time_ * left_[0] + (left_[1] > 0 ? std::max(compute_left_, Seconds(0)) : Seconds(0)) +
+           message_time_ * left_[2];
+  }
+
+  MeasuredPart measured(const SchedulePart& part) {
+    const Seconds share = share_of(part);
+    MeasuredPart result = known(part).value_or(MeasuredPart{});
+    if (result.name.empty()) {
+      if (options_.progress && options_.leads)
+        options_.progress(1 - time_left().value() / options_.budget.value(), time_left(), part.name);
+      result = measure(part, share);
+      if (journal_) journal_->add(result);
+      result = part_of(line_of(result), part.name);
     }
+    left_[static_cast<std::size_t>(part.kind)] -= 1;
+    if (part.kind == Kind::compute) compute_left_ -= std::min(result.took, share);
+    return result;
   }
 
-  // Of a sample that is there already the less disturbed of both counts: others can only slow an op down.
-  void add_round(std::vector<HostSample> samples) {
-    std::map<std::tuple<std::string, HostLoad, std::string, std::int64_t>, std::size_t> known;
-    for (std::size_t i = 0; i < samples_.size(); ++i)
-      known[{samples_[i].probe, samples_[i].load, samples_[i].op, samples_[i].routed_step}] = i;
-    for (HostSample& sample : samples) {
-      const auto found = known.find({sample.probe, sample.load, sample.op, sample.routed_step});
-      if (found == known.end()) {
-        samples_.push_back(std::move(sample));
-        continue;
-      }
-      HostSample& first = samples_[found->second];
-      first.cpu = std::min(first.cpu, sample.cpu);
-      first.cpu_q10 = std::min(first.cpu_q10, sample.cpu_q10);
-      first.cpu_q90 = std::max(first.cpu_q90, sample.cpu_q90);
-      first.wall = std::min(first.wall, sample.wall);
-      first.count += sample.count;
+  Seconds share_of(const SchedulePart& part) {
+    if (part.kind == Kind::cache) return cache_time_;
+    if (part.kind == Kind::communication) return message_time_;
+    const Seconds weight = expected_step(schedule_.compute[part.probe]) + each_;
+    const Seconds share = compute_left_ * ratio(weight, weights_left_);
+    weights_left_ -= weight;
+    return share;
+  }
+
+  [[nodiscard]] std::optional<MeasuredPart> known(const SchedulePart& part) const {
+    if (!journal_) return std::nullopt;
+    const auto found = journal_->known().find(part.name);
+    return found == journal_->known().end() ? std::nullopt : std::optional(found->second);
+  }
+
+  MeasuredPart measure(const SchedulePart& part, Seconds share) {
+    MeasuredPart result;
+    result.name = part.name;
+    const auto begin = steady_clock::now();
+    switch (part.kind) {
+      case Kind::cache: result.per_byte = measure_cache(part.load, part.footprint, cores_, share); break;
+      case Kind::compute: result.samples = compute(part, share); break;
+      case Kind::communication: result.samples = communicate(schedule_.communication[part.probe], share); break;
+    }
+    result.took = Seconds(std::chrono::duration<double>(steady_clock::now() - begin).count());
+    result.core_mhz = core_clock_mhz();
+    return result;
+  }
+
+  std::vector<HostSample> compute(const SchedulePart& part, Seconds share) const {
+    // A slow computer needs more for three repetitions than their share; only the first round has to be whole.
+    const Seconds limit = share * (part.round == 0 ? kOverrunFirst : kOverrunLater);
+    try {
+      return measure_compute(schedule_.compute[part.probe], caches_, {cores_, share, limit, options_.budget});
+    } catch (const Error& error) {
+      if (part.round == 0 || error.code() != ErrorCode::unhealthy) throw;
+      return {};
     }
   }
 
   // Every process of a launch must make the same runs, so no clock decides.
-  void communicate(const std::vector<CommunicationProbe>& probes, double share) {
-    const Seconds time = options_.budget * share / static_cast<double>(probes.size());
-    for (const CommunicationProbe& probe : probes) {
-      if (options_.leads) say(probe.name);
-      const HostLoad load = probe.plan.program.ranks <= cores_ ? HostLoad::alone : HostLoad::crowded;
-      const std::vector<HostSample> samples =
-          measure_communication(probe.name, probe.plan, communication_steps(probe.plan, time), load, options_.run);
-      samples_.insert(samples_.end(), samples.begin(), samples.end());
+  [[nodiscard]] std::vector<HostSample> communicate(const CommunicationProbe& probe, Seconds share) const {
+    const HostLoad load = probe.plan.program.ranks <= cores_ ? HostLoad::alone : HostLoad::crowded;
+    return measure_communication(probe.name, probe.plan, communication_steps(probe.plan, share), load, options_.run);
+  }
+
+  void take(const SchedulePart& part, MeasuredPart measured) {
+    if (part.kind == Kind::cache) {
+      if (!measured.per_byte)
+        throw input_error(options_.journal.string(), "", fmt::format("\"{}\" has no time per byte", part.name),
+                          "take its line away, and it is measured again");
+      add_cache_point(caches_.cache[static_cast<std::size_t>(part.load)], part.footprint, *measured.per_byte);
     }
+    for (HostSample& sample : measured.samples) add(part, std::move(sample));
+    if (measured.core_mhz <= 0) return;
+    mhz_min_ = mhz_min_ > 0 ? std::min(mhz_min_, measured.core_mhz) : measured.core_mhz;
+    mhz_max_ = std::max(mhz_max_, measured.core_mhz);
+  }
+
+  // Of a compute op that an earlier round has too, the less disturbed of both: others can only slow an op down.
+  void add(const SchedulePart& part, HostSample sample) {
+    const SampleKey key{sample.probe, sample.load, sample.op, sample.routed_step};
+    const auto found = places_.find(key);
+    if (part.round == 0 || found == places_.end()) {
+      if (part.kind == Kind::compute) places_[key] = samples_.size();
+      samples_.push_back(std::move(sample));
+      return;
+    }
+    HostSample& first = samples_[found->second];
+    first.cpu = std::min(first.cpu, sample.cpu);
+    first.cpu_q10 = std::min(first.cpu_q10, sample.cpu_q10);
+    first.cpu_q90 = std::max(first.cpu_q90, sample.cpu_q90);
+    first.wall = std::min(first.wall, sample.wall);
+    first.count += sample.count;
   }
 
   // Of what is known all that was not measured again: under a launcher the same probe, otherwise all but other
@@ -215,17 +200,20 @@ class Measurement {
     if (!computing) caches_ = *options_.known->calibration.host;
   }
 
+  [[nodiscard]] const std::string& date() const { return journal_ ? journal_->date() : options_.date; }
+
   [[nodiscard]] CalibrationSource source(const std::string& id, const runtime::MachineIdentity& machine,
                                          const std::string& communicator) const {
     CalibrationSource source;
     source.id = id;
     source.citation = fmt::format("{}, {} cores, {}, {}; foretoken {}, {}", machine.cpu, machine.cores, machine.kernel,
-                                  machine.blas, options_.version, options_.date);
+                                  machine.blas, options_.version, date());
     source.license = "own measurement";
     source.rows = std::count_if(samples_.begin(), samples_.end(),
                                 [&](const HostSample& sample) { return sample.communicator == communicator; });
     source.note = fmt::format("budget {} s, order of probes by seed {}{}", options_.budget.value(), options_.seed,
                               options_.scenarios.empty() ? "" : ", for given scenarios");
+    if (mhz_max_ > 0) source.note += fmt::format(", cores at {:.0f} to {:.0f} MHz", mhz_min_, mhz_max_);
     return source;
   }
 
@@ -244,7 +232,8 @@ class Measurement {
     host.cache = caches_.cache;
     host.unit_costs = out.fit.unit_costs;
     host.families = out.fit.families;
-    out.calibration.name = fmt::format("{}, {}", out.machine.cpu, options_.date);
+    out.date = date();
+    out.calibration.name = fmt::format("{}, {}", out.machine.cpu, out.date);
     out.calibration.device.name = out.machine.cpu;
     const auto add_source = [&](const std::string& id, const std::string& communicator, bool measured) {
       CalibrationSource fresh = source(id, out.machine, communicator);
@@ -266,11 +255,23 @@ class Measurement {
     return out;
   }
 
+  using SampleKey = std::tuple<std::string, HostLoad, std::string, std::int64_t>;  // probe, load, op, routed step
+
   const MeasureOptions& options_;
   std::int64_t cores_;
-  steady_clock::time_point begin_;
+  Schedule schedule_;
+  std::optional<MeasurementJournal> journal_;
+  std::array<double, 3> left_{};  // [Kind] parts
+  Seconds cache_time_{};          // of a point
+  Seconds message_time_{};        // of a probe
+  Seconds compute_left_{};
+  Seconds each_{};  // a compute probe's equal part, as a weight
+  Seconds weights_left_{};
   HostCalibration caches_;
   std::vector<HostSample> samples_;
+  std::map<SampleKey, std::size_t> places_;
+  double mhz_min_ = 0;
+  double mhz_max_ = 0;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // This computer's CPUs, measured and fitted: from nothing to a Calibration.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -32,7 +33,12 @@ struct MeasureOptions {
   std::int64_t ranks = 0;                        ///< processes of a launch; 0: ranks are threads, as many as one likes
   bool leads = true;                             ///< has a result; under a launcher rank 0
   RunPlan run;                                   ///< runs a plan, see communication_probe.hpp
-  std::function<void(double share, const std::string& what)> progress;  ///< share of the budget gone
+  std::filesystem::path journal;                 ///< of parts that are finished, see journal.hpp; empty: none is kept
+  /// A part begins: what share of the time there is, is gone, with what an earlier process has measured, and what is
+  /// left.
+  std::function<void(double share, Seconds left, const std::string& what)> progress;
+  /// The journal has parts of an earlier process.
+  std::function<void(std::size_t known, std::size_t parts)> resumes;
 };
 
 struct HostMeasurement {
@@ -41,9 +47,11 @@ struct HostMeasurement {
   std::vector<HostSample> samples;
   runtime::MachineIdentity machine;
   Bytes memory;
+  std::string date;  ///< when it began
 };
 
-/// Measures caches, computing and messages, and fits them.
+/// Measures caches, computing and messages, part by part (schedule.hpp), and fits them. What the journal has is not
+/// measured again; the calibration is a function of what is in it at the end, and of the seed.
 ///
 /// Under a launcher every process calls it, and only messages among all processes are measured: computing must be known
 /// already, because processes that wait for the one that computes would disturb it.
@@ -52,7 +60,8 @@ struct HostMeasurement {
 /// @throws Error{invalid_input} under a launcher if nothing is known
 /// @throws Error{unhealthy} if the budget is too small for three repetitions of every probe: the message says how much
 ///         is enough
-/// @throws Error as plan::parse_scenario, plan::make_plan and the runtime do
+/// @throws Error as plan::parse_scenario, plan::make_plan, MeasurementJournal and the runtime do; finished parts are in
+///         the journal then
 std::optional<HostMeasurement> measure_host(const MeasureOptions& options);
 
 }  // namespace foretoken::calibrate

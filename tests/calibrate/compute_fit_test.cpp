@@ -56,7 +56,7 @@ std::vector<GemmSample> gemm_sweep() {
 }
 
 TEST(GemmFit, FindsThePhysicsOnHeldOutShapes) {
-  const GemmFit fit = fit_gemm(gemm_sweep(), "test", rates(), {5, 1});
+  const GemmFit fit = fit_gemm(gemm_sweep(), "test", rates(), {5, 1}).fit;
   // The slowdown is linear in the coordinates, which the lattice can say exactly. What is left is the floor: the fit
   // takes the first percentile of times, floor x exp(0.2 - ...), which shifts small kernels by a percent or two.
   EXPECT_LT(fit.held_out.median, 0.01);
@@ -73,8 +73,8 @@ TEST(GemmFit, FindsThePhysicsOnHeldOutShapes) {
 
 TEST(GemmFit, IsTheSameFromTheSameSamples) {
   const std::vector<GemmSample> sweep = gemm_sweep();
-  EXPECT_EQ(fit_gemm(sweep, "test", rates(), {3, 7}).log_slowdown.values,
-            fit_gemm(sweep, "test", rates(), {3, 7}).log_slowdown.values);
+  EXPECT_EQ(fit_gemm(sweep, "test", rates(), {3, 7}).fit.log_slowdown.values,
+            fit_gemm(sweep, "test", rates(), {3, 7}).fit.log_slowdown.values);
 }
 
 TEST(GemmFit, RejectsSweepsThatCannotBeFitted) {
@@ -102,7 +102,7 @@ std::vector<AttentionSample> decode_sweep() {
 }
 
 TEST(AttentionFit, FindsThePhysicsOnHeldOutHeadShapes) {
-  const AttentionFit fit = fit_attention(AttentionPhase::decode, decode_sweep(), "test", rates(), {5, 1});
+  const AttentionFit fit = fit_attention(AttentionPhase::decode, decode_sweep(), "test", rates(), {5, 1}).fit;
   EXPECT_LT(fit.held_out.median, 0.03);
   EXPECT_LT(fit.held_out.p90, 0.06);
   EXPECT_EQ(fit.held_out.groups, 5);
@@ -117,7 +117,7 @@ TEST(AttentionFit, FindsThePhysicsOnHeldOutHeadShapes) {
 TEST(AttentionFit, ColdCachesCostWhatMemoryTakes) {
   // 32 sequences x 1024 tokens x 2 heads x 128 x 2 x 2 B = 33.6 MB: in L2 6.7 us, from memory 11.2 us. The slowdown is
   // 1.3 whatever the residency, so the fit must answer (10 us + 11.2 us) x 1.3 = 27.5 us for the cold one.
-  const AttentionFit fit = fit_attention(AttentionPhase::decode, decode_sweep(), "test", rates(), {5, 1});
+  const AttentionFit fit = fit_attention(AttentionPhase::decode, decode_sweep(), "test", rates(), {5, 1}).fit;
   const sim::AttentionCost cost(AttentionPhase::decode, fit, rates());
   sim::AttentionShape shape{32, 1, 1024, 8, 2, 128, DType::bf16, DType::bf16, sim::Residency::cold};
   const double cold = cost(shape).time.value();
@@ -180,17 +180,18 @@ TEST(HeldOut, NoGroupIsPredictedByAFitThatSawIt) {
     groups.push_back(i % 8);
   }
   const HeldOut out = cross_validate(
-      std::span<const Labelled>(samples), groups, {4, 9},
-      [](std::span<const Labelled> seen) {
-        std::set<std::int64_t> known;
-        for (const Labelled& sample : seen) known.insert(sample.group);
-        EXPECT_EQ(known.size(), 6U);  // 8 groups in 4 folds: 2 are held out
-        return known;
-      },
-      [](const std::set<std::int64_t>& known, const Labelled& sample) {
-        EXPECT_FALSE(known.contains(sample.group)) << sample.group;
-        return sample.time * 2.0;
-      });
+                          std::span<const Labelled>(samples), groups, {4, 9},
+                          [](std::span<const Labelled> seen) {
+                            std::set<std::int64_t> known;
+                            for (const Labelled& sample : seen) known.insert(sample.group);
+                            EXPECT_EQ(known.size(), 6U);  // 8 groups in 4 folds: 2 are held out
+                            return known;
+                          },
+                          [](const std::set<std::int64_t>& known, const Labelled& sample) {
+                            EXPECT_FALSE(known.contains(sample.group)) << sample.group;
+                            return sample.time * 2.0;
+                          })
+                          .statistics;
   EXPECT_EQ(out.rows, 40);
   EXPECT_EQ(out.groups, 8);
   EXPECT_EQ(out.folds, 4);

@@ -124,15 +124,17 @@ TEST(ComputeProbe, SaysHowMuchTimeIsEnough) {
 }
 
 TEST(CacheCurve, HasPointsOfGrowingFootprintThatNeverGetFaster) {
-  const auto curves = measure_caches({2, Seconds(0.02), Bytes(1 << 16), Bytes(1 << 19)});
-  for (const auto& curve : curves) {
-    ASSERT_EQ(curve.size(), 4U);
-    for (std::size_t i = 1; i < curve.size(); ++i) {
-      EXPECT_EQ(curve[i].footprint, curve[i - 1].footprint * 2);
-      EXPECT_GE(curve[i].per_byte, curve[i - 1].per_byte);
-    }
-    EXPECT_GT(curve.front().per_byte, Seconds(0));
-  }
+  const std::vector<Bytes> footprints = cache_footprints(Bytes(1 << 16), Bytes(1 << 19));
+  EXPECT_EQ(footprints, (std::vector{Bytes(1 << 16), Bytes(1 << 17), Bytes(1 << 18), Bytes(1 << 19)}));
+  for (const HostLoad load : {HostLoad::alone, HostLoad::crowded})
+    EXPECT_GT(measure_cache(load, footprints.front(), 2, Seconds(0.002)), Seconds(0));
+  // 3, 2 and 4 ns: the middle one was disturbed less than the first, and cannot be nearer to the core.
+  std::vector<HostCachePoint> curve;
+  for (const double seconds : {3e-9, 2e-9, 4e-9}) add_cache_point(curve, footprints[curve.size()], Seconds(seconds));
+  ASSERT_EQ(curve.size(), 3U);
+  EXPECT_EQ(curve[1].footprint, footprints[1]);
+  EXPECT_EQ(curve[1].per_byte, Seconds(3e-9));
+  EXPECT_EQ(curve[2].per_byte, Seconds(4e-9));
 }
 
 TEST(Probes, BuiltInOnesFeelEveryFamily) {

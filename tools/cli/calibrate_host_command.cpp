@@ -33,6 +33,12 @@ constexpr std::int64_t kRanks = 64;
 
 constexpr std::array<const char*, 4> kFiles{"samples.csv", "README.md", "topology.json", "calibration.json"};
 
+// A measurement's parts: while it is made, and when it is whole. Threads and each number of processes have their own.
+fs::path parts_file(const fs::path& folder, bool whole, std::int64_t ranks) {
+  const std::string launch = ranks == 0 ? "" : fmt::format("-mpi-{}", ranks);
+  return folder / fmt::format("{}{}.jsonl", whole ? "raw-samples" : "unfinished", launch);
+}
+
 std::string today() {
   const std::time_t now = std::time(nullptr);
   std::tm date{};
@@ -96,7 +102,9 @@ std::string readme_text(const HostMeasurement& measured) {
       "# This computer, measured\n\n"
       "Written by `foretoken calibrate host`. `topology.json` is what a scenario names (or `--topology`), "
       "`calibration.json` what\n"
-      "an op costs a core, `samples.csv` the measurements that it is fitted to.\n\n"
+      "an op costs a core, `samples.csv` the measurements that it is fitted to, `raw-samples*.jsonl` all of them, "
+      "round "
+      "by round.\n\n"
       "| source | measured | samples | conditions |\n"
       "|---|---|---|---|\n";
   for (const CalibrationSource& source : measured.calibration.sources)
@@ -145,42 +153,49 @@ nlohmann::ordered_json summary_json(const HostMeasurement& measured, const Calib
 // A line per probe, or on a terminal one line that is written over.
 class Progress {
  public:
-  Progress(std::ostream& err, Seconds budget) : err_(err), budget_(budget), terminal_(isatty(STDERR_FILENO) == 1) {}
+  explicit Progress(std::ostream& err) : err_(err), terminal_(isatty(STDERR_FILENO) == 1) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() {
     if (terminal_ && written_) err_ << "\r\033[K" << std::flush;
   }
 
-  void operator()(double share, const std::string& what) {
-    const double left = std::max(0.0, (1 - share) * budget_.value());
+  void resumes(std::size_t known, std::size_t parts, const fs::path& file) const {
+    err_ << fmt::format("{} of {} parts are in {}\n", known, parts, file.string());
+  }
+
+  void operator()(double share, Seconds left, const std::string& what) {
     if (terminal_) {
       constexpr int width = 24;
       const int full = std::clamp(static_cast<int>(share * width), 0, width);
-      err_ << fmt::format("\r\033[K[{:=<{}}{: <{}}] {:.0f} s left, {}", "", full, "", width - full, left, what)
+      err_ << fmt::format("\r\033[K[{:=<{}}{: <{}}] {:.0f} s left, {}", "", full, "", width - full, left.value(), what)
            << std::flush;
     } else {
-      err_ << fmt::format("measuring {}, about {:.0f} s left\n", what, left);
+      err_ << fmt::format("measuring {}, about {:.0f} s left\n", what, left.value());
     }
     written_ = true;
   }
 
  private:
   std::ostream& err_;
-  Seconds budget_;
   bool terminal_;
   bool written_ = false;
 };
 
-calibrate::MeasureOptions measure_options(const CalibrateHostOptions& options, Progress& progress) {
+calibrate::MeasureOptions measure_options(const CalibrateHostOptions& options, std::int64_t ranks, Progress& progress) {
   calibrate::MeasureOptions measure;
+  measure.ranks = ranks;
+  measure.journal = parts_file(options.out, false, ranks);
   measure.budget = Seconds(options.budget_seconds);
   measure.seed = options.seed;
   measure.scenarios = options.scenarios;
   measure.date = today();
   measure.version = fmt::format("{} ({})", version(), commit());
   measure.known = known_measurement(options.out);
-  measure.progress = [&progress](double share, const std::string& what) { progress(share, what); };
+  measure.progress = [&progress](double share, Seconds left, const std::string& what) { progress(share, left, what); };
+  measure.resumes = [&progress, file = measure.journal](std::size_t known, std::size_t parts) {
+    progress.resumes(known, parts, file);
+  };
   return measure;
 }
 
@@ -202,8 +217,13 @@ void check_scenarios(const CalibrateHostOptions& options) {
                           "name another --out");
 }
 
-void report(const HostMeasurement& measured, const CalibrateHostOptions& options, std::ostream& out) {
+void report(const HostMeasurement& measured, const CalibrateHostOptions& options, std::int64_t ranks,
+            std::ostream& out) {
   write_all(options.out, measured);
+  std::error_code failed;
+  const fs::path raw = parts_file(options.out, true, ranks);
+  fs::rename(parts_file(options.out, false, ranks), raw, failed);
+  if (failed) throw input_error(raw.string(), "", failed.message(), "the rest is written; check the folder");
   if (options.json)
     out << summary_json(measured, options).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
   else out << calibrate::host_residual_markdown(measured.fit) << "\nWritten to " << options.out.string() << ".\n";
@@ -215,25 +235,24 @@ void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, 
   if (!std::isfinite(options.budget_seconds) || options.budget_seconds <= 0)
     throw input_error("--budget", "", "is not a number of seconds", "write for example --budget 60");
   check_scenarios(options);
-  Progress progress(err, Seconds(options.budget_seconds));
+  Progress progress(err);
   runtime::RunOptions live;
   live.build = fmt::format("{} {}", version(), commit());
   const bool launched = run_under_mpi(
       [&](auto& mpi) {
-        calibrate::MeasureOptions measure = measure_options(options, progress);
-        measure.ranks = mpi.ranks();
+        calibrate::MeasureOptions measure = measure_options(options, mpi.ranks(), progress);
         measure.leads = mpi.rank() == 0;
         if (measure.leads) make_folder(options.out);
         measure.run = [&](const plan::Plan& plan) { return run_mpi(mpi, plan, live); };
-        if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, out);
+        if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, mpi.ranks(), out);
       },
       2);
   if (launched) return;
-  calibrate::MeasureOptions measure = measure_options(options, progress);
+  calibrate::MeasureOptions measure = measure_options(options, 0, progress);
   make_folder(options.out);
   measure.run = [&](const plan::Plan& plan) { return std::optional(runtime::run_threads(plan, live)); };
   const auto measured = calibrate::measure_host(measure);
-  report(*measured, options, out);
+  report(*measured, options, 0, out);
 }
 
 }  // namespace foretoken::cli

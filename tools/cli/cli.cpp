@@ -682,7 +682,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       "host", "Measure what this computer's CPUs take, and fit a calibration; under mpirun also its messages by MPI");
   host->footer(
       "Example: foretoken calibrate host --out this-computer && mpirun -n 2 foretoken calibrate host --out "
-      "this-computer");
+      "this-computer\n"
+      "What is measured is kept in DIR as it comes: after a kill the same command goes on. Remove DIR/unfinished.jsonl "
+      "to begin anew.");
   host->add_option("--out", host_options.out, "Folder for topology, calibration, samples and residuals")
       ->required()
       ->type_name("DIR")
@@ -694,7 +696,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
       ->expected(1)
       ->take_all();
   host->add_option("--budget", host_options.budget_seconds,
-                   "Time to measure in, roughly: every probe is run three times at least (default 60)")
+                   "Time to measure in at most, roughly: every probe is run three times at least, and computing ends "
+                   "early where the 90 % interval of each median is within 1 % (default 60)")
       ->check(CLI::Range(0.1, 86400.0))
       ->type_name("SECONDS");
   host->add_option("--seed", host_options.seed, "Of the order of the probes (default 1)")
