@@ -5,6 +5,7 @@
 set(FORETOKEN_SCHEMAS
   scenario:scenarios/scenario.schema.json
   model:scenarios/model.schema.json
+  routing:scenarios/routing.schema.json
   model-size:tools/cli/model-size.schema.json
   topology:topologies/topology.schema.json
   device:topologies/devices/device.schema.json
