@@ -23,6 +23,7 @@ set(FORETOKEN_SCHEMAS
   op:tools/cli/op.schema.json
   score:tools/cli/score.schema.json
   diagnosis:tools/cli/diagnosis.schema.json
+  live-diagnosis:tools/cli/live-diagnosis.schema.json
   suite:tools/cli/suite.schema.json
   accepted-accuracy:scenarios/published/accepted.schema.json)
 
