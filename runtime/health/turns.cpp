@@ -49,7 +49,7 @@ std::vector<std::vector<std::pair<std::int32_t, std::int32_t>>> tournament(std::
     const std::int32_t circle = seats - 1;
     add(round, seats - 1);
     for (std::int32_t i = 1; i < seats / 2; ++i) add((round + i) % circle, (round + circle - i) % circle);
-    rounds.push_back(std::move(pairs));
+    if (!pairs.empty()) rounds.push_back(std::move(pairs));
   }
   return rounds;
 }

@@ -106,7 +106,7 @@ TEST_P(ClockAhead, TracesComeOutOnRankZerosClock) {
     if (rank.value() == 0) return {"here", {}};
     return {"there", ahead};
   };
-  const runtime::RunResult result = run_threads(plan, options);
+  const runtime::RunResult result = runtime::run_threads(plan, options);
   ASSERT_EQ(result.clocks.size(), 1U);
   const runtime::ClockReading& clock = result.clocks.front();
   EXPECT_EQ(clock.host, "there");
@@ -128,7 +128,7 @@ TEST_P(ClockAhead, TracesComeOutOnRankZerosClock) {
 
 INSTANTIATE_TEST_SUITE_P(ByMilliseconds, ClockAhead, testing::Values(20'000'000, 60'000, -60'000));
 
-TEST(Clocks, OfOneHostNeedNoReading) { EXPECT_THAT(run_threads(small_plan({})).clocks, IsEmpty()); }
+TEST(Clocks, OfOneHostNeedNoReading) { EXPECT_THAT(runtime::run_threads(small_plan({})).clocks, IsEmpty()); }
 
 }  // namespace
 }  // namespace foretoken::test
