@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "plan/program/exchange_slots.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -50,7 +51,7 @@ MemoryUse memory_of(const Role& role, const Scenario& scenario, const Placement&
     const auto is_live = [&](TensorId id) { return role.tensors[id.index()].kind == TensorKind::activation; };
     for (const TensorId output : role.ops[i].outputs)
       if (is_live(output)) live += size[output.index()];
-    use.activations = std::max(use.activations, live);
+    use.activations = std::max(use.activations, live + staged_bytes(role, role.ops[i], scenario, placement));
     std::vector<TensorId> used = role.ops[i].inputs;
     used.insert(used.end(), role.ops[i].outputs.begin(), role.ops[i].outputs.end());
     std::sort(used.begin(), used.end());

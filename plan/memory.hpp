@@ -20,7 +20,8 @@ struct MemoryUse {
   [[nodiscard]] double total() const { return weights + kv_cache + activations; }
 };
 
-/// Memory of one rank of the role. Rows that depend on routing are taken at balanced routing, rounded up; what a
+/// Memory of one rank of the role. Messages by capacity count with all their slots while they are under way. Rows that
+/// depend on routing are taken at balanced routing, rounded up; what a
 /// framework keeps for itself (CUDA context, NCCL buffers, about 1 to 3 GB) is not counted.
 MemoryUse memory_of(const Role& role, const Scenario& scenario, const Placement& placement);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <map>
 #include <utility>
 
@@ -39,24 +40,36 @@ void shift(std::vector<std::int64_t>& times, std::int64_t by) {
     if (time >= 0) time += by;
 }
 
-// Ranks do not begin at one instant, more of them than cores least of all. On one computer all times become those since
-// its first rank began; between computers, whose clocks share nothing, the meeting before the run has to do.
+// Nanoseconds that the clock of a record's computer shows more than rank 0's, where that is known: its own shows none.
+std::optional<std::int64_t> ahead_of(const RankRecord& record, const RankRecord& leader) {
+  if (record.machine.host == leader.machine.host) return 0;
+  for (const ClockReading& clock : leader.clocks)
+    if (clock.host == record.machine.host) return std::llround(clock.ahead().value() * 1e9);
+  return std::nullopt;
+}
+
+// Ranks do not begin at one instant, more of them than cores least of all. All times become those since the first rank
+// began, by rank 0's clock. Of a computer whose clock was not compared with it, since its own first rank began: then
+// the meeting before the run has to do.
 void align_clocks(std::vector<RankRecord>& records) {
-  const auto first = [&](const RankRecord& of, std::int64_t RankRecord::*began) {
-    std::int64_t earliest = of.*began;
-    for (const RankRecord& other : records)
-      if (other.machine == of.machine) earliest = std::min(earliest, other.*began);
-    return earliest;
+  std::vector<std::optional<std::int64_t>> ahead;
+  for (const RankRecord& record : records) ahead.push_back(ahead_of(record, records.front()));
+  const auto late = [&](std::size_t r, std::int64_t RankRecord::*began) {
+    const auto on_known_clock = [&](std::size_t i) { return records[i].*began - ahead[i].value_or(0); };
+    std::int64_t earliest = on_known_clock(r);
+    for (std::size_t i = 0; i < records.size(); ++i)
+      if (ahead[r] ? ahead[i].has_value() : records[i].machine == records[r].machine)
+        earliest = std::min(earliest, on_known_clock(i));
+    return on_known_clock(r) - earliest;
   };
-  std::vector<std::pair<std::int64_t, std::int64_t>> late;
-  for (const RankRecord& record : records)
-    late.emplace_back(record.began - first(record, &RankRecord::began),
-                      record.instrumented_began - first(record, &RankRecord::instrumented_began));
+  std::vector<std::pair<std::int64_t, std::int64_t>> all;
+  for (std::size_t r = 0; r < records.size(); ++r)
+    all.emplace_back(late(r, &RankRecord::began), late(r, &RankRecord::instrumented_began));
   for (std::size_t r = 0; r < records.size(); ++r) {
-    shift(records[r].ends, late[r].first * 1'000);
+    shift(records[r].ends, all[r].first * 1'000);
     for (auto* times :
          {&records[r].instrumented_ends, &records[r].events.posted, &records[r].events.begun, &records[r].events.ended})
-      shift(*times, late[r].second * 1'000);
+      shift(*times, all[r].second * 1'000);
   }
 }
 
@@ -186,11 +199,12 @@ std::string hash_of_activations(const std::vector<Activations>& all) {
 }  // namespace
 
 RankRun::RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator, const RunOptions& options,
-                 RankProgress& progress)
+                 RankProgress& progress, std::vector<RankId> clocks)
     : plan_(plan),
       rank_(rank),
       communicator_(communicator),
       options_(options),
+      clocks_(std::move(clocks)),
       tables_(plan, rank),
       compute_(plan, rank, tables_),
       executor_(plan, rank, tables_, compute_, communicator, executor_options(options, rank, progress)) {}
@@ -198,23 +212,40 @@ RankRun::RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator
 RankRecord RankRun::run() {
   RankRecord record;
   record.machine = this_machine();
+  record.machine.host = host_of(rank_, options_);
   const std::int64_t steps = steps_of(plan_);
   communicator_.meet(options_.setup_deadline);
+  const std::vector<ClockOffset> clocks_before = read_clocks();
+  if (!clocks_.empty()) communicator_.meet(options_.setup_deadline);
   const CoreTime before = core_time();
   executor_.run(steps, record.ends, nullptr);
   const CoreTime after = core_time();
   if (after.all > before.all)
     record.busy = 1 - static_cast<double>(after.idle - before.idle) / static_cast<double>(after.all - before.all);
-  record.began = nanoseconds_of(executor_.began());
+  record.began = nanoseconds_of(executor_.began() + clock_ahead());
   record.activations = activations();
   if (!plan_.routing.known()) record.routes = routes();
   if (options_.instrumented) {
     communicator_.meet(options_.setup_deadline);
     executor_.run(steps, record.instrumented_ends, &record.events);
-    record.instrumented_began = nanoseconds_of(executor_.began());
+    record.instrumented_began = nanoseconds_of(executor_.began() + clock_ahead());
   }
   communicator_.meet(options_.setup_deadline);
+  if (const std::vector<ClockOffset> later = read_clocks(); !later.empty())
+    record.clocks = clock_readings(clocks_, clocks_before, later);
   return record;
+}
+
+// The plan's communications have the numbers below.
+std::vector<ClockOffset> RankRun::read_clocks() const {
+  BlockingMessages messages(communicator_, CommunicationId(plan_.program.communications.size()),
+                            options_.step_deadline);
+  return measure_clock_offsets(messages, rank_, clocks_,
+                               [this] { return nanoseconds_of(std::chrono::steady_clock::now() + clock_ahead()); });
+}
+
+std::chrono::nanoseconds RankRun::clock_ahead() const {
+  return options_.feigned_computer ? options_.feigned_computer(rank_).ahead : std::chrono::nanoseconds(0);
 }
 
 std::vector<Activations> RankRun::activations() const {
@@ -251,8 +282,10 @@ std::vector<std::int32_t> RankRun::routes() const {
 
 RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records) {
   FORETOKEN_CHECK(static_cast<std::int64_t>(records.size()) == plan.program.ranks, "a record per rank");
+  for (ClockReading& clock : records.front().clocks) clock.host = records[clock.rank.index()].machine.host;
   align_clocks(records);
   RunResult result;
+  result.clocks = records.front().clocks;
   result.plan_hash = plan.plan_hash;
   result.routing_hash = plan.routing_hash;
   if (!plan.routing.known()) add_routing(plan, records, result);
@@ -275,6 +308,22 @@ RunResult put_together(const plan::Plan& plan, const std::string& communicator, 
   result.busy = records.front().busy;
   result.activations_hash = hash_of_activations(result.activations);
   return result;
+}
+
+std::vector<ClockReading> clock_readings(std::span<const RankId> ranks, std::span<const ClockOffset> before,
+                                         std::span<const ClockOffset> after) {
+  const auto offset = [](const ClockOffset& one) {
+    return ClockReading::Offset{Seconds(static_cast<double>(one.ahead) * 1e-9),
+                                Seconds(static_cast<double>(one.bound) * 1e-9)};
+  };
+  std::vector<ClockReading> readings;
+  for (std::size_t c = 0; c < ranks.size(); ++c)
+    readings.push_back({"", ranks[c], offset(before[c]), offset(after[c])});
+  return readings;
+}
+
+std::string host_of(RankId rank, const RunOptions& options) {
+  return options.feigned_computer ? options.feigned_computer(rank).host : this_machine().host;
 }
 
 std::string told_by(const plan::Plan& plan, RankId rank, std::uint64_t progress) {

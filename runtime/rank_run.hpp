@@ -1,12 +1,14 @@
 // One rank's share of a live run, whatever carries its messages; and the shares put together.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "runtime/clock_offset.hpp"
 #include "runtime/executor.hpp"
 #include "runtime/host/host_compute.hpp"
 #include "runtime/row_tables.hpp"
@@ -26,14 +28,17 @@ struct RankRecord {
   std::vector<std::int32_t> routes;  // where the model's own router decides: see RankRun::routes
   MachineIdentity machine;
   std::optional<double> busy;  // see RunResult; of this rank's computer
+  // Rank 0's alone, which puts the records together: of the ranks whose clocks were read (clock_ranks).
+  std::vector<ClockReading> clocks;
 };
 
 /// Holds a rank's tensors and schedules. They must outlive all ranks' runs: others copy from them.
 class RankRun {
  public:
   /// Draws the weights. Call it on the thread that calls run(). Keeps references to plan, communicator and options.
+  /// @param clocks  ranks whose clocks are compared with rank 0's: see clock_ranks
   RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator, const RunOptions& options,
-          RankProgress& progress);
+          RankProgress& progress, std::vector<RankId> clocks);
 
   /// Headline, then the instrumented run. @throws Error as Executor::run and Communicator::meet do
   RankRecord run();
@@ -42,6 +47,8 @@ class RankRun {
 
  private:
   [[nodiscard]] std::vector<Activations> activations() const;
+  [[nodiscard]] std::vector<ClockOffset> read_clocks() const;
+  [[nodiscard]] std::chrono::nanoseconds clock_ahead() const;
   // Experts of the tokens of this rank's that no other rank tells of, by (routed step, layer, micro-batch, token).
   [[nodiscard]] std::vector<std::int32_t> routes() const;
 
@@ -49,6 +56,7 @@ class RankRun {
   RankId rank_;
   Communicator& communicator_;
   const RunOptions& options_;
+  std::vector<RankId> clocks_;
   RowTables tables_;
   host::HostCompute compute_;
   Executor executor_;
@@ -56,6 +64,13 @@ class RankRun {
 
 /// @param records one per rank
 RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records);
+
+/// Both comparisons of the clocks of `ranks`, hosts to be filled in by put_together().
+std::vector<ClockReading> clock_readings(std::span<const RankId> ranks, std::span<const ClockOffset> before,
+                                         std::span<const ClockOffset> after);
+
+/// The host that a rank is on, or is said to be.
+std::string host_of(RankId rank, const RunOptions& options);
 
 /// "in step 3 at l0.m1.qkv", from what the rank itself last wrote.
 std::string told_by(const plan::Plan& plan, RankId rank, std::uint64_t progress);

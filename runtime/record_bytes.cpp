@@ -16,6 +16,7 @@ void write(ByteWriter& writer, const RankRecord& record) {
     writer.number(one.sequences.end);
     writer.numbers(one.hidden);
   }
+  writer.numbers(record.routes);
   const MachineIdentity& m = record.machine;
   for (const auto* text : {&m.host, &m.cpu, &m.kernel, &m.blas, &m.mpi}) writer.text(*text);
   writer.number(m.cores);
@@ -39,6 +40,7 @@ RankRecord read_record(ByteReader& reader) {
     one.sequences.end = reader.number();
     one.hidden = reader.numbers<float>();
   }
+  record.routes = reader.numbers<std::int32_t>();
   MachineIdentity& m = record.machine;
   for (auto* text : {&m.host, &m.cpu, &m.kernel, &m.blas, &m.mpi}) *text = reader.text();
   m.cores = reader.number();

@@ -4,12 +4,14 @@
 //   MpiProcess mpi; if (auto result = run_mpi(mpi, plan, {})) …  // one rank per process, under mpirun
 //
 // Two runs are made: the headline, which records the ends of steps alone, and then an instrumented one with every op's
-// times. Both have scenario.measure's warm-up and counted steps. Times are wall time since the first rank of
-// the computer began, once all were ready, so that different hosts need no common clock; a step's time is the maximum
-// over ranks.
+// times. Both have scenario.measure's warm-up and counted steps. Times are wall time since the first rank began, once
+// all were ready, by rank 0's clock: how far other hosts' clocks are ahead is measured before and after
+// (runtime/clock_offset.hpp). A step's time is the maximum over ranks.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -37,6 +39,12 @@ struct RunOptions {
   std::string build;                                  // version and commit; MPI ranks must have the same
   /// For tests: called before every op of every rank, on the rank's thread; may throw, sleep or kill.
   std::function<void(RankId rank, std::int64_t step, const plan::Op& op)> before_op;
+  /// For tests: another computer that a rank is said to run on, and how far its clock is ahead of this one's.
+  struct FeignedComputer {
+    std::string host;
+    std::chrono::nanoseconds ahead{};
+  };
+  std::function<FeignedComputer(RankId rank)> feigned_computer;
 };
 
 /// The machine that a rank ran on.
@@ -48,6 +56,25 @@ struct MachineIdentity {
   std::string blas;    // with the kernels it chose
   std::string mpi;     // "" in threads
   bool operator==(const MachineIdentity&) const = default;
+};
+
+/// A computer's clock beside rank 0's, before the first run and after the last.
+struct ClockReading {
+  std::string host;
+  RankId rank;  // whose it was read at: the host's first
+  struct Offset {
+    Seconds ahead{};  // that the clock shows more than rank 0's at the same time
+    Seconds bound{};  // half of the shortest round trip: `ahead` is off by it at most
+  };
+  Offset before;
+  Offset after;
+
+  /// What times of the host's ranks were put on rank 0's clock with: the middle of both.
+  [[nodiscard]] Seconds ahead() const { return 0.5 * (before.ahead + after.ahead); }
+  /// That those times are off by at most, if the clock drifts evenly.
+  [[nodiscard]] Seconds bound() const {
+    return std::max(before.bound, after.bound) + 0.5 * Seconds(std::abs((after.ahead - before.ahead).value()));
+  }
 };
 
 /// Hidden states of one micro-batch as the last stage's ranks had them at the end of the last counted step.
@@ -73,6 +100,7 @@ struct RunResult {
   std::string activations_hash;           // of their bits: equal for equal plans, whoever carries the messages
   std::vector<MachineIdentity> machines;  // distinct ones
   std::vector<std::int32_t> machine_of_rank;
+  std::vector<ClockReading> clocks;  // of hosts other than rank 0's, by rank; empty if there are none
 };
 
 /// Runs the plan with one thread per rank.

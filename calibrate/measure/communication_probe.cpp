@@ -10,7 +10,8 @@
 #include "calibrate/fit/kernel_fit.hpp"
 #include "calibrate/measure/communications_only.hpp"
 #include "core/error.hpp"
-#include "runtime/row_tables.hpp"
+#include "plan/program/resolve.hpp"
+#include "plan/program/wire_rows.hpp"
 #include "sim/communication/host_schedule_amounts.hpp"
 #include "sim/communication/meetings.hpp"
 
@@ -27,7 +28,7 @@ struct AmountsOf {
   const plan::Plan& plan;
   RankId rank;
   const plan::Op& op;
-  const runtime::RowTables& tables;
+  plan::WireRows& wire;
   std::int64_t routed_step;
 
   HostTerms operator()(const plan::CollectiveOpDetail& detail) const {
@@ -36,23 +37,26 @@ struct AmountsOf {
                                         plan.program.groups[communication.group.index()].size,
                                         Bytes(detail.rows * detail.cols * kElementBytes));
   }
+  // What the dispatch mode puts on the wire, as the simulator has it.
   HostTerms operator()(const plan::ExchangeOp& detail) const {
     const plan::Communication& communication = plan.program.communications[detail.communication.index()];
-    const auto own = static_cast<std::size_t>(plan.program.groups[communication.group.index()].index_of(rank));
-    const auto& to = tables.at(routed_step, op.layer, op.micro_batch).rows_to;
-    const auto& from = tables.hosted(routed_step, op.layer, op.micro_batch, op.chunk).rows_from;
+    const plan::GroupFamily& group = plan.program.groups[communication.group.index()];
+    const std::int64_t own = group.index_of(rank);
+    const std::int64_t instance = group.first_of(rank).value() / group.size;
     std::int64_t messages = 0;
     std::int64_t moved = 0;
-    for (std::size_t i = 0; i < to.size(); ++i) {
-      if (i == own) continue;
-      const std::int64_t out = detail.source ? to[i] : 0;
-      const std::int64_t in = detail.host ? from[i] : 0;
-      messages += (out > 0 ? 1 : 0) + (in > 0 ? 1 : 0);
-      moved += out + in;
+    std::int64_t copied = 0;
+    for (const plan::PairRows& pair : wire.rows(communication, instance, routed_step).pairs) {
+      if (pair.source != own && pair.host != own) continue;
+      if (pair.source == pair.host) {
+        copied += pair.rows;
+      } else if (pair.rows > 0) {
+        ++messages;
+        moved += pair.rows;
+      }
     }
     const std::int64_t row = detail.cols * kElementBytes;
-    return sim::host_exchange_amounts(messages, Bytes(moved * row),
-                                      Bytes(detail.source && detail.host ? from[own] * row : 0));
+    return sim::host_exchange_amounts(messages, Bytes(moved * row), Bytes(copied * row));
   }
   HostTerms operator()(const plan::TransferOp& detail) const {
     return sim::host_transfer_amounts(Bytes(detail.rows * detail.cols * kElementBytes));
@@ -86,8 +90,8 @@ using Meeting = std::map<std::pair<CommunicationId, std::int32_t>, std::vector<s
 std::map<std::pair<CommunicationId, std::int64_t>, Executions> executions_of(const plan::Plan& plan,
                                                                              const runtime::RunResult& result) {
   const Trace& trace = *result.trace;
-  std::vector<runtime::RowTables> tables;
-  for (std::int32_t r = 0; r < plan.program.ranks; ++r) tables.emplace_back(plan, RankId(r));
+  plan::RowCounter counter(plan.placement, plan.routing, plan.scenario.model.experts);
+  plan::WireRows wire(plan, counter);
   const auto op_of = [&](std::size_t event) -> const plan::Op& {
     return plan.program.role_of(RankId(trace.rank[event])).ops[static_cast<std::size_t>(trace.op[event])];
   };
@@ -107,7 +111,7 @@ std::map<std::pair<CommunicationId, std::int64_t>, Executions> executions_of(con
     for (const std::size_t event : events) {
       const RankId rank(trace.rank[event]);
       const plan::Op& op = op_of(event);
-      const HostTerms amounts = std::visit(AmountsOf{plan, rank, op, tables[rank.index()], routed_step}, op.detail);
+      const HostTerms amounts = std::visit(AmountsOf{plan, rank, op, wire, routed_step}, op.detail);
       if (first) {
         one.op = &op;
         one.amounts += amounts;
@@ -129,8 +133,9 @@ std::map<std::pair<CommunicationId, std::int64_t>, Executions> executions_of(con
 }  // namespace
 
 HostTerms communication_amounts(const plan::Plan& plan, RankId rank, const plan::Op& op, std::int64_t routed_step) {
-  const runtime::RowTables tables(plan, rank);
-  return std::visit(AmountsOf{plan, rank, op, tables, routed_step}, op.detail);
+  plan::RowCounter counter(plan.placement, plan.routing, plan.scenario.model.experts);
+  plan::WireRows wire(plan, counter);
+  return std::visit(AmountsOf{plan, rank, op, wire, routed_step}, op.detail);
 }
 
 std::vector<HostSample> measure_communication(const std::string& name, const plan::Plan& plan, std::int64_t steps,
@@ -166,13 +171,14 @@ std::int64_t communication_steps(const plan::Plan& plan, Seconds time) {
   // Twice, because a run with times of every op follows one without. Ranks without cores of their own take turns.
   const double per_round = 2 * 10e-6 * static_cast<double>(plan.program.ranks);
   constexpr double per_byte = 2 * 0.5e-9;
+  plan::RowCounter counter(plan.placement, plan.routing, plan.scenario.model.experts);
+  plan::WireRows wire(plan, counter);
   double step = 0;
   for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
     const RankId rank(r);
-    const runtime::RowTables tables(plan, rank);
     for (const plan::Op& op : plan.program.role_of(rank).ops) {
       if (!is_communication(op.kind)) continue;
-      const HostTerms amounts = std::visit(AmountsOf{plan, rank, op, tables, 0}, op.detail);
+      const HostTerms amounts = std::visit(AmountsOf{plan, rank, op, wire, 0}, op.detail);
       step += per_round * amounts[HostTerm::communication_rounds] +
               per_byte * (amounts[HostTerm::communication_bytes] + amounts[HostTerm::communication_copied]);
     }

@@ -16,7 +16,15 @@ namespace {
 constexpr std::int64_t kWarmupSteps = 2;
 constexpr const char* kStandIn = "removed";
 
-bool stays(const plan::Op& op) { return is_communication(op.kind) || op.kind == plan::OpKind::step_end; }
+// Hosts believe the numbers of rows that come by message: what writes those stays too.
+bool writes_counts(const plan::Op& op) {
+  const auto* const rowwise = std::get_if<plan::RowwiseOp>(&op.detail);
+  return rowwise != nullptr && rowwise->order == plan::RowOrder::pack && op.outputs.size() > 1;
+}
+
+bool stays(const plan::Op& op) {
+  return is_communication(op.kind) || op.kind == plan::OpKind::step_end || writes_counts(op);
+}
 
 class RoleStripper {
  public:

@@ -7,7 +7,8 @@
 
 namespace foretoken::calibrate {
 
-/// The plan with its communication and step_end ops alone, and the tensors that those have. What an op waited for in
+/// The plan with its communication and step_end ops alone, those that write down how many rows are sent where hosts are
+/// told (`exact`), and the tensors that all of them have. What an op waited for in
 /// ops that are gone (and in the order of their streams), it waits for still. What those wrote is said to be written by
 /// an op of no rows that begins each role; it stays as the runtime allocates it: zeros.
 ///

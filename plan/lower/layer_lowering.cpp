@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "plan/program/exchange_slots.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -300,19 +301,9 @@ Communication LayerLowering::exchange_communication(OpKind kind, std::int64_t la
   communication.layer = static_cast<std::int16_t>(layer);
   communication.micro_batch = static_cast<std::int16_t>(batch.index);
   communication.chunk = static_cast<std::int16_t>(chunk);
-  if (deployment_.dispatch_mode != DispatchMode::capacity) return communication;
-
-  // A token's experts are distinct, so a host gets at most as many of its rows as it has experts: whatever the routing,
-  // nothing needs more slots than this. The largest source and host decide, so that all messages are of one size.
-  std::int64_t experts_most = 0;
-  for (std::int64_t host = 0; host < deployment_.ep; ++host)
-    experts_most = std::max(experts_most, static_cast<std::int64_t>(context_.placement.experts_on(layer, host).size()));
-  const std::int64_t tokens_most = context_.placement.slice(0, batch.index, 0).size();
-  communication.slots = tokens_most * std::min(model_.top_k, experts_most);
-  if (kind == OpKind::dispatch && communication.slots > 0) {
-    const std::int64_t row_bytes = model_.hidden * bytes_per_element(model_.dispatch_dtype);
-    communication.header_rows = (experts_most * bytes_per_element(DType::int32) + row_bytes - 1) / row_bytes;
-  }
+  const ExchangeSlots slots = exchange_slots(context_.scenario, context_.placement, layer, batch.index, kind);
+  communication.slots = slots.slots;
+  communication.header_rows = slots.header_rows;
   return communication;
 }
 

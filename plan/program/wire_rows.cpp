@@ -63,4 +63,14 @@ ExchangeVolume exchange_volume(const Plan& plan) {
   return volume;
 }
 
+std::optional<ExchangeVolume> summary_volume(const Plan& plan) {
+  constexpr double kDrawsMax = 2e7;
+  const Scenario& scenario = plan.scenario;
+  const double draws = static_cast<double>(scenario.workload.sequences) * static_cast<double>(scenario.model.top_k) *
+                       static_cast<double>(scenario.model.layers) * static_cast<double>(scenario.routing.routed_steps);
+  if (scenario.deployment.exchange != ExpertExchange::dispatch || !plan.routing.known() || draws > kDrawsMax)
+    return std::nullopt;
+  return exchange_volume(plan);
+}
+
 }  // namespace foretoken::plan

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "plan/plan.hpp"
 #include "plan/program/resolve.hpp"
@@ -41,5 +42,9 @@ struct ExchangeVolume {
 
 /// @throws Error{invalid_input} if the plan's routing is not known (`model`)
 ExchangeVolume exchange_volume(const Plan& plan);
+
+/// The same for a summary: nothing where no tokens are dispatched, the routing is not known, or counting would take
+/// longer than about a second (more than 2 x 10^7 draws of an expert).
+std::optional<ExchangeVolume> summary_volume(const Plan& plan);
 
 }  // namespace foretoken::plan

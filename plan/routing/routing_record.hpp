@@ -2,7 +2,7 @@
 //
 // The file is JSON of kind "routing": seed, routed_steps, layers, dense_layers, tokens, experts, top_k, and "choices":
 // per routed step, per layer (dense ones: an empty array), the experts of all tokens one after the other, each token's
-// by descending logit.
+// by descending logit. Its JSON Schema is scenarios/routing.schema.json.
 #pragma once
 
 #include <cstdint>

@@ -3,6 +3,7 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -55,12 +56,15 @@ RunResult run_threads(const plan::Plan& plan, const RunOptions& options) {
   for (std::size_t r = 0; r < ranks; ++r) all_ranks.emplace_back(r);
   host::check_host_memory(plan, all_ranks);
   host::use_one_blas_thread();
+  std::vector<std::string> hosts;
+  for (const RankId rank : all_ranks) hosts.push_back(host_of(rank, options));
+  const std::vector<RankId> clocks = clock_ranks(hosts);
   host::ThreadHub hub(plan.program.ranks);
   std::deque<RankThread> states(ranks);
   const auto body = [&](std::size_t r) {
     RankThread& state = states[r];
     try {
-      state.run = std::make_unique<RankRun>(plan, RankId(r), *state.communicator, options, state.progress);
+      state.run = std::make_unique<RankRun>(plan, RankId(r), *state.communicator, options, state.progress, clocks);
       state.record = state.run->run();
     } catch (const Error& error) {
       if (!hub.failed()) hub.fail(RankId(r), told(plan, state, states, error));

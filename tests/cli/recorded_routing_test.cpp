@@ -8,11 +8,13 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/error.hpp"
 #include "plan/routing/routing.hpp"
 #include "plan/routing/routing_record.hpp"
+#include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
@@ -77,6 +79,59 @@ TEST(RecordedRouting, OfALiveRunIsReplayed) {
   // The same experts give the same activations, to the bit.
   const Json again = Json::parse(foretoken(command("run", {"--set", recorded(record), "--json"})));
   EXPECT_EQ(again.at("live").at("activations_hash"), live.at("live").at("activations_hash"));
+}
+
+// ---- the schema of the record --------------------------------------------------------------------------------------
+
+plan::test::JsonSchema routing_schema() {
+  return plan::test::JsonSchema(Json::parse(foretoken({"schema", "routing"})));
+}
+
+Json tiny_record() { return Json::parse(std::ifstream("tests/data/routing/tiny.json")); }
+
+TEST(RoutingSchema, FitsWhatIsShippedAndWhatARunWrites) {
+  EXPECT_THAT(routing_schema().check(tiny_record()), testing::IsEmpty());
+  const auto record = scratch("routing.json");
+  foretoken(command("run", {"--set", kModel, "--routing-out", record.string()}));
+  EXPECT_THAT(routing_schema().check(Json::parse(std::ifstream(record))), testing::IsEmpty());
+}
+
+// What each member may not be, the reader and the schema say alike.
+TEST(RoutingSchema, RefusesWhatTheReaderRefuses) {
+  const auto file = scratch("routing.json");
+  const auto refused = [&](const Json& record) {
+    std::ofstream(file) << record;
+    try {
+      static_cast<void>(plan::read_routing_record(file));
+      return false;
+    } catch (const Error&) {
+      return true;
+    }
+  };
+  EXPECT_FALSE(refused(tiny_record()));
+  const Json tiny = tiny_record();
+  for (const auto& member : tiny.items()) {
+    Json without = tiny;
+    without.erase(member.key());
+    EXPECT_TRUE(refused(without)) << member.key();
+    EXPECT_FALSE(routing_schema().check(without).empty()) << member.key();
+  }
+  for (const auto& [key, value] : std::vector<std::pair<std::string, Json>>{{"kind", "scenario"},
+                                                                            {"schema_version", 2},
+                                                                            {"seed", -1},
+                                                                            {"routed_steps", 0},
+                                                                            {"layers", 1025},
+                                                                            {"dense_layers", -1},
+                                                                            {"tokens", (1 << 24) + 1},
+                                                                            {"experts", 4097},
+                                                                            {"top_k", 0},
+                                                                            {"choices", Json::array()},
+                                                                            {"other", 1}}) {
+    Json wrong = tiny;
+    wrong[key] = value;
+    EXPECT_TRUE(refused(wrong)) << key;
+    EXPECT_FALSE(routing_schema().check(wrong).empty()) << key;
+  }
 }
 
 // A record of what would be drawn gives what drawing gives.

@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "core/error.hpp"
+#include "plan/program/exchange_slots.hpp"
 #include "tests/plan/plan_files.hpp"
 
 namespace foretoken::plan::test {
@@ -43,6 +45,30 @@ TEST(Memory, RankThatHostsAnExpert) {
             2.0 * (2 * (2 * 8) + 8 * 32 + 16 * 8) + (8 * 64 + 32 * 8) + 2 * (8 * 4) + 2.0 * (8 * 32 + 16 * 8));
   // 2 layers x 2 sequences x 4 tokens x 2 KV heads x 4 elements x (K and V) x 2 bytes.
   EXPECT_EQ(use.kv_cache, 2.0 * 2 * 4 * 2 * 4 * 2 * 2);
+}
+
+// What capacity adds is the slots of messages under way, if at no other time more lives. Rank 0 of 4 has 2 tokens of a
+// micro-batch and one of 4 experts: messages have min(top_k, 1) x 2 = 2 slots, a dispatch's one row of header too. Rows
+// are 8 elements wide. It sends to 3 hosts and receives from 3 sources.
+TEST(Memory, MessagesByCapacityCountWithAllTheirSlots) {
+  const std::vector<Edit> plain{{"/deployment/overlap", "\"none\""}, {"/deployment/chunks", "1"}};
+  std::vector<Edit> capacity = plain;
+  capacity.push_back({"/deployment/experts/dispatch_mode", "\"capacity\""});
+  const Plan plan = plan_of_base("dispatch", capacity);
+  double most = 0;
+  for (const Op& op : plan.program.roles[0].ops) {
+    const double staged = staged_bytes(plan.program.roles[0], op, plan.scenario, plan.placement);
+    most = std::max(most, staged);
+    if (op.kind == OpKind::dispatch)
+      EXPECT_EQ(staged, 6.0 * (2 + 1) * 8 * static_cast<double>(bytes_per_element(op.dtype)));
+    else if (op.kind == OpKind::combine)
+      EXPECT_EQ(staged, 6.0 * 2 * 8 * static_cast<double>(bytes_per_element(op.dtype)));
+    else EXPECT_EQ(staged, 0) << op.name;
+  }
+  EXPECT_GT(most, 0);
+  const double without = use_of(plan_of_base("dispatch", plain), 0).activations;
+  EXPECT_GE(use_of(plan, 0).activations, without);
+  EXPECT_LE(use_of(plan, 0).activations, without + most);
 }
 
 // Sizes are doubles: 2^24 sequences x 2^24 tokens x 2^12 heads x 2^13 elements x (K and V) x 2 bytes are 2^75 bytes.

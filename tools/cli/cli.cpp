@@ -15,6 +15,7 @@
 #include "tools/cli/advise_command.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/completion.hpp"
+#include "tools/cli/doctor_live_command.hpp"
 #include "tools/cli/interval_options.hpp"
 #include "tools/cli/planning_commands.hpp"
 #include "tools/cli/schemas.hpp"
@@ -407,11 +408,9 @@ CLI::App* add_doctor(CLI::App& app, DoctorOptions& options) {
       "Example: foretoken doctor my-cluster.json --against topologies/calibrations/h100-sxm.json\n"
       "Named are rates that no hardware has, throttled clocks, slow memory, NVLS that was off, missing links, slow "
       "NICs, "
-      "late messages, untuned kernels, fits with large errors. Exit code 5 if anything is.");
-  doctor->add_option("calibration", options.calibration, "Calibration to look at")
-      ->required()
-      ->type_name("FILE")
-      ->check(kNotEmpty);
+      "late messages, untuned kernels, fits with large errors. Exit code 5 if anything is.\n"
+      "Live:    mpirun -n 16 foretoken doctor --live --for scenarios/laptop/large-ep-r16.json");
+  doctor->add_option("calibration", options.calibration, "Calibration to look at")->type_name("FILE")->check(kNotEmpty);
   doctor->add_option("--device", options.device, "Datasheet of its GPU (default: the shipped one of that name)")
       ->type_name("FILE")
       ->check(kNotEmpty);
@@ -616,7 +615,10 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   schema->callback([&] { chosen = [&] { run_schema(schema_name, out); }; });
 
   DoctorOptions doctor_options;
-  add_doctor(app, doctor_options)->callback([&] { chosen = [&] { run_doctor(doctor_options, out); }; });
+  DoctorLiveOptions doctor_live_options;
+  CLI::App* doctor = add_doctor(app, doctor_options);
+  add_doctor_live(*doctor, doctor_live_options);
+  doctor->callback([&] { chosen = [&] { run_doctor(doctor_options, doctor_live_options, out); }; });
 
   FitOptions fit_options;
   CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");

@@ -18,19 +18,8 @@
 namespace foretoken::cli {
 namespace {
 
-// What a step's exchanges move, where the routing is known and not too much to count for a summary.
-std::optional<plan::ExchangeVolume> volume_of(const plan::Plan& plan) {
-  constexpr double kDrawsMax = 2e7;
-  const plan::Scenario& scenario = plan.scenario;
-  const double draws = static_cast<double>(scenario.workload.sequences) * static_cast<double>(scenario.model.top_k) *
-                       static_cast<double>(scenario.model.layers) * static_cast<double>(scenario.routing.routed_steps);
-  if (scenario.deployment.exchange != plan::ExpertExchange::dispatch || !plan.routing.known() || draws > kDrawsMax)
-    return std::nullopt;
-  return plan::exchange_volume(plan);
-}
-
 std::string volume_text(const plan::Plan& plan) {
-  const auto volume = volume_of(plan);
+  const auto volume = plan::summary_volume(plan);
   if (!volume) return "";
   return fmt::format(
       "  dispatch and combine ({}): {:.2f} MB per step between ranks, {:.2f} MB of it useful; counts {:.3f} MB\n",
@@ -65,7 +54,7 @@ nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::M
                               {"device", loaded.machine.device().name},
                               {"device_memory_bytes", loaded.machine.device().memory.value()},
                               {"roles", roles}};
-  if (const auto volume = volume_of(loaded.plan))
+  if (const auto volume = plan::summary_volume(loaded.plan))
     json["exchange_bytes_per_step"] = {{"useful", volume->useful}, {"wire", volume->wire}, {"counts", volume->counts}};
   return json;
 }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "plan/scenario/names.hpp"
 #include "tools/cli/conditions.hpp"
 #include "tools/cli/numbers.hpp"
 #include "tools/cli/version.hpp"
@@ -138,6 +139,10 @@ std::optional<Seconds> cpu_per_step(const Trace& trace) {
   return to_seconds(sum) / static_cast<double>(trace.steps);
 }
 
+std::optional<plan::ExchangeVolume> exchange_of(const Loaded& loaded, const Result& result) {
+  return result.exchange ? result.exchange : plan::summary_volume(loaded.plan);
+}
+
 }  // namespace
 
 Result make_result(const Trace& trace, std::string calibration) {
@@ -154,6 +159,7 @@ Result make_result(const Trace& trace, std::string calibration) {
                 std::nullopt,
                 trace.accuracy,
                 trace.sharing_error,
+                std::nullopt,
                 cpu_per_step(trace)};
 }
 
@@ -185,6 +191,8 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
   if (const auto conditions = conditions_of(loaded.scenario); !conditions.empty()) json["conditions"] = conditions;
+  if (const auto bytes = exchange_of(loaded, result))
+    json["exchange_bytes_per_step"] = {{"useful", bytes->useful}, {"wire", bytes->wire}, {"counts", bytes->counts}};
   if (result.accuracy > 0) json["sharing"] = {{"accuracy", result.accuracy}, {"error", result.sharing_error}};
   if (result.sampling) json["layers_sampled"] = sampling_json(*result.sampling);
   if (!result.communicator.empty()) json["communicator"] = result.communicator;
@@ -283,6 +291,11 @@ std::string result_text(const Loaded& loaded, const Result& result) {
   if (hidden.value() + exposed.value() > 0)
     text += fmt::format("  Communication: {:.3f} ms exposed, {:.3f} ms hidden behind compute\n", milliseconds(exposed),
                         milliseconds(hidden));
+  if (const auto bytes = exchange_of(loaded, result))
+    text += fmt::format(
+        "  Dispatch and combine ({}): {:.2f} MB per step between ranks, {:.2f} MB of it useful; counts {:.3f} MB\n",
+        name_of(loaded.scenario.deployment.dispatch_mode, plan::kDispatchModeNames), bytes->wire / 1e6,
+        bytes->useful / 1e6, bytes->counts / 1e6);
   text += "  The busy time rests on:";
   const char* separator = " ";
   for (const auto& [value, name] : kProvenanceNames) {

@@ -10,6 +10,7 @@
 #include "core/metrics.hpp"
 #include "core/trace.hpp"
 #include "plan/layer_sample.hpp"
+#include "plan/program/wire_rows.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/explain/layer_sampling.hpp"
 
@@ -25,12 +26,13 @@ struct Result {
   std::string calibration;  // name; empty for a live run
   Metrics metrics;
   Breakdown breakdown;
-  std::vector<std::string> assumed;       // kinds of ops whose durations rest on assumptions
-  std::string communicator;               // of a simulated host: whose messages; a live run says it itself
-  std::optional<LayerSampling> sampling;  // if metrics and breakdown are scaled to all layers from some
-  double accuracy = 0;                    // that links were shared to; 0: exactly
-  double sharing_error = 0;               // the largest that it made
-  std::optional<Seconds> cpu_step;        // CPU time of all ranks together per counted step, where ranks are threads
+  std::vector<std::string> assumed;              // kinds of ops whose durations rest on assumptions
+  std::string communicator;                      // of a simulated host: whose messages; a live run says it itself
+  std::optional<LayerSampling> sampling;         // if metrics and breakdown are scaled to all layers from some
+  double accuracy = 0;                           // that links were shared to; 0: exactly
+  double sharing_error = 0;                      // the largest that it made
+  std::optional<plan::ExchangeVolume> exchange;  // where the loaded plan does not know it: a model's own router decided
+  std::optional<Seconds> cpu_step;  // CPU time of all ranks together per counted step, where ranks are threads
 };
 
 /// @param trace  with its events; a live run's metrics are those of another run, which its caller puts in

@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
@@ -21,6 +23,21 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+double microseconds(Seconds time) { return time.value() * 1e6; }
+
+Json clocks_json(const runtime::RunResult& run) {
+  Json clocks = Json::array();
+  for (const runtime::ClockReading& clock : run.clocks)
+    clocks.push_back({{"host", clock.host},
+                      {"rank", clock.rank.value()},
+                      {"ahead_before_us", microseconds(clock.before.ahead)},
+                      {"ahead_after_us", microseconds(clock.after.ahead)},
+                      {"bound_before_us", microseconds(clock.before.bound)},
+                      {"bound_after_us", microseconds(clock.after.bound)},
+                      {"bound_us", microseconds(clock.bound())}});
+  return clocks;
+}
+
 // What only a live run can say.
 Json live_json(const runtime::RunResult& run) {
   Json machines = Json::array();
@@ -35,6 +52,7 @@ Json live_json(const runtime::RunResult& run) {
             {"machines", std::move(machines)},
             {"machine_of_rank", run.machine_of_rank}};
   if (run.busy) json["busy"] = *run.busy;
+  if (!run.clocks.empty()) json["clocks"] = clocks_json(run);
   if (const auto emulated = runtime::emulated_topology())
     json["emulated_topology"] = Json::parse(JsonDocument::from_file(*emulated).json().dump());
   if (run.overhead) json["instrumentation_overhead"] = *run.overhead;
@@ -49,6 +67,12 @@ std::string live_text(const runtime::RunResult& run) {
     text += fmt::format("  {:.0f} % of the core time of {} used\n", 100 * *run.busy, run.machines.front().host);
   if (const auto emulated = runtime::emulated_topology())
     text += fmt::format("  Nodes emulated on one computer: {}\n", emulated->string());
+  if (!run.clocks.empty()) {
+    Seconds bound{};
+    for (const runtime::ClockReading& clock : run.clocks) bound = std::max(bound, clock.bound());
+    text += fmt::format("  Clocks of {} other host{} compared with rank 0's: times fit together to {:.1f} us\n",
+                        run.clocks.size(), run.clocks.size() == 1 ? "" : "s", microseconds(bound));
+  }
   if (run.overhead)
     text += fmt::format("  The breakdown is of a second run with per-op times, whose steps took {:+.1f} %\n",
                         100 * *run.overhead);
@@ -90,6 +114,18 @@ std::string gpu_text(const runtime::cuda::CudaRunResult& result) {
   return text;
 }
 
+// What a step's exchanges moved where the model's own router decided: the plan does not know it.
+std::optional<plan::ExchangeVolume> decided_exchange(const Loaded& loaded, const runtime::RunResult& run) {
+  if (!run.routing) return std::nullopt;
+  plan::Plan replayed = loaded.plan;
+  plan::RoutingSpec spec = loaded.scenario.routing;
+  spec.kind = plan::RoutingKind::recorded;
+  spec.record = std::make_shared<const plan::RoutingRecord>(*run.routing);
+  const plan::ModelSpec& model = loaded.scenario.model;
+  replayed.routing = plan::Routing(spec, model.layers, model.experts, model.top_k);
+  return plan::summary_volume(replayed);
+}
+
 using Gpus = std::optional<runtime::cuda::CudaRunResult>;
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, const Gpus& gpus,
@@ -101,6 +137,7 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
   }
   Result result = make_result(*run.trace, "");
   result.metrics = run.metrics;
+  result.exchange = decided_exchange(loaded, run);
   Json json = result_json(loaded, options.overrides, result);
   // Of the plan that replays what the model's own router decided, where it did.
   json["plan_hash"] = run.plan_hash;

@@ -67,5 +67,6 @@ set(FORETOKEN_NOT_BUILT)
 if(NOT MPI_CXX_FOUND)
   message(STATUS "No MPI found: live runs will have threads as ranks only. For mpirun: apt-get install libopenmpi-dev openmpi-bin")
   set(FORETOKEN_NOT_BUILT runtime/host/mpi_communicator.cpp runtime/host/mpi_doorbell.cpp runtime/host/mpi_process.cpp
-      runtime/host/mpi_watch.cpp runtime/host/run_mpi.cpp runtime/cuda/device/mpi_bootstrap.cpp)
+      runtime/host/mpi_watch.cpp runtime/host/mpi_messages.cpp runtime/host/run_mpi.cpp
+      runtime/host/call_on_mpi.cpp runtime/cuda/device/mpi_bootstrap.cpp)
 endif()

@@ -5,6 +5,7 @@
 set(FORETOKEN_SCHEMAS
   scenario:scenarios/scenario.schema.json
   model:scenarios/model.schema.json
+  routing:scenarios/routing.schema.json
   model-size:tools/cli/model-size.schema.json
   topology:topologies/topology.schema.json
   topology-findings:tools/cli/topology-findings.schema.json
@@ -24,6 +25,7 @@ set(FORETOKEN_SCHEMAS
   op:tools/cli/op.schema.json
   score:tools/cli/score.schema.json
   diagnosis:tools/cli/diagnosis.schema.json
+  live-diagnosis:tools/cli/live-diagnosis.schema.json
   suite:tools/cli/suite.schema.json
   accepted-accuracy:scenarios/published/accepted.schema.json)
 

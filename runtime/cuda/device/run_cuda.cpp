@@ -2,14 +2,20 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <exception>
+#include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "core/error.hpp"
 #include "runtime/cuda/device/cuda_rank.hpp"
 #include "runtime/machine_identity.hpp"
 #ifdef FORETOKEN_MPI
+#include "runtime/clock_offset.hpp"
 #include "runtime/cuda/device/mpi_bootstrap.hpp"
+#include "runtime/host/mpi_messages.hpp"
 #include "runtime/host/mpi_watch.hpp"
 #endif
 
@@ -32,31 +38,61 @@ CudaRunResult run_cuda(const plan::Plan& plan, const RunOptions& options) {
 namespace {
 
 CudaRankRecord run_or_end(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options, Bootstrap& bootstrap) {
-  const auto fail = [&](const std::string& what) {
-    mpi.end_all(Error(ErrorCode::rank_failed, fmt::format("rank {} on {} failed: {}; {}", mpi.rank(),
-                                                          this_machine().host, what, mpi.watch().neighbours())));
-  };
   try {
     return run_cuda_rank(plan, bootstrap, options, mpi.watch().progress());
   } catch (const Error& error) {
     if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::infeasible) throw;
-    fail(error.what());
+    host::fail_rank(mpi, error.what());
   } catch (const std::exception& error) {
-    fail(error.what());
+    host::fail_rank(mpi, error.what());
   }
-  return {};
 }
+
+// Other hosts' clocks beside rank 0's, by MPI's messages.
+class Clocks {
+ public:
+  Clocks(MpiProcess& mpi, Bootstrap& bootstrap, const RunOptions& options)
+      : mpi_(mpi), deadline_(options.setup_deadline), messages_(std::make_unique<host::MpiMessages>(mpi.ranks())) {
+    const std::string host = this_machine().host;
+    std::vector<std::string> hosts;
+    for (const Bootstrap::Bytes& name : bootstrap.all_gather({host.begin(), host.end()}))
+      hosts.emplace_back(name.begin(), name.end());
+    ranks_ = clock_ranks(hosts);
+  }
+  [[nodiscard]] const std::vector<RankId>& ranks() const { return ranks_; }
+  [[nodiscard]] std::vector<ClockOffset> read() const {
+    try {
+      BlockingMessages messages(messages_->communicator(), CommunicationId(0), deadline_);
+      return measure_clock_offsets(messages, RankId(static_cast<std::int32_t>(mpi_.rank())), ranks_, [] {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch();
+        return static_cast<std::int64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
+      });
+    } catch (const Error& error) {
+      host::fail_rank(mpi_, error.what());
+    }
+  }
+
+ private:
+  MpiProcess& mpi_;
+  std::chrono::milliseconds deadline_;
+  std::unique_ptr<host::MpiMessages> messages_;
+  std::vector<RankId> ranks_;
+};
 
 }  // namespace
 
 std::optional<CudaRunResult> run_cuda_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   MpiBootstrap bootstrap;
   mpi.watch().set_describe([&plan](RankId rank, std::uint64_t progress) { return told_by(plan, rank, progress); });
+  const Clocks clocks(mpi, bootstrap, options);
+  const std::vector<ClockOffset> before = clocks.read();
   const CudaRankRecord own = run_or_end(mpi, plan, options, bootstrap);
+  const std::vector<ClockOffset> after = clocks.read();
   std::vector<CudaRankRecord> records;
   for (const Bootstrap::Bytes& bytes : bootstrap.gather(to_bytes(own))) records.push_back(from_bytes(bytes));
   mpi.watch().set_describe({});
   if (mpi.rank() != 0) return std::nullopt;
+  records.front().record.clocks = clock_readings(clocks.ranks(), before, after);
   return put_together(plan, std::move(records));
 }
 #endif

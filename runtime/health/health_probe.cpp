@@ -1,0 +1,129 @@
+#include "runtime/health/health_probe.hpp"
+
+#include <algorithm>
+#include <array>
+#include <thread>
+
+#include "core/error.hpp"
+
+namespace foretoken::runtime {
+namespace {
+
+using HostName = std::array<char, 64>;
+constexpr CommunicationId kProbe{0};
+constexpr RankId kLeader{0};
+
+// One rank's part in all of it.
+class HealthProbe {
+ public:
+  HealthProbe(Communicator& communicator, RankId rank, std::int64_t ranks, const HealthOptions& options,
+              const std::function<void(HealthStage)>& at)
+      : messages_(communicator, kProbe, options.deadline), rank_(rank), ranks_(ranks), options_(options), at_(at) {}
+
+  std::optional<HealthReadings> operator()(const std::string& host) {
+    enter(HealthStage::meeting);
+    find_nodes(host);
+    enter(HealthStage::cores);
+    for (const std::vector<RankId>& turn : ranks_in_turn(all_.node_of_rank, options_.turns)) {
+      messages_.meet();
+      // Who waits looks for messages again and again, and so disturbs those that share its core: better to sleep.
+      if (std::find(turn.begin(), turn.end(), rank_) != turn.end()) core_ = options_.probe_core(options_.core);
+      else std::this_thread::sleep_for(2 * options_.core.windows * options_.core.window);
+    }
+    enter(HealthStage::links_within_nodes);
+    const auto within = links(pairs_within_nodes(all_.node_of_rank, options_.turns));
+    enter(HealthStage::links_between_nodes);
+    const auto between = links(pairs_between_nodes(all_.node_of_rank, options_.turns));
+    messages_.meet();
+    collect(all_.within_nodes, within);
+    collect(all_.between_nodes, between);
+    collect(all_.cores, std::vector{core_});
+    if (rank_ != kLeader) return std::nullopt;
+    return std::move(all_);
+  }
+
+ private:
+  void enter(HealthStage stage) const {
+    if (at_) at_(stage);
+  }
+
+  // Rank 0 hears all names and tells them to all.
+  void find_nodes(const std::string& host) {
+    std::vector<HostName> names(static_cast<std::size_t>(ranks_));
+    HostName own{};
+    std::copy_n(host.begin(), std::min(host.size(), own.size() - 1), own.begin());
+    names[rank_.index()] = own;
+    if (rank_ != kLeader) {
+      messages_.send_value(kLeader, own);
+      messages_.receive(kLeader, std::as_writable_bytes(std::span(names)));
+    } else {
+      for (std::size_t r = 1; r < names.size(); ++r) names[r] = messages_.receive_value<HostName>(RankId(r));
+      for (std::size_t r = 1; r < names.size(); ++r) messages_.send(RankId(r), std::as_bytes(std::span(names)));
+    }
+    for (const HostName& name : names) {
+      const auto known = std::find(all_.hosts.begin(), all_.hosts.end(), name.data());
+      all_.node_of_rank.push_back(static_cast<std::int32_t>(known - all_.hosts.begin()));
+      if (known == all_.hosts.end()) all_.hosts.emplace_back(name.data());
+    }
+  }
+
+  // Those that this rank is the first of a pair of.
+  std::vector<LinkReading> links(const std::vector<PairTurn>& turns) {
+    std::vector<LinkReading> own;
+    for (const PairTurn& turn : turns) {
+      messages_.meet();
+      for (const RankPair& pair : turn) {
+        if (pair.first != rank_ && pair.second != rank_) continue;
+        const LinkReading reading = probe_link(messages_, rank_, pair, options_.link, buffer_);
+        if (pair.first == rank_) own.push_back(reading);
+      }
+    }
+    return own;
+  }
+
+  // At rank 0 all ranks', by rank.
+  template <class Reading>
+  void collect(std::vector<Reading>& all, const std::vector<Reading>& own) {
+    if (rank_ != kLeader) {
+      messages_.send_value(kLeader, static_cast<std::int64_t>(own.size()));
+      messages_.send(kLeader, std::as_bytes(std::span(own)));
+      return;
+    }
+    all = own;
+    for (std::int64_t r = 1; r < ranks_; ++r) {
+      const RankId from(static_cast<std::int32_t>(r));
+      std::vector<Reading> theirs(static_cast<std::size_t>(messages_.receive_value<std::int64_t>(from)));
+      messages_.receive(from, std::as_writable_bytes(std::span(theirs)));
+      all.insert(all.end(), theirs.begin(), theirs.end());
+    }
+  }
+
+  BlockingMessages messages_;
+  RankId rank_;
+  std::int64_t ranks_;
+  const HealthOptions& options_;
+  const std::function<void(HealthStage)>& at_;
+  HealthReadings all_;
+  CoreReading core_;
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace
+
+std::string name_of(HealthStage stage) {
+  switch (stage) {
+    case HealthStage::meeting: return "finding out who is where";
+    case HealthStage::cores: return "measuring every rank's core";
+    case HealthStage::links_within_nodes: return "measuring messages within nodes";
+    case HealthStage::links_between_nodes: return "measuring messages between nodes";
+  }
+  FORETOKEN_CHECK(false, "no such stage");
+}
+
+std::optional<HealthReadings> probe_health(Communicator& communicator, RankId rank, std::int64_t ranks,
+                                           const std::string& host, const HealthOptions& options,
+                                           const std::function<void(HealthStage)>& at) {
+  return HealthProbe(communicator, rank, ranks, options, at)(host);
+}
+
+}  // namespace foretoken::runtime

@@ -1,0 +1,296 @@
+// foretoken doctor --live: what readings lead to which findings, and a launch that is measured.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "plan/machine/topology.hpp"
+#include "tests/plan/json_schema.hpp"
+#include "tools/cli/cli.hpp"
+#include "tools/cli/doctor_live_report.hpp"
+#include "tools/cli/schemas.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Json = nlohmann::json;
+
+// ---- readings by hand
+// ------------------------------------------------------------------------------------------------
+
+// Nodes of some ranks each, all alike: products at 10 GFLOP/s, copies at 5 GB/s, 1 GB/s and 1 us within a node, 100
+// MB/s and 50 us between the first ranks of nodes.
+runtime::HealthReadings healthy(std::int32_t nodes, std::int32_t ranks_per_node) {
+  runtime::HealthReadings readings;
+  for (std::int32_t node = 0; node < nodes; ++node) {
+    readings.hosts.push_back("node" + std::to_string(node));
+    for (std::int32_t r = 0; r < ranks_per_node; ++r) {
+      readings.node_of_rank.push_back(node);
+      readings.cores.push_back({FlopsPerSecond(10e9), BytesPerSecond(5e9)});
+    }
+  }
+  const auto link = [](std::int32_t a, std::int32_t b, double rate, double latency) {
+    return runtime::LinkReading{{RankId(a), RankId(b)},
+                                Seconds(latency),
+                                {BytesPerSecond(rate), BytesPerSecond(rate)},
+                                {Bytes(1 << 20), Bytes(1 << 20)}};
+  };
+  for (std::int32_t node = 0; node < nodes; ++node)
+    for (std::int32_t a = 0; a < ranks_per_node; ++a)
+      for (std::int32_t b = a + 1; b < ranks_per_node; ++b)
+        readings.within_nodes.push_back(link(node * ranks_per_node + a, node * ranks_per_node + b, 1e9, 1e-6));
+  for (std::int32_t a = 0; a < nodes; ++a)
+    for (std::int32_t b = a + 1; b < nodes; ++b)
+      readings.between_nodes.push_back(link(a * ranks_per_node, b * ranks_per_node, 100e6, 50e-6));
+  return readings;
+}
+
+LiveDiagnosis assessed(runtime::HealthReadings readings, const plan::Machine* machine = nullptr) {
+  LiveEvidence evidence;
+  evidence.readings = std::move(readings);
+  evidence.machine = machine;
+  return assess(std::move(evidence), {});
+}
+
+TEST(LiveDiagnosis, NothingLooksWrongWhereAllAreAlike) {
+  EXPECT_THAT(assessed(healthy(4, 2)).findings, IsEmpty());
+  EXPECT_THAT(assessed(healthy(1, 1)).findings, IsEmpty());
+}
+
+TEST(LiveDiagnosis, NamesARankWhoseCoreIsSlow) {
+  runtime::HealthReadings readings = healthy(2, 4);
+  readings.cores[5].product = FlopsPerSecond(5e9);
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, AllOf(HasSubstr("rank 5 on node 1"), HasSubstr("GEMM")));
+  EXPECT_THAT(diagnosis.findings[0].evidence, AllOf(HasSubstr("5 GFLOP/s"), HasSubstr("10 GFLOP/s")));
+  EXPECT_THAT(diagnosis.findings[0].ranks, ElementsAre(RankId(5)));
+}
+
+TEST(LiveDiagnosis, NamesANodeWhoseCoresAreAllSlow) {
+  runtime::HealthReadings readings = healthy(2, 4);
+  for (std::size_t r = 4; r < 8; ++r) readings.cores[r].product = FlopsPerSecond(5e9);
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, AllOf(HasSubstr("node 1: "), HasSubstr("GEMM")));
+  EXPECT_THAT(diagnosis.findings[0].nodes, ElementsAre(1));
+  EXPECT_EQ(diagnosis.findings[0].ranks.size(), 4U);
+}
+
+TEST(LiveDiagnosis, NamesARankThatIsFarFromItsNodesMemory) {
+  runtime::HealthReadings readings = healthy(1, 4);
+  for (runtime::LinkReading& link : readings.within_nodes)
+    if (link.pair.second == RankId(3)) link.bandwidth = {BytesPerSecond(3e8), BytesPerSecond(3e8)};
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, HasSubstr("rank 3 on node 0"));
+}
+
+// Of node 2 all pairs are slow, of the others all but those with it are fast: no topology is needed.
+TEST(LiveDiagnosis, NamesTheNodeThatIsOnAllSlowWays) {
+  runtime::HealthReadings readings = healthy(4, 2);
+  for (runtime::LinkReading& link : readings.between_nodes)
+    if (link.pair.first == RankId(4) || link.pair.second == RankId(4))
+      link.bandwidth = {BytesPerSecond(50e6), BytesPerSecond(50e6)};
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 2U);  // it sends slowly, and receives slowly
+  for (const LiveFinding& finding : diagnosis.findings) {
+    EXPECT_THAT(finding.what, HasSubstr("node 2: its link"));
+    EXPECT_THAT(finding.nodes, ElementsAre(2));
+  }
+}
+
+TEST(LiveDiagnosis, NamesAWayWhereBothItsEndsHaveFastOnes) {
+  runtime::HealthReadings readings = healthy(4, 1);
+  readings.between_nodes[1].bandwidth[0] = BytesPerSecond(40e6);  // from 0 to 2
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, HasSubstr("from node 0 to node 2"));
+}
+
+// Both ends of two nodes' link are on all ways; by the topology most links have 10 Mb/s, and node 1's has 5 Mb/s.
+TEST(LiveDiagnosis, OfTwoNodesTheTopologySaysWhich) {
+  const plan::Machine machine =
+      plan::build_machine(plan::read_topology(FORETOKEN_SOURCE_DIR "/topologies/lab/2x8-slow-nic.json"));
+  runtime::HealthReadings readings = healthy(2, 8);
+  readings.between_nodes[0].bandwidth = {BytesPerSecond(0.6e6), BytesPerSecond(0.6e6)};
+  EXPECT_THAT(assessed(readings).findings, IsEmpty());
+  const LiveDiagnosis diagnosis = assessed(readings, &machine);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, HasSubstr("node 1: its link"));
+  EXPECT_THAT(diagnosis.findings[0].link, HasSubstr("node1.nic0"));
+  EXPECT_THAT(diagnosis.findings[0].nodes, ElementsAre(1));
+  readings.between_nodes[0].bandwidth = {BytesPerSecond(1.2e6), BytesPerSecond(1.2e6)};
+  EXPECT_THAT(assessed(readings, &machine).findings, IsEmpty());
+}
+
+TEST(LiveDiagnosis, NamesTheGroupWhoseCommunicationIsSlow) {
+  LiveEvidence evidence;
+  evidence.readings = healthy(2, 4);
+  for (std::int32_t first = 0; first < 8; first += 2)
+    evidence.communications.push_back({"all_reduce, ring, 1024 bytes, tp of 2",
+                                       {RankId(first), RankId(first + 1)},
+                                       Seconds(first == 4 ? 3e-3 : 1e-3)});
+  const LiveDiagnosis diagnosis = assess(std::move(evidence), {});
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, HasSubstr("ranks 4, 5: all_reduce"));
+  EXPECT_THAT(diagnosis.findings[0].nodes, ElementsAre(1));
+}
+
+// All alike, and half as fast as the calibration has it.
+TEST(LiveDiagnosis, HoldsWhatAllHaveAgainstTheCalibration) {
+  Calibration calibration;
+  calibration.name = "known";
+  LiveEvidence evidence;
+  evidence.readings = healthy(1, 2);
+  evidence.calibration = &calibration;
+  evidence.communications = {{"send, 8 bytes", {RankId(0), RankId(1)}, Seconds(2e-3)}};
+  evidence.predicted = {{"send, 8 bytes", {RankId(0), RankId(1)}, Seconds(1e-3)}};
+  const LiveDiagnosis diagnosis = assess(evidence, {});
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, HasSubstr("50 % of what the calibration says"));
+  evidence.predicted[0].time = Seconds(1.4e-3);
+  EXPECT_THAT(assess(evidence, {}).findings, IsEmpty());
+}
+
+TEST(LiveDiagnosis, FitsItsSchema) {
+  const plan::test::JsonSchema schema(Json::parse(schema_text("live-diagnosis").value()));
+  runtime::HealthReadings readings = healthy(3, 2);
+  readings.cores[1].copy = BytesPerSecond(1e9);
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  const Json json = Json::parse(live_diagnosis_json(diagnosis, {"mpi", "", "", ""}).dump());
+  EXPECT_THAT(schema.check(json), IsEmpty());
+  EXPECT_THAT(live_diagnosis_text(diagnosis, {"mpi", "", "", ""}), HasSubstr("suspicious: rank 1 on node 0"));
+}
+
+// ---- on the command line
+// ---------------------------------------------------------------------------------------------
+
+TEST(DoctorLive, WantsALaunchAndNoCalibrationToLookAt) {
+  const auto said = [](const std::vector<std::string>& arguments) {
+    std::ostringstream out, err;
+    EXPECT_EQ(run(arguments, out, err), 2);
+    return err.str();
+  };
+  EXPECT_THAT(said({"doctor", "--live"}), HasSubstr("mpirun"));
+  EXPECT_THAT(said({"doctor", "--live", "topologies/calibrations/h100-sxm.json"}), HasSubstr("--calibration FILE"));
+  EXPECT_THAT(said({"doctor"}), HasSubstr("no calibration is given"));
+  EXPECT_THAT(said({"doctor", "topologies/calibrations/h100-sxm.json", "--for", "x.json"}), HasSubstr("about --live"));
+}
+
+struct Said {
+  int code = -1;
+  std::string text;
+};
+
+Said shell(const std::string& command) {
+  Said said;
+  FILE* const pipe = popen(("(" + command + ") 2>&1").c_str(), "r");
+  if (pipe == nullptr) return said;
+  char buffer[4096];
+  for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) said.text.append(buffer, size);
+  const int status = pclose(pipe);
+  said.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return said;
+}
+
+const std::string kDoctor = "'" FORETOKEN_BINARY "' doctor --live ";
+
+class DoctorLaunch : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (shell("command -v mpirun").code != 0) GTEST_SKIP() << "no mpirun here";
+  }
+};
+
+// What a busy computer is like is no matter of this test: only that everything is measured, and fits the schema.
+TEST_F(DoctorLaunch, MeasuresAllOfAScenario) {
+  const Said said = shell("tools/mpirun -n 4 " + kDoctor +
+                          "--json --tolerance 100 --for scenarios/laptop/large-ep-r4.json --steps 1 2>/dev/null");
+  ASSERT_EQ(said.code, 0) << said.text;
+  const Json json = Json::parse(said.text);
+  EXPECT_THAT(plan::test::JsonSchema(Json::parse(schema_text("live-diagnosis").value())).check(json), IsEmpty());
+  EXPECT_EQ(json.at("hosts").size(), 1U);
+  std::map<std::string, int> kinds;
+  for (const Json& check : json.at("checks")) ++kinds[check.at("what").get<std::string>()];
+  EXPECT_EQ(kinds["product"], 4);
+  EXPECT_EQ(kinds["copy"], 4);
+  EXPECT_EQ(kinds["bandwidth within node"], 12);
+  EXPECT_EQ(kinds["latency within node"], 6);
+  EXPECT_EQ(kinds["dispatch, ep of 4"], 1);
+}
+
+TEST_F(DoctorLaunch, ARankThatIsKilledEndsAllWithOneMessage) {
+  const Said one =
+      shell("tools/mpirun -n 3 bash -c 'if ((OMPI_COMM_WORLD_RANK == 1)); then (sleep 0.7; kill -9 $$) & fi; exec $0 "
+            "doctor --live' '" FORETOKEN_BINARY "'");
+  EXPECT_NE(one.code, 0);
+  EXPECT_THAT(one.text, AllOf(HasSubstr("rank 1"), HasSubstr("is dead"), HasSubstr("measuring")));
+}
+
+class DoctorNetlab : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::filesystem::create_directories(notes());
+    const Said check = netlab("check");
+    if (check.code != 0) GTEST_SKIP() << "no emulated clusters here: " << check.text;
+  }
+  static void TearDownTestSuite() { std::filesystem::remove_all(notes()); }
+  static std::string notes() { return testing::TempDir() + "foretoken_doctor_netlab_" + std::to_string(getpid()); }
+  static Said netlab(const std::string& arguments) {
+    return shell("XDG_RUNTIME_DIR='" + notes() + "' FORETOKEN='" FORETOKEN_BINARY "' tools/netlab " + arguments);
+  }
+};
+
+// The findings that name a node, joined; "" if there is none.
+std::string findings_of(const Json& json, const std::string& node) {
+  std::string text;
+  for (const Json& finding : json.at("findings"))
+    if (finding.at("what").get<std::string>().find(node) != std::string::npos)
+      text += finding.at("what").get<std::string>() + "\n";
+  return text;
+}
+
+Json json_in(const std::string& text) {
+  const std::size_t begin = text.find("{\n");
+  const std::size_t end = text.rfind("\n}");
+  return begin == std::string::npos || end == std::string::npos ? Json()
+                                                                : Json::parse(text.substr(begin, end + 2 - begin));
+}
+
+TEST_F(DoctorNetlab, NamesTheSlowNic) {
+  const Said said = netlab("exec topologies/lab/2x8-slow-nic.json tools/mpirun -n 16 " + kDoctor + "--json");
+  ASSERT_EQ(said.code, 5) << said.text;
+  const Json json = json_in(said.text);
+  ASSERT_TRUE(json.is_object()) << said.text;
+  EXPECT_THAT(findings_of(json, "node 1: "), HasSubstr("its link to the other node is slow")) << said.text;
+  EXPECT_THAT(findings_of(json, "node 0: "), testing::Not(HasSubstr("its link"))) << said.text;
+}
+
+// Node 0 gets half a core, node 1 a quarter.
+TEST_F(DoctorNetlab, NamesTheSlowNode) {
+  const Said said = netlab("exec topologies/lab/2x1-slow-node.json tools/mpirun -n 2 " + kDoctor + "--json");
+  if (said.code == 2) GTEST_SKIP() << "no shares of the cores here: " << said.text;
+  ASSERT_EQ(said.code, 5) << said.text;
+  const Json json = json_in(said.text);
+  ASSERT_TRUE(json.is_object()) << said.text;
+  EXPECT_THAT(findings_of(json, "node 1: "), HasSubstr("product (GEMM) is slow")) << said.text;
+  EXPECT_EQ(findings_of(json, "node 0: "), "") << said.text;
+}
+
+}  // namespace
+}  // namespace foretoken::cli

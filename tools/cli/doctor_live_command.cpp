@@ -1,0 +1,185 @@
+// foretoken doctor --live: what looks wrong in the ranks of a launch and in the links between them.
+#include "tools/cli/doctor_live_command.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <ostream>
+#include <utility>
+
+#include "calibrate/measure/communications_only.hpp"
+#include "calibrate/measure/probe_plan.hpp"
+#include "core/error.hpp"
+#include "plan/machine/topology.hpp"
+#include "runtime/call_on_mpi.hpp"
+#include "runtime/machine_identity.hpp"
+#include "runtime/run.hpp"
+#include "sim/simulate.hpp"
+#include "tools/cli/commands.hpp"
+#include "tools/cli/doctor_live_report.hpp"
+#include "tools/cli/load.hpp"
+#include "tools/cli/mpi_launch.hpp"
+#include "tools/cli/validators.hpp"
+#include "tools/cli/version.hpp"
+#include "tools/cli/write_file.hpp"
+#include "tools/collective/group_times.hpp"
+
+namespace foretoken::cli {
+namespace {
+
+// Pairs of emulated nodes are measured one at a time: few of them, so that it takes seconds.
+constexpr std::int32_t kOpponentsEmulated = 3;
+
+// Everything that is read before anything is measured.
+struct Inputs {
+  std::optional<Calibration> calibration;
+  std::optional<plan::Topology> topology;
+  std::optional<plan::Machine> machine;
+  std::optional<plan::Plan> communications;  // of the scenario, without its computing
+  LiveConditions conditions;
+};
+
+void refuse(bool given, const char* option, const char* because) {
+  if (given) throw input_error(option, "", because, fmt::format("leave {} out", option));
+}
+
+Inputs read_inputs(const DoctorLiveOptions& live, std::int64_t ranks) {
+  Inputs inputs;
+  std::filesystem::path topology = live.topology;
+  if (const auto emulated = runtime::emulated_topology(); emulated && topology.empty()) topology = *emulated;
+  if (!live.scenario.empty()) {
+    if (topology.empty()) {
+      inputs.communications = calibrate::host_plan(JsonDocument::from_file(live.scenario));
+    } else {
+      ScenarioOptions scenario;
+      scenario.topology = topology;
+      inputs.communications = load(live.scenario, scenario).plan;
+    }
+    if (inputs.communications->program.ranks != ranks)
+      throw input_error("--for " + live.scenario.string(), "",
+                        fmt::format("the deployment has {} ranks, and {} processes were started",
+                                    inputs.communications->program.ranks, ranks),
+                        fmt::format("use mpirun -n {}", inputs.communications->program.ranks));
+    inputs.communications = calibrate::communications_only(*inputs.communications, live.steps);
+    inputs.conditions.scenario = inputs.communications->scenario.name;
+  }
+  if (!topology.empty()) {
+    inputs.topology = plan::read_topology(topology);
+    inputs.machine = plan::build_machine(*inputs.topology);
+    inputs.conditions.topology = inputs.topology->name;
+  }
+  if (!live.calibration.empty()) {
+    inputs.calibration = read_calibration(live.calibration);
+    if (!inputs.calibration->host)
+      throw input_error(live.calibration.string(), "/host", "is not there: it is a calibration of GPUs",
+                        "give one of this computer: foretoken calibrate host");
+    inputs.conditions.calibration = inputs.calibration->name;
+  }
+  inputs.conditions.communicator = "mpi";
+  return inputs;
+}
+
+// What the calibration says of the communications that were measured; nothing where no machine is known.
+std::vector<collective::GroupTime> predicted(const Inputs& inputs) {
+  if (!inputs.calibration || !inputs.machine || !inputs.communications) return {};
+  sim::SimulateOptions simulation;
+  simulation.communicator = inputs.conditions.communicator;
+  return collective::group_times(
+      *inputs.communications, sim::simulate(*inputs.communications, *inputs.machine, *inputs.calibration, simulation));
+}
+
+void report(const DoctorLiveOptions& live, bool json, const Inputs& inputs, runtime::HealthReadings readings,
+            std::vector<collective::GroupTime> communications, std::ostream& out) {
+  LiveEvidence evidence;
+  evidence.readings = std::move(readings);
+  evidence.communications = std::move(communications);
+  evidence.predicted = predicted(inputs);
+  if (inputs.machine) evidence.machine = &*inputs.machine;
+  if (inputs.calibration) evidence.calibration = &*inputs.calibration;
+  runtime::OutlierRule rule;
+  rule.tolerance = live.tolerance;
+  const LiveDiagnosis diagnosis = assess(std::move(evidence), rule);
+  if (json)
+    out << live_diagnosis_json(diagnosis, inputs.conditions)
+               .dump(2, ' ', false, nlohmann::json::error_handler_t::replace)
+        << "\n";
+  else out << live_diagnosis_text(diagnosis, inputs.conditions);
+  out << std::flush;
+  if (!diagnosis.findings.empty())
+    throw Error(ErrorCode::unhealthy,
+                fmt::format("{} finding{}, the first: {}", diagnosis.findings.size(),
+                            diagnosis.findings.size() == 1 ? "" : "s", diagnosis.findings.front().what));
+}
+
+}  // namespace
+
+void add_doctor_live(CLI::App& doctor, DoctorLiveOptions& options) {
+  doctor.add_flag("--live", options.live,
+                  "Measure the ranks of this launch and the links between them instead: start it with mpirun");
+  doctor.add_option("--for", options.scenario, "With --live: also the communications of this scenario, by its plan")
+      ->type_name("SCENARIO")
+      ->check(kNotEmpty);
+  doctor
+      .add_option("--calibration", options.calibration, "With --live: what these computers should do (calibrate host)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  doctor
+      .add_option(
+          "--topology", options.topology,
+          "With --live: what links are called, and should do (default: of the emulated cluster, where it is one)")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
+  doctor
+      .add_option("--tolerance", options.tolerance,
+                  "With --live: how much longer than its peers something may take (default: 0.25)")
+      ->check(CLI::Range(0.0, 100.0))
+      ->check(kNotNan);
+  doctor.add_option("--steps", options.steps, "With --live --for: steps that are measured (default: 3)")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}));
+}
+
+void run_doctor(const DoctorOptions& options, const DoctorLiveOptions& live, std::ostream& out) {
+  if (!live.live) {
+    refuse(!live.scenario.empty(), "--for", "is about --live");
+    refuse(!live.calibration.empty(), "--calibration", "is about --live");
+    refuse(!live.topology.empty(), "--topology", "is about --live");
+    if (options.calibration.empty())
+      throw input_error("doctor", "", "no calibration is given", "name one, or start it with --live under mpirun");
+    run_doctor(options, out);
+    return;
+  }
+  refuse(!options.calibration.empty(), options.calibration.c_str(),
+         "is a calibration to look at, and --live looks at computers; what they should do is --calibration FILE");
+  refuse(!options.device.empty(), "--device", "is about calibrations of GPUs");
+  refuse(!options.against.empty(), "--against", "is about calibrations of GPUs");
+  refuse(!options.against_device.empty(), "--against-device", "is about calibrations of GPUs");
+  const bool launched = run_under_mpi([&](auto& mpi) {
+    const Inputs inputs = read_inputs(live, mpi.ranks());
+    runtime::HealthOptions health;
+    if (runtime::emulated_topology()) health.turns = {.one_at_a_time = true, .opponents_max = kOpponentsEmulated};
+    std::optional<runtime::HealthReadings> readings;
+    call_on_mpi(
+        mpi,
+        [&](RankId rank, runtime::Communicator& communicator, runtime::RankProgress& progress) {
+          readings = runtime::probe_health(
+              communicator, rank, mpi.ranks(), runtime::this_machine().host, health,
+              [&progress](runtime::HealthStage stage) { progress.store(static_cast<std::uint64_t>(stage)); });
+        },
+        [](std::uint64_t progress) { return name_of(static_cast<runtime::HealthStage>(progress)); });
+    std::vector<collective::GroupTime> communications;
+    if (inputs.communications) {
+      runtime::RunOptions run;
+      run.build = fmt::format("{} {}", version(), commit());
+      if (const auto result = run_mpi(mpi, *inputs.communications, run))
+        communications = collective::group_times(*inputs.communications, *result->trace);
+    }
+    if (readings) report(live, options.json, inputs, std::move(*readings), std::move(communications), out);
+  });
+  if (!launched)
+    throw Error(ErrorCode::invalid_input,
+                "doctor --live measures the ranks of a launch; start it with mpirun -n N, on a cluster on all nodes");
+}
+
+}  // namespace foretoken::cli
