@@ -58,7 +58,7 @@ TEST(ImportMalformed, Nvbandwidth) {
        "\"nvbandwidth\"",
        "\"othertool\"",
        "log: is no log that is known; say which it is with --format: nccl-tests, nccl-tests-json, nvbandwidth, "
-       "perftest, perftest-json, deepep, op-table, nccl-topology, nvidia-smi-topo"},
+       "perftest, perftest-json, deepep, op-table, nccl-topology, nvidia-smi-topo, ibnetdiscover"},
       {"nvbandwidth/hgx4.json",
        {},
        "\"bandwidth_matrix\": [",

@@ -24,7 +24,7 @@ TEST(ImportMalformed, NcclTopology) {
        "<system",
        "<fabric",
        "log: is no log that is known; say which it is with --format: nccl-tests, nccl-tests-json, nvbandwidth, "
-       "perftest, perftest-json, deepep, op-table, nccl-topology, nvidia-smi-topo"},
+       "perftest, perftest-json, deepep, op-table, nccl-topology, nvidia-smi-topo, ibnetdiscover"},
       {"nccl-topology/hgx8.xml",
        {},
        "sm=\"90\"",

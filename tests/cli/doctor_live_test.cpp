@@ -235,9 +235,9 @@ TEST_F(DoctorLaunch, MeasuresAllOfAScenario) {
 }
 
 TEST_F(DoctorLaunch, ARankThatIsKilledEndsAllWithOneMessage) {
-  const Said one =
-      shell("tools/mpirun -n 3 bash -c 'if ((OMPI_COMM_WORLD_RANK == 1)); then (sleep 0.7; kill -9 $$) & fi; exec $0 "
-            "doctor --live' '" FORETOKEN_BINARY "'");
+  const Said one = shell(
+      "tools/mpirun -n 3 bash -c 'if ((OMPI_COMM_WORLD_RANK == 1)); then (sleep 0.7; kill -9 $$) & fi; exec $0 "
+      "doctor --live' '" FORETOKEN_BINARY "'");
   EXPECT_NE(one.code, 0);
   EXPECT_THAT(one.text, AllOf(HasSubstr("rank 1"), HasSubstr("is dead"), HasSubstr("measuring")));
 }

@@ -1,7 +1,10 @@
 // foretoken simulate's 90 % interval, first order and by draws, through the command line.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -62,10 +65,16 @@ TEST(Interval, IsSaidWithoutBeingAskedFor) {
 }
 
 TEST(Interval, SaysWhyThereIsNone) {
-  const Answer without = simulate({"scenarios/laptop/large-ep-r2.json"});
+  // Of another name, so that no shipped errors are its.
+  Json calibration = Json::parse(std::ifstream("topologies/calibrations/h100-sxm.json"));
+  calibration["name"] = "unknown";
+  const auto file = std::filesystem::temp_directory_path() / ("foretoken_interval_" + std::to_string(::getpid()));
+  std::ofstream(file) << calibration;
+  const Answer without = simulate({kScenario, "--calibration", file.string()});
   EXPECT_EQ(without.code, 0) << without.err;
   EXPECT_THAT(without.out, HasSubstr("No 90 % interval: it is not known how far calibration "));
-  EXPECT_EQ(simulate({"scenarios/laptop/large-ep-r2.json", "--interval", "mc:100"}).code, 2);
+  EXPECT_EQ(simulate({kScenario, "--calibration", file.string(), "--interval", "mc:100"}).code, 2);
+  std::filesystem::remove(file);
 }
 
 TEST(Interval, RefusesOtherMethods) {

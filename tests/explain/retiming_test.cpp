@@ -96,10 +96,10 @@ void slow_compute_down(ComputeCalibration& compute, double factor) {
   compute.memory.bandwidth = compute.memory.bandwidth / factor;
 }
 
-class PaperScenario : public ::testing::TestWithParam<const char*> {};
+class RetimedPaperScenario : public ::testing::TestWithParam<const char*> {};
 
 // Links are shared here, and exchanges begin at other times: the two need not agree to the picosecond.
-TEST_P(PaperScenario, RetimedIsCloseToSimulatedAgain) {
+TEST_P(RetimedPaperScenario, RetimedIsCloseToSimulatedAgain) {
   const JsonDocument document = JsonDocument::from_file(std::string("scenarios/paper/") + GetParam());
   const plan::Scenario scenario = plan::parse_scenario(document);
   const plan::Topology topology = plan::read_topology(scenario.cluster.topology);
@@ -118,7 +118,7 @@ TEST_P(PaperScenario, RetimedIsCloseToSimulatedAgain) {
   EXPECT_NEAR(ratio(retiming.window({1, factor}), simulated), 1, 0.01);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PaperScenario,
+INSTANTIATE_TEST_SUITE_P(All, RetimedPaperScenario,
                          ::testing::Values("baseline-tp8-pp2.json", "large-ep64.json", "scaling-ep16.json"));
 
 }  // namespace

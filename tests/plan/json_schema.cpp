@@ -69,7 +69,11 @@ void JsonSchema::check(const Json& value, const Json& written, const std::string
   };
   const auto rule = [&](const char* key) { return schema.contains(key) ? &schema.at(key) : nullptr; };
 
-  if (const Json* type = rule("type")) require(has_type(value, *type), "is no " + type->dump());
+  if (const Json* type = rule("type")) {
+    const Json types = type->is_array() ? *type : Json::array({*type});
+    require(std::any_of(types.begin(), types.end(), [&](const Json& one) { return has_type(value, one); }),
+            "is no " + type->dump());
+  }
   if (const Json* constant = rule("const")) require(value == *constant, "is not " + constant->dump());
   if (const Json* options = rule("enum"))
     require(std::find(options->begin(), options->end(), value) != options->end(), "is none of " + options->dump());

@@ -115,7 +115,8 @@ TEST_F(Planning, SweepFindsTheFilesThatAScenarioNames) {
   std::ofstream(file("scenario.json")) << scenario;
   const Answer answer = foretoken_cli({"sweep", file("scenario.json"), "--set", "workload.context=100,200", "--json"});
   ASSERT_EQ(answer.code, 0) << answer.err;
-  for (const Json& point : checked("sweep", answer)["points"]) EXPECT_EQ(point["status"], "ok") << point;
+  const Json json = checked("sweep", answer);
+  for (const Json& point : json["points"]) EXPECT_EQ(point["status"], "ok") << point;
 }
 
 TEST_F(Planning, SweepSaysWhatDoesNotFit) {
