@@ -121,7 +121,8 @@ TEST_P(Advised, AccountsForTheWholePath) {
   EXPECT_LE(last, json["interval"]["first_order"]["tpot_relative"]);
 }
 
-// A line for score names the op that was simulated: `predict` says that the kernel takes as long as it took.
+// A line for score names the op that was simulated: `predict` says that the kernel takes as long as it
+// took, or up to 3 % less: what is sent beside it takes SMs and memory bandwidth.
 TEST_P(Advised, LinesAreOfTheOpsThatWereSimulated) {
   const fs::path file = fs::temp_directory_path() / ("foretoken_advice_" + std::to_string(::getpid()) + ".jsonl");
   int kernels = 0;
@@ -138,7 +139,9 @@ TEST_P(Advised, LinesAreOfTheOpsThatWereSimulated) {
     const Json predicted = Json::parse(answer.out);
     if (predicted.contains("ranks")) continue;  // an idle cluster's
     ++kernels;
-    EXPECT_NEAR(predicted["time_us"].get<double>(), one["predicted_us"].get<double>(), 1e-5) << line;
+    const auto alone = predicted["time_us"].get<double>();
+    EXPECT_GE(one["predicted_us"].get<double>(), alone - 1e-5) << line;
+    EXPECT_LE(one["predicted_us"].get<double>(), 1.03 * alone) << line;
   }
   fs::remove(file);
   EXPECT_GT(kernels, 0);
