@@ -4,10 +4,11 @@ if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
 endif()
 target_compile_options(foretoken_flags INTERFACE -fsanitize=fuzzer-no-link)
 
-# The importers and what they stand on, without the simulator.
+# The importers and what they stand on, without the simulator and without linking the rest of plan/.
 file(GLOB import_sources CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR} calibrate/import/*.cpp)
 list(FILTER import_sources EXCLUDE REGEX "_samples\\.cpp$")
-add_library(foretoken_fuzzed STATIC ${import_sources} core/error.cpp core/json_reader.cpp core/quantity_text.cpp)
+add_library(foretoken_fuzzed STATIC ${import_sources} core/error.cpp core/json_reader.cpp core/quantity_text.cpp
+  plan/machine/vertex_names.cpp)
 target_link_libraries(foretoken_fuzzed PUBLIC foretoken_flags fmt::fmt nlohmann_json::nlohmann_json pugixml::pugixml)
 
 # Most of a file is these headers.
