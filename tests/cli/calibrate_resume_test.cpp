@@ -21,6 +21,7 @@
 
 #include "core/calibration.hpp"
 #include "core/line_file.hpp"
+#include "foretoken_places.hpp"
 
 namespace foretoken::cli {
 namespace {

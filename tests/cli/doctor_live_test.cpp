@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "plan/machine/topology.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"

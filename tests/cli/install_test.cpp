@@ -10,6 +10,8 @@
 #include <string>
 #include <utility>
 
+#include "foretoken_places.hpp"
+
 namespace foretoken::cli {
 namespace {
 

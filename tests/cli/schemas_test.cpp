@@ -9,6 +9,8 @@
 #include <sstream>
 #include <string>
 
+#include "foretoken_places.hpp"
+
 namespace foretoken::cli {
 namespace {
 

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/cli/schemas.hpp"

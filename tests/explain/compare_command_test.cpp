@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "tests/explain/hand_results.hpp"
 #include "tests/plan/json_schema.hpp"
 

@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.hpp"
+#include "foretoken_places.hpp"
 #include "plan/scenario/hf_keys.hpp"
 #include "plan/scenario/model_size.hpp"
 #include "plan/scenario/read_model.hpp"

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "foretoken_places.hpp"
 #include "plan/scenario/hf_config.hpp"
 
 namespace foretoken::plan {

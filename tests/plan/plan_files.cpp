@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "foretoken_places.hpp"
 #include "plan/machine/topology.hpp"
 
 namespace foretoken::plan::test {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "foretoken_places.hpp"
 #include "plan/machine/machine.hpp"
 
 namespace foretoken::plan {

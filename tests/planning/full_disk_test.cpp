@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {

@@ -19,6 +19,7 @@
 #include <thread>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 

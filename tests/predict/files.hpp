@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "tools/predict/answer.hpp"
 #include "tools/predict/predictor.hpp"
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "sim/moe_module.hpp"
 #include "tests/predict/files.hpp"
 #include "tools/collective/simulated.hpp"

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/json_reader.hpp"
+#include "foretoken_places.hpp"
 #include "plan/machine/topology.hpp"
 
 namespace foretoken::test {

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "foretoken_places.hpp"
 #include "tests/style/include_rules.hpp"
 #include "tests/style/text_rules.hpp"
 

@@ -4,18 +4,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include "tools/cli/common_options.hpp"
 #include "tools/cli/validators.hpp"
 
 namespace foretoken::cli {
 namespace {
-
-CLI::Option* add_file(CLI::App& command, const char* name, std::filesystem::path& file, const char* help) {
-  return command.add_option(name, file, help)->type_name("FILE")->check(kNotEmpty);
-}
-
-void add_set(CLI::App& command, std::vector<std::string>& set, const char* type, const char* help) {
-  command.add_option("--set", set, help)->type_name(type)->expected(1)->take_all();
-}
 
 void add_evaluation(CLI::App& command, EvaluationOptions& options) {
   add_file(command, "--calibration", options.calibration, "Use this calibration instead of the topology's");

@@ -6,14 +6,11 @@
 #include <CLI/CLI.hpp>
 
 #include "calibrate/import/log_formats.hpp"
+#include "tools/cli/common_options.hpp"
 #include "tools/cli/validators.hpp"
 
 namespace foretoken::cli {
 namespace {
-
-CLI::Option* add_file(CLI::App& command, const char* name, std::filesystem::path& file, const char* help) {
-  return command.add_option(name, file, help)->type_name("FILE")->check(kNotEmpty);
-}
 
 void add_topology_file(CLI::App& command, TopologyOptions& options) {
   add_file(command, "topology", options.topology, "Topology file")->required();

@@ -1,6 +1,7 @@
 // All-to-alls whose completion times another simulator has found: SimGrid 3.32, ideal max-min shares over links without
 // latency, delayed starts. Two further solvers agree with its times to 5e-14. tests/bench/against_simgrid finds them
 // again, for every flow.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -77,7 +78,7 @@ TEST_P(AllToAll, EndsThenInANetworkThatLearnsOfFlowsAsTheyStart) {
 TEST(AllToAllClasses, EndWhenTheirFlowsDo) {
   for (const char workload : {'U', 'K'}) {
     for (const std::int64_t nodes_per_leaf : {0, 1, 2, 4}) {
-      SCOPED_TRACE(std::string(1, workload) + ", nodes per leaf " + std::to_string(nodes_per_leaf));
+      SCOPED_TRACE(fmt::format("{}, nodes per leaf {}", workload, nodes_per_leaf));
       const AllToAllCase exchange{64, nodes_per_leaf, workload};
       const std::vector<FlowClass> classes = flow_classes(exchange);
       const std::vector<double> by_class =
