@@ -42,8 +42,10 @@ constexpr std::array<LibraryRule, 4> kLibraryRules{{
     {"CLI11", "CLI(/|11)", "(tools/cli/|tests/)"},
 }};
 
-constexpr std::string_view kGeneratedHeader = "foretoken_version.hpp";
-constexpr std::string_view kGeneratedHeaderUser = "tools/cli/version.cpp";
+// Headers that the build writes.
+constexpr std::string_view kVersionHeader = "foretoken_version.hpp";
+constexpr std::string_view kVersionHeaderUser = "tools/cli/version.cpp";
+constexpr std::string_view kPlacesHeader = "foretoken_places.hpp";
 
 bool starts_like(std::string_view text, std::string_view pattern) {
   return std::regex_search(std::string(text), std::regex(std::string(pattern)), std::regex_constants::match_continuous);
@@ -69,8 +71,10 @@ std::string verdict(std::string_view path, const FolderRule& rule, std::string_v
   const bool ours = rule_of(header) != nullptr;
   if (!quoted && !ours) return "";
   if (!quoted) return named + " is ours; include it in quotes";
-  if (header == kGeneratedHeader)
-    return path == kGeneratedHeaderUser ? "" : named + " changes with every commit; include tools/cli/version.hpp";
+  if (header == kVersionHeader)
+    return path == kVersionHeaderUser ? "" : named + " changes with every commit; include tools/cli/version.hpp";
+  if (header == kPlacesHeader)
+    return path.starts_with("tests/") ? "" : named + " is of the clone that was built, and only tests are run in it";
   if (!ours) return named + " is not named from the repository root; quotes are for our own headers";
   if (header.ends_with(".cpp")) return named + " is a source file; include a header";
   const bool allowed = std::any_of(rule.may_include.begin(), rule.may_include.end(),

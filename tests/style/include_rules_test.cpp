@@ -29,6 +29,7 @@ TEST(IncludeRules, AllowTheDirectionOfTheFolders) {
            Case{"calibrate/measure/gemm.cpp", "<cublasLt.h>"},
            Case{"tools/cli/main.cpp", "<CLI/CLI.hpp>"},
            Case{"tools/cli/version.cpp", "\"foretoken_version.hpp\""},
+           Case{"tests/cli/install_test.cpp", "\"foretoken_places.hpp\""},
            Case{"tools/planning/sweep.cpp", "<mpi.h>"},
            Case{"tools/explain/compare.cpp", "\"runtime/executor.hpp\""},
            Case{"tests/sim/engine_test.cpp", "\"runtime/executor.hpp\""},
@@ -83,6 +84,7 @@ TEST(IncludeRules, WantOurHeadersNamedFromTheRoot) {
            Case{"core/units.cpp", "<core/units.hpp>"},
            Case{"sim/engine.cpp", "\"sim/max_min.cpp\""},
            Case{"tools/cli/main.cpp", "\"foretoken_version.hpp\""},
+           Case{"tools/cli/main.cpp", "\"foretoken_places.hpp\""},
            Case{"tools/cli/main.cpp", "HEADER_OF_THE_DAY"},
        }) {
     EXPECT_EQ(check_includes(path, include(header)).size(), 1u) << path << " including " << header;
