@@ -561,6 +561,9 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                   "no network was the bottleneck (default 1)")
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("SHARE");
+  run->add_option("--experts", run_options.experts,
+                  "GPUs: experts' products one by one (each), as one padded batch, or as the calibration finds faster")
+      ->check(CLI::IsMember({"auto", "each", "batch"}));
   run->add_option("--routing-out", run_options.routing_out,
                   "Where routing.kind is \"model\": store what the router decided in FILE, for routing.kind "
                   "\"recorded\"")
