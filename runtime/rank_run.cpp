@@ -224,7 +224,7 @@ RankRecord RankRun::run() {
     record.busy = 1 - static_cast<double>(after.idle - before.idle) / static_cast<double>(after.all - before.all);
   record.began = nanoseconds_of(executor_.began() + clock_ahead());
   record.activations = activations();
-  if (!plan_.routing.known()) record.routes = routes();
+  if (!plan_.routing.known()) record.routes = routes_of(plan_, rank_, tables_);
   if (options_.instrumented) {
     communicator_.meet(options_.setup_deadline);
     executor_.run(steps, record.instrumented_ends, &record.events);
@@ -266,15 +266,15 @@ std::vector<Activations> RankRun::activations() const {
   return all;
 }
 
-std::vector<std::int32_t> RankRun::routes() const {
+std::vector<std::int32_t> routes_of(const plan::Plan& plan, RankId rank, const RowTables& tables) {
   std::vector<std::int32_t> all;
-  const bool dispatch = plan_.scenario.deployment.exchange == plan::ExpertExchange::dispatch;
-  if (!dispatch && plan_.placement.tp_index_of(rank_) != 0) return all;
-  const plan::Range layers = routed_layers(plan_, rank_);
-  for (std::int64_t step = 0; step < plan_.routing.routed_steps(); ++step)
+  const bool dispatch = plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch;
+  if (!dispatch && plan.placement.tp_index_of(rank) != 0) return all;
+  const plan::Range layers = routed_layers(plan, rank);
+  for (std::int64_t step = 0; step < plan.routing.routed_steps(); ++step)
     for (std::int64_t layer = layers.begin; layer < layers.end; ++layer)
-      for (std::int64_t batch = 0; batch < plan_.scenario.deployment.micro_batches; ++batch) {
-        const auto& experts = tables_.at(step, layer, batch).experts;
+      for (std::int64_t batch = 0; batch < plan.scenario.deployment.micro_batches; ++batch) {
+        const auto& experts = tables.at(step, layer, batch).experts;
         all.insert(all.end(), experts.begin(), experts.end());
       }
   return all;

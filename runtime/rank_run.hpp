@@ -25,7 +25,7 @@ struct RankRecord {
   std::vector<std::int64_t> instrumented_ends;  // empty if there was no such run
   RankEvents events;
   std::vector<Activations> activations;
-  std::vector<std::int32_t> routes;  // where the model's own router decides: see RankRun::routes
+  std::vector<std::int32_t> routes;  // where the model's own router decides: see routes_of
   MachineIdentity machine;
   std::optional<double> busy;  // see RunResult; of this rank's computer
   // Rank 0's alone, which puts the records together: of the ranks whose clocks were read (clock_ranks).
@@ -49,8 +49,6 @@ class RankRun {
   [[nodiscard]] std::vector<Activations> activations() const;
   [[nodiscard]] std::vector<ClockOffset> read_clocks() const;
   [[nodiscard]] std::chrono::nanoseconds clock_ahead() const;
-  // Experts of the tokens of this rank's that no other rank tells of, by (routed step, layer, micro-batch, token).
-  [[nodiscard]] std::vector<std::int32_t> routes() const;
 
   const plan::Plan& plan_;
   RankId rank_;
@@ -61,6 +59,10 @@ class RankRun {
   host::HostCompute compute_;
   Executor executor_;
 };
+
+/// Experts of the tokens of a rank's that no other rank tells of, by (routed step, layer, micro-batch, token, choice).
+/// @param tables  which know them by now
+std::vector<std::int32_t> routes_of(const plan::Plan& plan, RankId rank, const RowTables& tables);
 
 /// @param records one per rank
 RunResult put_together(const plan::Plan& plan, const std::string& communicator, std::vector<RankRecord> records);

@@ -25,6 +25,7 @@
 #include "core/trace.hpp"
 #include "plan/plan.hpp"
 #include "plan/routing/routing_record.hpp"
+#include "runtime/cuda/expert_products.hpp"
 
 namespace foretoken::runtime {
 
@@ -33,10 +34,11 @@ class MpiWatch;
 }
 
 struct RunOptions {
-  std::chrono::milliseconds step_deadline{30'000};    // nothing moves for so long: a rank has failed
-  std::chrono::milliseconds setup_deadline{600'000};  // weights are drawn and buffers touched
-  bool instrumented = true;                           // make the second run
-  std::string build;                                  // version and commit; MPI ranks must have the same
+  std::chrono::milliseconds step_deadline{30'000};            // nothing moves for so long: a rank has failed
+  std::chrono::milliseconds setup_deadline{600'000};          // weights are drawn and buffers touched
+  bool instrumented = true;                                   // make the second run
+  cuda::ExpertProducts experts = cuda::ExpertProducts::each;  // on GPUs
+  std::string build;                                          // version and commit; MPI ranks must have the same
   /// For tests: called before every op of every rank, on the rank's thread; may throw, sleep or kill.
   std::function<void(RankId rank, std::int64_t step, const plan::Op& op)> before_op;
   /// For tests: another computer that a rank is said to run on, and how far its clock is ahead of this one's.

@@ -5,12 +5,23 @@
 #include <algorithm>
 
 #include "core/error.hpp"
+#include "runtime/cuda/index_tables.hpp"
 #include "runtime/cuda/split_kv.hpp"
 #include "runtime/step_order.hpp"
 
 namespace foretoken::runtime::cuda {
 
-DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables& tables, std::int64_t multiprocessors) {
+Slots message_slots(const plan::Plan& plan, const plan::Op& op) {
+  if (op.kind != plan::OpKind::dispatch && op.kind != plan::OpKind::combine) return {};
+  const auto& detail = std::get<plan::ExchangeOp>(op.detail);
+  const plan::Communication& communication = plan.program.communications[detail.communication.index()];
+  if (communication.slots == 0) return {};
+  const std::int64_t header = op.kind == plan::OpKind::dispatch ? communication.header_rows : 0;
+  return {plan.scenario.deployment.ep, header + communication.slots, header};
+}
+
+DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables& tables, std::int64_t multiprocessors,
+                           ExpertProducts experts) {
   const plan::Role& role = plan.program.role_of(rank);
   DeviceLayout layout;
   const auto place = [&](std::int64_t bytes) {
@@ -21,11 +32,26 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   for (const plan::Tensor& tensor : role.tensors)
     layout.tensors.push_back(
         place(tensor.stack * tables.rows_max(tensor.rows) * tensor.cols * bytes_per_element(tensor.dtype)));
-  for (std::size_t s = 0; s < step_order(role).streams.size(); ++s)
-    layout.gemm_workspace.push_back(place(kGemmWorkspaceBytes));
+  const StepOrder order = step_order(role);
+  for (std::size_t s = 0; s < order.streams.size(); ++s) layout.gemm_workspace.push_back(place(kGemmWorkspaceBytes));
   std::int64_t logits = 0;
   std::int64_t attention = 0;
-  for (const plan::Op& op : role.ops) {
+  std::int64_t batch_in = 0;
+  std::int64_t batch_out = 0;
+  std::vector<std::int64_t> messages(order.streams.size(), 0);
+  for (const QueuedOp& queued : order.ops) {
+    const plan::Op& op = role.ops[queued.op.index()];
+    if (const Slots slots = message_slots(plan, op); slots.places > 0)
+      messages[queued.stream] = std::max(
+          messages[queued.stream],
+          slots.places * slots.block_rows * std::get<plan::ExchangeOp>(op.detail).cols * bytes_per_element(op.dtype));
+    if (const auto* product = std::get_if<plan::GroupedGemmOp>(&op.detail);
+        product != nullptr && experts == ExpertProducts::batch) {
+      const std::int64_t rows = product->experts * rows_of_expert_max(plan, rank, tables, product->rows);
+      const plan::Tensor& out = role.tensors[op.outputs.front().index()];
+      batch_in = std::max(batch_in, rows * product->k * bytes_per_element(out.dtype));
+      batch_out = std::max(batch_out, rows * product->n * bytes_per_element(out.dtype));
+    }
     if (const auto* route = std::get_if<plan::RouteOp>(&op.detail))
       logits = std::max(logits, route->rows * route->experts * 4);
     if (const auto* shape = std::get_if<plan::AttentionOp>(&op.detail))
@@ -34,6 +60,12 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   }
   layout.logits = place(logits);
   layout.attention = place(attention);
+  for (const std::int64_t bytes : messages) {
+    layout.leaving.push_back(place(bytes));
+    layout.coming.push_back(place(bytes));
+  }
+  layout.batch_in = place(batch_in);
+  layout.batch_out = place(batch_out);
   return layout;
 }
 

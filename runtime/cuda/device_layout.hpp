@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "plan/plan.hpp"
+#include "runtime/cuda/expert_products.hpp"
+#include "runtime/cuda/row_order.hpp"
 #include "runtime/row_tables.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -27,12 +29,23 @@ struct DeviceLayout {
   std::vector<DevicePlace> gemm_workspace;  // [stream, in the order of StepOrder]
   DevicePlace logits;                       // fp32, of the router
   DevicePlace attention;                    // partial softmaxes of split KV
+  // Messages with slots, as they leave and as they come: [stream], empty where it has none.
+  std::vector<DevicePlace> leaving;
+  std::vector<DevicePlace> coming;
+  // Experts' rows and results in slots, where their products are a batch.
+  DevicePlace batch_in;
+  DevicePlace batch_out;
   std::int64_t bytes = 0;
 };
 
+/// Messages of a dispatch or combine by capacity: a block from or to every rank of the group. No places for others.
+Slots message_slots(const plan::Plan& plan, const plan::Op& op);
+
 /// One buffer per tensor for all steps, as the host keeps them: see plan::Tensor.
 /// @param multiprocessors of the device, which decide how far KV caches are split
-DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables& tables, std::int64_t multiprocessors);
+/// @param experts         how their products are made
+DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables& tables, std::int64_t multiprocessors,
+                           ExpertProducts experts);
 
 /// Memory of a device, as its driver tells.
 struct DeviceMemory {

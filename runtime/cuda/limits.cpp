@@ -41,9 +41,20 @@ std::string_view nccl_name(plan::OpKind kind) {
 
 DType element_type(const plan::Plan& plan) { return plan.scenario.model.activation_dtype; }
 
+bool host_counts(const plan::Plan& plan) {
+  const plan::DeploymentSpec& deployment = plan.scenario.deployment;
+  return deployment.exchange == plan::ExpertExchange::dispatch && deployment.dispatch_mode == plan::DispatchMode::exact;
+}
+
+bool device_counts(const plan::Plan& plan) { return !plan.routing.known() && !host_counts(plan); }
+
+ExpertProducts expert_products(const plan::Plan& plan, ExpertProducts wanted) {
+  return device_counts(plan) ? ExpertProducts::batch : wanted;
+}
+
 bool captures_steps(const plan::Plan& plan) {
   if (plan.scenario.execution) return plan.scenario.execution->mode == plan::LaunchMode::graph;
-  return plan.scenario.deployment.schedule == plan::PipelineSchedule::flush;
+  return plan.scenario.deployment.schedule == plan::PipelineSchedule::flush && !host_counts(plan);
 }
 
 void require_cuda_can_run(const plan::Plan& plan) {
@@ -66,15 +77,9 @@ void require_cuda_can_run(const plan::Plan& plan) {
       plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
     throw refused(plan, "a token is sent once per node (hierarchical)",
                   "run it with --set deployment.collectives.exchange=low_latency");
-  if (plan.scenario.deployment.dispatch_mode != plan::DispatchMode::planned)
-    throw refused(
-        plan,
-        fmt::format("the dispatch mode is {}",
-                    plan.scenario.deployment.dispatch_mode == plan::DispatchMode::exact ? "exact" : "capacity"),
-        "run it with --set deployment.experts.dispatch_mode=planned");
-  if (plan.scenario.routing.kind == plan::RoutingKind::model)
-    throw refused(plan, "the model's own router decides (routing.kind model)",
-                  "run it on the host with --routing-out FILE, then with the routing recorded there");
+  if (captures_steps(plan) && host_counts(plan))
+    throw refused(plan, "ranks exchange counts (dispatch_mode exact) in steps that are to be captured as graphs",
+                  "run it with --set execution.mode=eager, or deployment.experts.dispatch_mode=capacity");
   if (captures_steps(plan) && plan.scenario.deployment.schedule == plan::PipelineSchedule::flow &&
       plan.scenario.deployment.stages > 1)
     throw refused(plan, "steps of pipeline stages flow into one another, and are to be captured as graphs",

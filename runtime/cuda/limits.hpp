@@ -3,19 +3,32 @@
 
 #include "core/dtype.hpp"
 #include "plan/plan.hpp"
+#include "runtime/cuda/expert_products.hpp"
 
 namespace foretoken::runtime::cuda {
 
 /// The one element type of weights, activations and KV caches of a plan that the cuda backend runs.
 DType element_type(const plan::Plan& plan);
 
+/// Whether the host has to wait within a step for counts that ranks exchange, before it can queue the messages of that
+/// size: dispatch_mode exact.
+bool host_counts(const plan::Plan& plan);
+
+/// Whether only the device knows how many rows an expert gets: the model's own router decides, and the host does not
+/// wait to be told. Launches and buffers are then as large as any routing could need.
+bool device_counts(const plan::Plan& plan);
+
+/// How experts' products are made: as wanted, but as a batch where only the device knows their sizes.
+ExpertProducts expert_products(const plan::Plan& plan, ExpertProducts wanted);
+
 /// Whether a step is captured in a graph and launched whole. Unless the scenario says, it is, but for plans whose steps
-/// overlap: a graph starts when the one before has ended.
+/// overlap, as a graph starts when the one before has ended, and for those where host_counts().
 bool captures_steps(const plan::Plan& plan);
 
 /// @throws Error{invalid_input} naming what the backend has not: element types other than fp32, fp16 and bf16, or
-///         several at once; micro-stages; hierarchical exchange; graphs of steps that overlap; an NCCL algorithm that
-///         differs between the communications of one kind. The message says what to --set.
+///         several at once; micro-stages; hierarchical exchange; graphs of steps that overlap or in which the host
+///         counts; an NCCL algorithm that differs between the communications of one kind. The message says what to
+///         --set.
 void require_cuda_can_run(const plan::Plan& plan);
 
 /// The value of NCCL_ALGO under which NCCL carries out the algorithms that the plan names: "allreduce:ring;…", or ""

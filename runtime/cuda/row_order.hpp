@@ -38,9 +38,30 @@ FORETOKEN_HOST_DEVICE inline void put_row(std::int64_t choice, std::int64_t top_
   selected[row] = token_of(choice, top_k);
 }
 
+/// How many rows are worked on: as many as the host knows, or as the device has counted, and then at most so many.
+struct Rows {
+  std::int64_t most = 0;
+  const std::int32_t* count = nullptr;  // in the device's memory; null: all of them
+
+  constexpr Rows(std::int64_t rows) : most(rows) {}  // NOLINT(google-explicit-constructor): the usual case
+  constexpr Rows(std::int64_t rows_max, const std::int32_t* counted) : most(rows_max), count(counted) {}
+
+  /// Where `count` can be read.
+  [[nodiscard]] FORETOKEN_HOST_DEVICE std::int64_t here() const {
+    return count != nullptr && *count < most ? *count : most;
+  }
+};
+
+/// Blocks of equal size, one for each place: so many rows of something else, then its slots.
+struct Slots {
+  std::int64_t places = 0;
+  std::int64_t block_rows = 0;   // of all of a block
+  std::int64_t header_rows = 0;  // of these, before its slots
+};
+
 /// The place that a row belongs to, exactly packed.
 /// @param first_rows  [places + 1], ascending, from 0 to the number of rows; empty places share their first row
-FORETOKEN_HOST_DEVICE inline std::int64_t place_of_row(const std::int64_t* first_rows, std::int64_t places,
+FORETOKEN_HOST_DEVICE inline std::int64_t place_of_row(const std::int32_t* first_rows, std::int64_t places,
                                                        std::int64_t row) {
   std::int64_t low = 0;
   std::int64_t high = places;
@@ -52,11 +73,10 @@ FORETOKEN_HOST_DEVICE inline std::int64_t place_of_row(const std::int64_t* first
   return low;
 }
 
-/// Where an exactly packed row stands among slots of fixed capacity.
-FORETOKEN_HOST_DEVICE inline std::int64_t slot_of_row(const std::int64_t* first_rows, std::int64_t places,
-                                                      std::int64_t row, std::int64_t capacity) {
-  const std::int64_t place = place_of_row(first_rows, places, row);
-  return place * capacity + row - first_rows[place];
+/// Where an exactly packed row stands among blocks of slots.
+FORETOKEN_HOST_DEVICE inline std::int64_t slot_of_row(const std::int32_t* first_rows, Slots slots, std::int64_t row) {
+  const std::int64_t place = place_of_row(first_rows, slots.places, row);
+  return place * slots.block_rows + slots.header_rows + row - first_rows[place];
 }
 
 }  // namespace foretoken::runtime::cuda

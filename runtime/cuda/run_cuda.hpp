@@ -49,6 +49,7 @@ struct CudaRunResult {
   std::string nccl;             // "2.28.9"; empty with one rank
   std::string nccl_algorithms;  // as forced by the plan
   bool graphs = false;          // steps were captured
+  ExpertProducts experts = ExpertProducts::each;
 };
 
 #ifdef FORETOKEN_CUDA

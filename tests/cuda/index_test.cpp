@@ -178,7 +178,7 @@ TEST(SplitKv, MergedPartsAreTheWholeSoftmax) {
 // ---- rows ----------------------------------------------------------------------------------------------------------
 
 struct Numbered {
-  std::vector<std::int64_t> first_rows;
+  std::vector<std::int32_t> first_rows;
   std::vector<std::int32_t> row_of;
   std::vector<std::int32_t> selected;
 };
@@ -187,11 +187,11 @@ struct Numbered {
 Numbered numbered(const std::vector<std::int32_t>& place_of_choice, std::int64_t top_k, std::int64_t places,
                   RowPacking packing, std::int64_t capacity) {
   Numbered result;
-  std::vector<std::int64_t> rows_of_place(static_cast<std::size_t>(places), 0);
+  std::vector<std::int32_t> rows_of_place(static_cast<std::size_t>(places), 0);
   for (const std::int32_t place : place_of_choice)
     if (place >= 0) ++rows_of_place[static_cast<std::size_t>(place)];
   result.first_rows.push_back(0);
-  for (const std::int64_t rows : rows_of_place) result.first_rows.push_back(result.first_rows.back() + rows);
+  for (const std::int32_t rows : rows_of_place) result.first_rows.push_back(result.first_rows.back() + rows);
   result.row_of.assign(place_of_choice.size(), -1);
   const std::int64_t slots = packing == RowPacking::exact ? result.first_rows.back() : places * capacity;
   result.selected.assign(static_cast<std::size_t>(slots), -1);
@@ -233,7 +233,7 @@ TEST(RowOrder, IsTheOrderOfTheRowTables) {
 TEST(RowOrder, LeavesOutChoicesOfOthersAndEmptyPlaces) {
   // Two choices a token; place 1 has none. Place 0: choices 1 and 4, of tokens 0 and 2; place 2: choice 3 of token 1.
   const Numbered rows = numbered({-1, 0, -1, 2, 0, -1}, 2, 3, RowPacking::exact, 0);
-  EXPECT_EQ(rows.first_rows, (std::vector<std::int64_t>{0, 2, 2, 3}));
+  EXPECT_EQ(rows.first_rows, (std::vector<std::int32_t>{0, 2, 2, 3}));
   EXPECT_EQ(rows.row_of, (std::vector<std::int32_t>{-1, 0, -1, 2, 1, -1}));
   EXPECT_EQ(rows.selected, (std::vector<std::int32_t>{0, 2, 1}));
   EXPECT_EQ(place_of_row(rows.first_rows.data(), 3, 0), 0);
@@ -249,7 +249,7 @@ TEST(RowOrder, CapacityPackingKeepsSlotsApart) {
   EXPECT_EQ(packed.row_of, (std::vector<std::int32_t>{8, 0, 9, 1, 2, -1}));
   for (std::size_t choice = 0; choice < places.size(); ++choice) {
     if (exact.row_of[choice] < 0) continue;
-    EXPECT_EQ(slot_of_row(exact.first_rows.data(), 3, exact.row_of[choice], 4), packed.row_of[choice]);
+    EXPECT_EQ(slot_of_row(exact.first_rows.data(), {3, 4, 0}, exact.row_of[choice]), packed.row_of[choice]);
   }
 }
 
@@ -261,14 +261,25 @@ TEST(RowOrder, EveryRowHasASlotOfItsOwn) {
     for (std::int32_t& place : place_of_choice)
       place = static_cast<std::int32_t>(random() % static_cast<std::uint64_t>(places + 1)) - 1;
     const Numbered rows = numbered(place_of_choice, 1, places, RowPacking::exact, 0);
-    std::int64_t capacity = 0;
+    Slots slots{places, 0, static_cast<std::int64_t>(random() % 3)};
     for (std::size_t p = 0; p + 1 < rows.first_rows.size(); ++p)
-      capacity = std::max(capacity, rows.first_rows[p + 1] - rows.first_rows[p]);
-    std::vector<int> used(static_cast<std::size_t>(places * capacity), 0);
-    for (std::int64_t row = 0; row < rows.first_rows.back(); ++row)
-      ++used.at(static_cast<std::size_t>(slot_of_row(rows.first_rows.data(), places, row, capacity)));
+      slots.block_rows =
+          std::max<std::int64_t>(slots.block_rows, slots.header_rows + rows.first_rows[p + 1] - rows.first_rows[p]);
+    std::vector<int> used(static_cast<std::size_t>(places * slots.block_rows), 0);
+    for (std::int64_t row = 0; row < rows.first_rows.back(); ++row) {
+      const std::int64_t slot = slot_of_row(rows.first_rows.data(), slots, row);
+      EXPECT_GE(slot % slots.block_rows, slots.header_rows);
+      ++used.at(static_cast<std::size_t>(slot));
+    }
     EXPECT_EQ(std::count(used.begin(), used.end(), 1), rows.first_rows.back()) << "trial " << trial;
   }
+}
+
+TEST(Rows, EndWhereTheDevicesCountDoes) {
+  const std::int32_t count = 3;
+  EXPECT_EQ(Rows(7).here(), 7);
+  EXPECT_EQ(Rows(7, &count).here(), 3);
+  EXPECT_EQ(Rows(2, &count).here(), 2);  // never behind the end of a buffer
 }
 
 // ---- the model's numbers -------------------------------------------------------------------------------------------

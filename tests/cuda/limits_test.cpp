@@ -64,19 +64,48 @@ TEST(Limits, RefuseMicroStagesAndGraphsOfFlowingSteps) {
   EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(captured)); }).what(), HasSubstr("execution.mode=eager"));
 }
 
-TEST(Limits, RefuseCountsThatAreNotPlanned) {
+TEST(Limits, TakeEveryDispatchModeAndRefuseGraphsOfExchangedCounts) {
   const Settings dispatch{R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
                           R"(deployment.attention={"tp":1,"dp":4})"};
-  EXPECT_NO_THROW(require_cuda_can_run(small_plan(dispatch)));
-  for (const char* mode : {"exact", "capacity"}) {
+  const auto with = [&](const std::string& mode, const char* execution = nullptr) {
     Settings settings = dispatch;
-    settings.push_back(std::string("deployment.experts.dispatch_mode=") + mode);
-    EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(settings)); }).what(),
-                AllOf(HasSubstr(mode), HasSubstr("--set")));
+    settings.push_back("deployment.experts.dispatch_mode=" + mode);
+    if (execution != nullptr) settings.push_back(std::string(R"(execution={"mode":")") + execution + "\"}");
+    return small_plan(settings);
+  };
+  for (const char* mode : {"planned", "capacity", "exact"}) {
+    EXPECT_NO_THROW(require_cuda_can_run(with(mode)));
+    EXPECT_NO_THROW(require_cuda_can_run(with(mode, "eager")));
+    EXPECT_FALSE(device_counts(with(mode)));
   }
-  const Settings model{R"(deployment.experts={"placement":"colocated","exchange":"all_reduce"})",
-                       R"(routing={"kind":"model","seed":1,"routed_steps":1})"};
-  EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(model)); }).what(), HasSubstr("--routing-out"));
+  EXPECT_TRUE(captures_steps(with("capacity")));
+  EXPECT_FALSE(captures_steps(with("exact")));
+  EXPECT_TRUE(host_counts(with("exact")));
+  EXPECT_FALSE(host_counts(with("capacity")));
+  EXPECT_NO_THROW(require_cuda_can_run(with("capacity", "graph")));
+  const Error error = error_of([&] { require_cuda_can_run(with("exact", "graph")); });
+  EXPECT_EQ(error.code(), ErrorCode::invalid_input);
+  EXPECT_THAT(error.what(), AllOf(HasSubstr("dispatch_mode exact"), HasSubstr("execution.mode=eager")));
+}
+
+// Where the router decides, experts' products are a batch, unless the host is told how many rows each has.
+TEST(Limits, TakeTheModelsOwnRouter) {
+  const std::string model = R"(routing={"kind":"model","seed":1,"routed_steps":1})";
+  const plan::Plan replicated =
+      small_plan({R"(deployment.experts={"placement":"colocated","exchange":"all_reduce"})", model});
+  EXPECT_NO_THROW(require_cuda_can_run(replicated));
+  EXPECT_TRUE(device_counts(replicated));
+  EXPECT_TRUE(captures_steps(replicated));
+  EXPECT_EQ(expert_products(replicated, ExpertProducts::each), ExpertProducts::batch);
+  for (const auto& [mode, counts] : {std::pair("capacity", true), std::pair("exact", false)}) {
+    const plan::Plan plan = small_plan(
+        {std::string(R"(deployment.experts={"placement":"colocated","exchange":"dispatch","dispatch_mode":")") + mode +
+             "\"}",
+         R"(deployment.attention={"tp":1,"dp":4})", model});
+    EXPECT_NO_THROW(require_cuda_can_run(plan));
+    EXPECT_EQ(device_counts(plan), counts);
+    EXPECT_EQ(expert_products(plan, ExpertProducts::each), counts ? ExpertProducts::batch : ExpertProducts::each);
+  }
 }
 
 TEST(Limits, CaptureStepsUnlessTheScenarioSaysOtherwise) {
@@ -166,11 +195,17 @@ TEST(Launch, ChoosesTheGpuOfThePlaceOnTheNode) {
 TEST(DeviceLayout, PlacesDoNotOverlapAndAreAligned) {
   const plan::Plan plan = small_plan({kBf16, "workload.context=300"});
   const runtime::RowTables tables(plan, RankId(0));
-  const DeviceLayout layout = device_layout(plan, RankId(0), tables, 132);
+  const DeviceLayout layout = device_layout(plan, RankId(0), tables, 132, ExpertProducts::batch);
   std::vector<DevicePlace> places = layout.tensors;
   places.insert(places.end(), layout.gemm_workspace.begin(), layout.gemm_workspace.end());
   places.push_back(layout.logits);
   places.push_back(layout.attention);
+  for (std::size_t stream = 0; stream < layout.leaving.size(); ++stream) {
+    places.push_back(layout.leaving[stream]);
+    places.push_back(layout.coming[stream]);
+  }
+  places.push_back(layout.batch_in);
+  places.push_back(layout.batch_out);
   std::int64_t next = 0;
   for (const DevicePlace& place : places) {
     EXPECT_GE(place.offset, next);
@@ -186,6 +221,35 @@ TEST(DeviceLayout, PlacesDoNotOverlapAndAreAligned) {
   for (std::size_t t = 0; t < role.tensors.size(); ++t) {
     if (role.tensors[t].name != "l0.w_qkv") continue;
     EXPECT_EQ(layout.tensors[t].bytes, 32 * 3 * 32 * 2);
+  }
+}
+
+// 4 ranks with 2 sequences and 2 experts each, hidden 32 in bf16, top 2: 4 blocks of 4 slots of 64 bytes, and a row
+// before them with 2 counts.
+TEST(DeviceLayout, HasRoomForMessagesWithSlots) {
+  const Settings settings{
+      kBf16, R"(deployment.experts={"placement":"colocated","exchange":"dispatch","dispatch_mode":"capacity"})",
+      R"(deployment.attention={"tp":1,"dp":4})", "model.experts=8"};
+  const plan::Plan plan = small_plan(settings);
+  const DeviceLayout layout =
+      device_layout(plan, RankId(1), runtime::RowTables(plan, RankId(1)), 132, ExpertProducts::each);
+  ASSERT_EQ(layout.leaving.size(), 1u);
+  EXPECT_EQ(layout.leaving.front().bytes, 4 * 5 * 64);
+  EXPECT_EQ(layout.coming.front().bytes, 4 * 5 * 64);
+  EXPECT_EQ(layout.batch_in.bytes, 0);
+}
+
+// Two choices for each of 8 tokens, anyhow: an expert gets at most all tokens, a rank with 4 experts 16 rows.
+TEST(DeviceLayout, HasRoomForAnyRoutingWhereTheRouterDecides) {
+  const plan::Plan plan = small_plan({kBf16, R"(routing={"kind":"model","seed":1,"routed_steps":1})"});
+  const runtime::RowTables tables(plan, RankId(0));
+  const DeviceLayout layout = device_layout(plan, RankId(0), tables, 132, ExpertProducts::batch);
+  EXPECT_EQ(layout.batch_in.bytes, 4 * 8 * 32 * 2);  // of the product from 32 columns to 24, and of the one back
+  EXPECT_EQ(layout.batch_out.bytes, 4 * 8 * 32 * 2);
+  const plan::Role& role = plan.program.roles.front();
+  for (std::size_t t = 0; t < role.tensors.size(); ++t) {
+    if (role.tensors[t].name != "l0.m0.permute") continue;
+    EXPECT_EQ(layout.tensors[t].bytes, 16 * 32 * 2);
   }
 }
 

@@ -54,6 +54,7 @@ struct RunOptions : ScenarioOptions {
   double deadline_seconds = 30;       // --deadline: nothing moves for so long
   double busy_max = 1;                // --busy-max: of the computer's core time, else the run is unhealthy
   std::filesystem::path routing_out;  // --routing-out: what the model's own router decided
+  std::string experts = "auto";       // --experts: how GPUs make their products
 };
 
 struct PredictOptions {

@@ -17,6 +17,7 @@
 #include "tools/cli/result.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
+#include "tools/planning/expert_products.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -100,14 +101,16 @@ Json gpu_json(const runtime::cuda::CudaRunResult& result) {
   }
   return {{"driver", result.driver}, {"blas", result.blas},
           {"nccl", result.nccl},     {"algorithms", result.nccl_algorithms},
-          {"graphs", result.graphs}, {"gpus", std::move(gpus)}};
+          {"graphs", result.graphs}, {"experts", name_of(result.experts)},
+          {"gpus", std::move(gpus)}};
 }
 
 std::string gpu_text(const runtime::cuda::CudaRunResult& result) {
   const runtime::cuda::GpuRecord& first = result.gpus.front();
-  std::string text =
-      fmt::format("  {} x {}; {}; {}{}; steps {}\n", result.gpus.size(), first.name, result.driver, result.blas,
-                  result.nccl.empty() ? "" : "; NCCL " + result.nccl, result.graphs ? "as graphs" : "op by op");
+  std::string text = fmt::format(
+      "  {} x {}; {}; {}{}; steps {}, experts' products {}\n", result.gpus.size(), first.name, result.driver,
+      result.blas, result.nccl.empty() ? "" : "; NCCL " + result.nccl, result.graphs ? "as graphs" : "op by op",
+      result.experts == runtime::cuda::ExpertProducts::batch ? "as a batch" : "one by one");
   for (std::size_t r = 0; r < result.gpus.size(); ++r)
     for (const std::string& reason : result.gpus[r].conditions.throttled)
       text += fmt::format("  GPU of rank {} was slowed down: {}\n", r, reason);
@@ -175,6 +178,18 @@ runtime::RunOptions runtime_options(const RunOptions& options) {
   return live;
 }
 
+// As --experts says, or as the topology's calibration finds faster. Where the model's own router decides there is no
+// choice, and none either of a calibration that does not know the element type.
+[[maybe_unused]] runtime::cuda::ExpertProducts products_of_experts(const Loaded& loaded, const RunOptions& options) {
+  for (const auto& [products, name] : runtime::cuda::kExpertProductsNames)
+    if (options.experts == name) return products;
+  const DType dtype = loaded.scenario.model.expert_format.dtype;
+  if (!loaded.plan.routing.known() || dtype == DType::fp32) return runtime::cuda::ExpertProducts::each;
+  const Calibration calibration = load_calibration(loaded, {});
+  return planning::expert_product_times(loaded.plan, sim::ComputeCost(calibration.compute, loaded.machine.device()))
+      .faster();
+}
+
 void run_on_host(const RunOptions& options, std::ostream& out) {
   const bool launched = run_under_mpi([&](auto& mpi) {
     const Loaded loaded = load(options.scenarios.front(), options);
@@ -190,14 +205,19 @@ void run_on_host(const RunOptions& options, std::ostream& out) {
 
 void run_on_gpus([[maybe_unused]] const RunOptions& options, [[maybe_unused]] std::ostream& out) {
 #ifdef FORETOKEN_CUDA
+  const auto live_options = [&](const Loaded& loaded) {
+    runtime::RunOptions live = runtime_options(options);
+    live.experts = products_of_experts(loaded, options);
+    return live;
+  };
   const bool launched = run_under_mpi([&](auto& mpi) {
     const Loaded loaded = load(options.scenarios.front(), options);
-    if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, runtime_options(options)))
+    if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, live_options(loaded)))
       report(loaded, options, result->run, result, out);
   });
   if (launched) return;
   const Loaded loaded = load(options.scenarios.front(), options);
-  const auto result = runtime::cuda::run_cuda(loaded.plan, runtime_options(options));
+  const auto result = runtime::cuda::run_cuda(loaded.plan, live_options(loaded));
   report(loaded, options, result.run, result, out);
 #else
   throw Error(ErrorCode::invalid_input,

@@ -100,6 +100,9 @@ CLI::App* add_run(CLI::App& app, RunOptions& options) {
                   "no network was the bottleneck (default 1)")
       ->check(CLI::Range(0.0, 1.0))
       ->type_name("SHARE");
+  run->add_option("--experts", options.experts,
+                  "GPUs: experts' products one by one (each), as one padded batch, or as the calibration finds faster")
+      ->check(CLI::IsMember({"auto", "each", "batch"}));
   add_file(*run, "--routing-out", options.routing_out,
            "Where routing.kind is \"model\": store what the router decided in FILE, for routing.kind "
            "\"recorded\"");

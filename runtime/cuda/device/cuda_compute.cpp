@@ -22,18 +22,17 @@ AttentionShape attention_of(const plan::Role& role) {
 
 }  // namespace
 
-CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, const RowTables& tables, const DeviceLayout& layout,
-                         std::int64_t multiprocessors)
+CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables, const DeviceLayout& layout,
+                         std::int64_t multiprocessors, ExpertProducts experts)
     : plan_(plan),
       rank_(rank),
       role_(plan.program.role_of(rank)),
-      tables_(tables),
       layout_(layout),
       multiprocessors_(multiprocessors),
       dtype_(element_type(plan)),
       memory_(static_cast<std::size_t>(layout.bytes)),
-      indices_(plan, rank, tables),
-      index_memory_(indices_.all()),
+      experts_(experts),
+      rows_(plan, rank, tables),
       attention_(attention_of(role_)) {
   const host::RopeAngles angles = host::rope_angles(plan.scenario.model.head_dim, plan.scenario.workload.context);
   cos_ = DeviceArray<float>(std::span<const float>(angles.cos));
@@ -82,13 +81,9 @@ void CudaCompute::queue(OpId id, std::int64_t routed_step, std::size_t stream_in
   if (const auto* rowwise = std::get_if<plan::RowwiseOp>(&op.detail)) {
     queue_rowwise(op, *rowwise, routed_step, stream);
   } else if (const auto* product = std::get_if<plan::GemmOp>(&op.detail)) {
-    gemm_.run(queue, workspace, {tables_.rows(product->rows, routed_step), product->n, product->k}, in(op, 0),
-              in(op, 1), out(op, 0));
+    gemm_.run(queue, workspace, {product->rows.count, product->n, product->k}, in(op, 0), in(op, 1), out(op, 0));
   } else if (const auto* grouped = std::get_if<plan::GroupedGemmOp>(&op.detail)) {
-    const HostedRows& hosted =
-        tables_.hosted(routed_step, grouped->rows.layer, grouped->rows.micro_batch, grouped->rows.chunk);
-    gemm_.run_grouped(queue, workspace, hosted.rows_of_expert, grouped->n, grouped->k, in(op, 0), in(op, 1),
-                      out(op, 0));
+    queue_experts(op, *grouped, routed_step, queue, workspace);
   } else if (const auto* a = std::get_if<plan::AttentionOp>(&op.detail)) {
     const std::int64_t splits =
         kv_splits(attention_blocks(a->sequences, a->heads, a->kv_heads), a->context, multiprocessors_);
@@ -99,17 +94,56 @@ void CudaCompute::queue(OpId id, std::int64_t routed_step, std::size_t stream_in
     GemmShape shape{router->rows, router->experts, router->hidden};
     shape.fp32_out = true;
     gemm_.run(queue, workspace, shape, in(op, 0), in(op, 1), logits);
-    route(stream, router->rows, router->experts, router->top_k, logits,
-          index_memory_.data() + indices_.at(routed_step, op).experts, reinterpret_cast<float*>(out(op, 0)));
+    auto* const routes = reinterpret_cast<float*>(out(op, 0));
+    const std::int32_t* const chosen = rows_.chosen(op, routed_step);
+    route(stream, router->rows, router->experts, router->top_k, logits, chosen, routes);
+    if (chosen == nullptr) rows_.decided(op, routed_step, routes, stream);
   } else {
     FORETOKEN_CHECK(false, op.name + " is not a compute op");
   }
 }
 
+// In a batch every expert has as many rows as the one with most, and what stands in the rows behind its own is of no
+// concern: rows of a product do not depend on one another.
+void CudaCompute::queue_experts(const plan::Op& op, const plan::GroupedGemmOp& shape, std::int64_t routed_step,
+                                Queue queue, GemmWorkspace workspace) {
+  if (experts_ == ExpertProducts::each) {
+    gemm_.run_grouped(queue, workspace, rows_.rows_of_each(shape.rows, routed_step), shape.n, shape.k, in(op, 0),
+                      in(op, 1), out(op, 0));
+    return;
+  }
+  const Rows rows = rows_.rows(op, shape.rows, routed_step);
+  const Slots slots{shape.experts, rows_.rows_of_expert(shape.rows, routed_step), 0};
+  const std::int32_t* const first_rows = rows_.expert_rows(op, routed_step);
+  spread_rows(queue, rows, shape.k, slots, first_rows, in(op, 0), at(layout_.batch_in));
+  gemm_.run(queue, workspace, {slots.block_rows, shape.n, shape.k, shape.experts}, at(layout_.batch_in), in(op, 1),
+            at(layout_.batch_out));
+  collect_rows(queue, rows, shape.n, slots, first_rows, at(layout_.batch_out), out(op, 0));
+}
+
+CudaCompute::Ends CudaCompute::before_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
+                                            cudaStream_t stream) {
+  const std::byte* const from = op.inputs.empty() ? nullptr : in(op, 0);
+  const Slots slots = message_slots(plan_, op);
+  if (slots.places == 0) return {from, op.outputs.empty() ? nullptr : out(op, 0)};
+  std::byte* const leaving = at(layout_.leaving[stream_index]);
+  rows_.fill(op, routed_step, slots, {stream, dtype_}, from, leaving);
+  return {leaving, at(layout_.coming[stream_index])};
+}
+
+void CudaCompute::after_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
+                              cudaStream_t stream) {
+  std::byte* const to = op.outputs.empty() ? nullptr : out(op, 0);
+  if (op.kind == plan::OpKind::exchange_counts) rows_.take_counts(op, routed_step, to, stream);
+  if (const Slots slots = message_slots(plan_, op); slots.places > 0)
+    rows_.empty(op, routed_step, slots, {stream, dtype_}, at(layout_.coming[stream_index]), to);
+}
+
 void CudaCompute::queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step,
                                 cudaStream_t stream) {
   const Queue queue{stream, dtype_};
-  const std::int64_t rows = tables_.rows(shape.rows, routed_step);
+  const Rows routed = rows_.rows(op, shape.rows, routed_step);
+  const std::int64_t rows = routed.most;
   switch (op.kind) {
     case plan::OpKind::input: {
       const std::uint64_t key =
@@ -132,11 +166,10 @@ void CudaCompute::queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape
     case plan::OpKind::permute: queue_permute(op, shape, routed_step, stream); return;
     case plan::OpKind::unpermute:
       unpermute(queue, shape.out_rows, shape.cols, plan_.scenario.model.top_k, in(op, 0),
-                reinterpret_cast<const float*>(in(op, 1)), index_memory_.data() + indices_.at(routed_step, op).row_of,
-                out(op, 0));
+                reinterpret_cast<const float*>(in(op, 1)), rows_.row_of(op, routed_step), out(op, 0));
       return;
     case plan::OpKind::activation:
-      activation(queue, Activation::silu, rows, shape.cols, shape.gated, in(op, 0), out(op, 0));
+      activation(queue, Activation::silu, routed, shape.cols, shape.gated, in(op, 0), out(op, 0));
       return;
     case plan::OpKind::add: add(queue, rows * shape.cols, in(op, 0), in(op, 1), out(op, 0)); return;
     case plan::OpKind::step_end:
@@ -150,20 +183,24 @@ void CudaCompute::queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape
 void CudaCompute::queue_permute(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step,
                                 cudaStream_t stream) {
   const Queue queue{stream, dtype_};
-  const std::int64_t rows = tables_.rows(shape.rows, routed_step);
-  const std::int32_t* const indices = index_memory_.data();
+  const Rows rows = rows_.rows(op, shape.rows, routed_step);
   switch (shape.order) {
     case plan::RowOrder::none:
     case plan::RowOrder::lookup: break;
     case plan::RowOrder::select:
     case plan::RowOrder::pack:
-      gather_rows(queue, rows, shape.cols, indices + indices_.at(routed_step, op).selected, in(op, 0), out(op, 0));
+      gather_rows(queue, rows, shape.cols, rows_.selected(op, routed_step), in(op, 0), out(op, 0));
+      if (op.outputs.size() > 1)  // its counts, to be exchanged
+        check_cuda(cudaMemcpyAsync(out(op, 1), rows_.counts(op, routed_step),
+                                   static_cast<std::size_t>(layout_.tensors[op.outputs[1].index()].bytes),
+                                   cudaMemcpyDeviceToDevice, stream),
+                   "cudaMemcpyAsync");
       return;
     case plan::RowOrder::sort:
-      gather_rows(queue, rows, shape.cols, indices + indices_.sorted(routed_step, op), in(op, 0), out(op, 0));
+      gather_rows(queue, rows, shape.cols, rows_.sorted(op, routed_step), in(op, 0), out(op, 0));
       return;
     case plan::RowOrder::unsort:
-      scatter_rows(queue, rows, shape.cols, indices + indices_.sorted(routed_step, op), in(op, 0), out(op, 0));
+      scatter_rows(queue, rows, shape.cols, rows_.sorted(op, routed_step), in(op, 0), out(op, 0));
       return;
   }
   FORETOKEN_CHECK(false, op.name + " names no order of rows");

@@ -15,8 +15,9 @@
 #include "runtime/cuda/device/device_array.hpp"
 #include "runtime/cuda/device/gemm.hpp"
 #include "runtime/cuda/device/kernels.hpp"
+#include "runtime/cuda/device/routed_rows.hpp"
 #include "runtime/cuda/device_layout.hpp"
-#include "runtime/cuda/index_tables.hpp"
+#include "runtime/cuda/expert_products.hpp"
 #include "runtime/row_tables.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -24,14 +25,25 @@ namespace foretoken::runtime::cuda {
 class CudaCompute {
  public:
   /// Allocates everything on the current device and draws weights and KV caches there. Keeps references to plan and
-  /// tables. @param layout  as device_layout() says for this device; its memory must be free
-  CudaCompute(const plan::Plan& plan, RankId rank, const RowTables& tables, const DeviceLayout& layout,
-              std::int64_t multiprocessors);
+  /// tables. @param layout  as device_layout() says for this device and `experts`; its memory must be free
+  CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables, const DeviceLayout& layout,
+              std::int64_t multiprocessors, ExpertProducts experts);
 
   /// Queues a compute op (not a communication).
   /// @param stream_index  the stream's place in StepOrder: each has a work space of its own
   void queue(OpId op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
 
+  /// What the offsets of a communication's calls are counted from.
+  struct Ends {
+    const std::byte* from = nullptr;
+    std::byte* to = nullptr;
+  };
+  /// Queues what a communication does on this rank before its calls, where its messages have slots.
+  Ends before_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
+  /// … and behind them: takes rows out of slots, or counts that were exchanged.
+  void after_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
+
+  [[nodiscard]] RoutedRows& routed_rows() { return rows_; }
   [[nodiscard]] std::byte* data(TensorId tensor) const;
   /// The tensor's elements as fp32. Waits for the device.
   [[nodiscard]] std::vector<float> read(TensorId tensor) const;
@@ -41,6 +53,8 @@ class CudaCompute {
   void draw();
   void queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
   void queue_permute(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
+  void queue_experts(const plan::Op& op, const plan::GroupedGemmOp& shape, std::int64_t routed_step, Queue queue,
+                     GemmWorkspace workspace);
   [[nodiscard]] std::byte* in(const plan::Op& op, std::size_t i) const { return data(op.inputs[i]); }
   [[nodiscard]] std::byte* out(const plan::Op& op, std::size_t i) const { return data(op.outputs[i]); }
   [[nodiscard]] std::byte* at(const DevicePlace& place) const { return memory_.data() + place.offset; }
@@ -48,13 +62,12 @@ class CudaCompute {
   const plan::Plan& plan_;
   RankId rank_;
   const plan::Role& role_;
-  const RowTables& tables_;
   DeviceLayout layout_;
   std::int64_t multiprocessors_;
   DType dtype_;
   DeviceArray<std::byte> memory_;
-  IndexTables indices_;
-  DeviceArray<std::int32_t> index_memory_;
+  ExpertProducts experts_;
+  RoutedRows rows_;
   DeviceArray<float> cos_;
   DeviceArray<float> sin_;
   AttentionShape attention_;

@@ -32,10 +32,13 @@ class ProfilerRange {
 
 }  // namespace
 
-CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables& tables, const NcclLowering& lowering,
+CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, RowTables& tables, const NcclLowering& lowering,
                            CudaCompute& compute, NcclCommunicator* nccl, ExecutorOptions options)
     : plan_(plan),
+      rank_(rank),
       role_(plan.program.role_of(rank)),
+      tables_(tables),
+      lowering_(lowering),
       compute_(compute),
       nccl_(nccl),
       options_(std::move(options)),
@@ -65,12 +68,22 @@ CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables&
     if (queued.awaited)
       for (int parity = 0; parity < 2; ++parity) awaited_[queued.op.index()].emplace_back(false);
     if (!is_communication(op.kind)) continue;
+    std::vector<NcclOperation>& all = communications_[queued.op.index()];
     const bool routed = op.kind == plan::OpKind::dispatch || op.kind == plan::OpKind::combine;
-    for (std::int64_t step = 0; step < (routed ? routed_steps_ : 1); ++step) {
-      NcclOperation operation = lowering.operation(rank, op, rows_of(tables, op, step));
-      FORETOKEN_CHECK(nccl_ != nullptr || operation.family < 0, op.name + " has messages, and there is no NCCL");
-      communications_[queued.op.index()].push_back(std::move(operation));
+    const Slots slots = message_slots(plan, op);
+    if (op.kind == plan::OpKind::exchange_counts) counted_.try_emplace({op.layer, op.micro_batch}, false);
+    if (routed && host_counts(plan)) {
+      all.emplace_back();
+    } else if (slots.places > 0) {
+      // What stays on its rank moves from block to block like all else.
+      const std::vector<std::int64_t> blocks(static_cast<std::size_t>(slots.places), slots.block_rows);
+      all.push_back(lowering.operation(rank, op, {blocks, blocks}));
+    } else {
+      for (std::int64_t step = 0; step < (routed ? routed_steps_ : 1); ++step)
+        all.push_back(lowering.operation(rank, op, rows_of(tables, op, step)));
     }
+    for (const NcclOperation& operation : all)
+      FORETOKEN_CHECK(nccl_ != nullptr || operation.family < 0, op.name + " has messages, and there is no NCCL");
   }
 }
 
@@ -101,6 +114,7 @@ void CudaExecutor::queue_op(const QueuedOp& queued, std::int64_t step, bool capt
                                         captured ? cudaEventRecordExternal : cudaEventRecordDefault),
                "cudaEventRecordWithFlags");
   };
+  if (op.kind == plan::OpKind::dispatch && host_counts(plan_)) wait_for_counts(op, step % routed_steps_);
   for (const plan::Dependency& wait : queued.waits) {
     if (wait.distance > step || (captured && wait.distance > 0)) continue;
     const std::size_t parity = static_cast<std::size_t>(step - wait.distance) % 2;
@@ -108,21 +122,53 @@ void CudaExecutor::queue_op(const QueuedOp& queued, std::int64_t step, bool capt
   }
   mark(marks_.begin[o]);
   if (is_communication(op.kind)) {
-    const std::vector<NcclOperation>& all = communications_[o];
-    const NcclOperation& operation = all[all.size() == 1 ? 0 : static_cast<std::size_t>(step % routed_steps_)];
-    const std::byte* const in = op.inputs.empty() ? nullptr : compute_.data(op.inputs.front());
-    std::byte* const out = op.outputs.empty() ? nullptr : compute_.data(op.outputs.front());
-    if (nccl_ != nullptr) {
-      nccl_->queue(operation, in, out, stream);
-    } else {
-      for (const NcclCall& copy : operation.calls) queue_copy(copy, in, out, stream);
-    }
+    queue_communication(queued, step);
   } else {
     compute_.queue(queued.op, step % routed_steps_, queued.stream, stream);
   }
   mark(marks_.end[o]);
   if (queued.awaited)
     check_cuda(cudaEventRecord(awaited_[o][static_cast<std::size_t>(step) % 2].get(), stream), "cudaEventRecord");
+}
+
+void CudaExecutor::queue_communication(const QueuedOp& queued, std::int64_t step) {
+  const plan::Op& op = role_.ops[queued.op.index()];
+  const std::int64_t routed_step = step % routed_steps_;
+  cudaStream_t const stream = streams_[queued.stream];
+  const NcclOperation& operation = operation_of(queued.op.index(), routed_step);
+  const CudaCompute::Ends ends = compute_.before_calls(op, routed_step, queued.stream, stream);
+  if (nccl_ != nullptr) {
+    nccl_->queue(operation, ends.from, ends.to, stream);
+  } else {
+    for (const NcclCall& copy : operation.calls) queue_copy(copy, ends.from, ends.to, stream);
+  }
+  compute_.after_calls(op, routed_step, queued.stream, stream);
+  if (const auto counted = counted_.find({op.layer, op.micro_batch});
+      op.kind == plan::OpKind::exchange_counts && counted != counted_.end())
+    check_cuda(cudaEventRecord(counted->second.get(), stream), "cudaEventRecord");
+}
+
+const NcclOperation& CudaExecutor::operation_of(std::size_t op, std::int64_t routed_step) {
+  std::vector<NcclOperation>& all = communications_[op];
+  const plan::Op& what = role_.ops[op];
+  if (host_counts(plan_) && (what.kind == plan::OpKind::dispatch || what.kind == plan::OpKind::combine))
+    all.front() = lowering_.operation(rank_, what, rows_of(tables_, what, routed_step));
+  return all[all.size() == 1 ? 0 : static_cast<std::size_t>(routed_step)];
+}
+
+// All ranks issue the exchange of counts before they wait for it, as runtime/recording has it too.
+void CudaExecutor::wait_for_counts(const plan::Op& dispatch, std::int64_t routed_step) {
+  cudaEvent_t const counted = counted_.at({dispatch.layer, dispatch.micro_batch}).get();
+  const auto since = steady_clock::now();
+  auto looked = since;
+  cudaError_t state = cudaEventQuery(counted);
+  for (; state == cudaErrorNotReady; state = cudaEventQuery(counted)) {
+    if (steady_clock::now() - looked < kBetweenLooks) continue;  // the device stands still meanwhile: do not sleep
+    looked = steady_clock::now();
+    look_after(since, "no counts have come");
+  }
+  check_cuda(state, dispatch.name.c_str());
+  compute_.routed_rows().learn(dispatch, routed_step);
 }
 
 void CudaExecutor::queue_step(std::int64_t step, bool captured) {
@@ -193,7 +239,7 @@ void CudaExecutor::warm_up() {
   for (std::size_t s = 0; s < streams_.size(); ++s)
     check_cuda(cudaEventRecord(done_.front()[s].get(), streams_[s]), "cudaEventRecord");
   oldest_ = 0;
-  await(0, [] {});
+  await(0);
 }
 
 void CudaExecutor::launch(std::int64_t step) {
@@ -223,6 +269,7 @@ void CudaExecutor::run(std::int64_t steps, std::vector<std::int64_t>& ends, Rank
     for (auto* times : {&events->posted, &events->begun, &events->ended}) times->assign(executions, -1);
     events->cpu.assign(executions, 0);
   }
+  look_on_ = look_on;
   set_marks(events != nullptr);
   times_.emplace(window_, marks_.count);
   discard_graphs();
@@ -234,7 +281,7 @@ void CudaExecutor::run(std::int64_t steps, std::vector<std::int64_t>& ends, Rank
   const auto window = static_cast<std::int64_t>(window_);
   for (std::int64_t step = 0; step < steps + window; ++step) {
     if (step >= window && oldest_ < steps) {
-      await(step - window, look_on);
+      await(step - window);
       read(step - window, ends, events);
     }
     if (step >= steps) continue;
@@ -254,18 +301,23 @@ bool CudaExecutor::ended(std::int64_t step) {
   return true;
 }
 
-void CudaExecutor::await(std::int64_t step, const std::function<void()>& look_on) {
+void CudaExecutor::await(std::int64_t step) {
   const auto since = steady_clock::now();
   while (!ended(step)) {
-    if (nccl_ != nullptr) nccl_->poll();
-    look_on();
-    if (steady_clock::now() - since > options_.step_deadline)
-      throw Error(ErrorCode::rank_failed,
-                  fmt::format("no step has ended for {:.1f} s: {}",
-                              std::chrono::duration<double>(options_.step_deadline).count(), where()));
+    look_after(since, "no step has ended");
     std::this_thread::sleep_for(kBetweenLooks);
   }
-  look_on();
+  if (look_on_) look_on_();
+}
+
+// What the host does while it waits.
+void CudaExecutor::look_after(steady_clock::time_point since, const std::string& missed) const {
+  if (nccl_ != nullptr) nccl_->poll();
+  if (look_on_) look_on_();
+  if (steady_clock::now() - since > options_.step_deadline)
+    throw Error(ErrorCode::rank_failed,
+                fmt::format("{} for {:.1f} s: {}", missed,
+                            std::chrono::duration<double>(options_.step_deadline).count(), where()));
 }
 
 void CudaExecutor::read(std::int64_t step, std::vector<std::int64_t>& ends, RankEvents* events) {

@@ -3,7 +3,8 @@
 //
 // The counterpart of runtime/executor.hpp, which drives ops as their messages come. Here the host only queues, in the
 // order of step_order(), and looks on. What runs when is the device's to decide, within the same streams and
-// dependencies.
+// dependencies. Only where ranks exchange counts (dispatch_mode exact) does it wait within a step: before a dispatch,
+// for the counts of its rows.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -11,8 +12,10 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "plan/plan.hpp"
@@ -28,7 +31,7 @@ namespace foretoken::runtime::cuda {
 class CudaExecutor {
  public:
   /// Makes streams and works out all calls of NCCL. Keeps references to all. @param nccl null with one rank
-  CudaExecutor(const plan::Plan& plan, RankId rank, const RowTables& tables, const NcclLowering& lowering,
+  CudaExecutor(const plan::Plan& plan, RankId rank, RowTables& tables, const NcclLowering& lowering,
                CudaCompute& compute, NcclCommunicator* nccl, ExecutorOptions options);
   ~CudaExecutor();
   CudaExecutor(const CudaExecutor&) = delete;
@@ -64,11 +67,15 @@ class CudaExecutor {
   void set_marks(bool all);
   void queue_step(std::int64_t step, bool captured);
   void queue_op(const QueuedOp& queued, std::int64_t step, bool captured);
+  void queue_communication(const QueuedOp& queued, std::int64_t step);
+  [[nodiscard]] const NcclOperation& operation_of(std::size_t op, std::int64_t routed_step);
+  void wait_for_counts(const plan::Op& dispatch, std::int64_t routed_step);
+  void look_after(std::chrono::steady_clock::time_point since, const std::string& missed) const;
   void capture(std::int64_t routed_step);
   void launch(std::int64_t step);
   void discard_graphs();
   [[nodiscard]] bool ended(std::int64_t step);
-  void await(std::int64_t step, const std::function<void()>& look_on);
+  void await(std::int64_t step);
   void read(std::int64_t step, std::vector<std::int64_t>& ends, RankEvents* events);
   [[nodiscard]] cudaStream_t origin() const { return streams_.front(); }
   [[nodiscard]] std::size_t event_index(std::int64_t step, std::size_t op) const {
@@ -76,7 +83,10 @@ class CudaExecutor {
   }
 
   const plan::Plan& plan_;
+  RankId rank_;
   const plan::Role& role_;
+  const RowTables& tables_;
+  const NcclLowering& lowering_;
   CudaCompute& compute_;
   NcclCommunicator* nccl_;
   ExecutorOptions options_;
@@ -84,17 +94,21 @@ class CudaExecutor {
   std::size_t window_;
   std::int64_t routed_steps_;
   StepOrder order_;
-  std::vector<cudaStream_t> streams_;                       // [stream of order_]
-  std::vector<std::vector<NcclOperation>> communications_;  // [op][routed step, or 0]
-  std::vector<std::vector<CudaEvent>> awaited_;             // [op][parity of the step], of ops that others wait for
-  std::vector<CudaEvent> fork_;                             // one
-  std::vector<CudaEvent> joins_;                            // [stream]
-  std::vector<std::vector<CudaEvent>> done_;                // [slot of the window][stream], or one for a graph
+  std::vector<cudaStream_t> streams_;  // [stream of order_]
+  // [op][routed step, or 0]; one that is made anew each time where the host counts.
+  std::vector<std::vector<NcclOperation>> communications_;
+  // Behind the counts for the dispatches of a layer and micro-batch.
+  std::map<std::pair<std::int16_t, std::int16_t>, CudaEvent> counted_;
+  std::vector<std::vector<CudaEvent>> awaited_;  // [op][parity of the step], of ops that others wait for
+  std::vector<CudaEvent> fork_;                  // one
+  std::vector<CudaEvent> joins_;                 // [stream]
+  std::vector<std::vector<CudaEvent>> done_;     // [slot of the window][stream], or one for a graph
   Marks marks_;
   std::vector<Graph> graphs_;         // [routed step]
   std::optional<TimedEvents> times_;  // of the run under way
   std::vector<std::int64_t> read_;    // room
   std::int64_t oldest_ = 0;           // step that has not been read yet
+  std::function<void()> look_on_;     // of the run under way
   std::chrono::steady_clock::time_point began_;
 };
 

@@ -48,11 +48,13 @@ struct Prepared {
   GpuRecord gpu;
   std::unique_ptr<NcclLibrary> nccl;
   DeviceLayout layout;
+  ExpertProducts experts = ExpertProducts::each;
 };
 
 Prepared prepare(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions& options,
                  const std::optional<RowTables>& tables, const NcclLowering& lowering) {
   Prepared prepared;
+  prepared.experts = expert_products(plan, options.experts);
   LaunchClaim claim;
   claim.build = options.build;
   // The plan is the same whatever number of steps is made of it; a run is not.
@@ -66,7 +68,7 @@ Prepared prepare(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions&
     claim.gpu = prepared.gpu.uuid;
     if (tables) {
       const RankId rank(static_cast<std::int32_t>(bootstrap.rank()));
-      prepared.layout = device_layout(plan, rank, *tables, prepared.gpu.multiprocessors);
+      prepared.layout = device_layout(plan, rank, *tables, prepared.gpu.multiprocessors, prepared.experts);
       prepared.gpu.tensors_bytes = prepared.layout.bytes;
       std::int64_t joined = 0;
       for (const NcclFamily& family : lowering.families()) joined += family.color_of_rank[rank.index()] >= 0 ? 1 : 0;
@@ -104,8 +106,9 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
   CudaRankRecord result;
   result.record.machine = this_machine();
   result.gpu = prepared.gpu;
+  result.experts = prepared.experts;
   result.driver = driver_version();
-  CudaCompute compute(plan, rank, *tables, prepared.layout, prepared.gpu.multiprocessors);
+  CudaCompute compute(plan, rank, *tables, prepared.layout, prepared.gpu.multiprocessors, prepared.experts);
   result.blas = compute.blas_version();
   std::unique_ptr<NcclCommunicator> nccl;
   if (prepared.nccl) {
@@ -134,6 +137,12 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     result.gpu.conditions = sampler.conditions();
     result.record.began = nanoseconds_of(executor.began());
     result.record.activations = activations_of(plan, rank, compute);
+    if (!plan.routing.known()) {
+      compute.routed_rows().learn_routes();
+      result.record.routes = routes_of(plan, rank, *tables);
+    } else if (plan.scenario.deployment.dispatch_mode == plan::DispatchMode::capacity) {
+      compute.routed_rows().require_planned_arrivals();
+    }
     if (options.instrumented) {
       bootstrap.all_gather({});
       executor.run(steps, result.record.instrumented_ends, &result.record.events, alive);
@@ -155,6 +164,7 @@ CudaRunResult put_together(const plan::Plan& plan, std::vector<CudaRankRecord> r
   result.nccl = records.front().nccl;
   result.nccl_algorithms = plan.program.ranks > 1 ? nccl_algorithms(plan) : "";
   result.graphs = captures_steps(plan);
+  result.experts = records.front().experts;
   std::vector<RankRecord> of_ranks;
   for (CudaRankRecord& one : records) {
     of_ranks.push_back(std::move(one.record));
@@ -173,7 +183,8 @@ std::vector<char> to_bytes(const CudaRankRecord& record) {
   const GpuConditions& c = gpu.conditions;
   for (const std::int64_t number :
        {gpu.multiprocessors, gpu.memory_bytes, gpu.tensors_bytes, c.samples, c.sm_clock_mhz_min, c.sm_clock_mhz_max,
-        c.temperature_celsius_max, static_cast<std::int64_t>(c.throttled.size())})
+        c.temperature_celsius_max, static_cast<std::int64_t>(record.experts),
+        static_cast<std::int64_t>(c.throttled.size())})
     writer.number(number);
   for (const std::string& reason : c.throttled) writer.text(reason);
   writer.numbers(std::vector<double>{c.power_watts_mean});
@@ -188,10 +199,13 @@ CudaRankRecord from_bytes(std::span<const char> bytes) {
   for (std::string* text : {&gpu.name, &gpu.uuid, &gpu.pci, &record.driver, &record.blas, &record.nccl})
     *text = reader.text();
   GpuConditions& c = gpu.conditions;
+  std::int64_t experts = 0;
   std::int64_t reasons = 0;
-  for (std::int64_t* number : {&gpu.multiprocessors, &gpu.memory_bytes, &gpu.tensors_bytes, &c.samples,
-                               &c.sm_clock_mhz_min, &c.sm_clock_mhz_max, &c.temperature_celsius_max, &reasons})
+  for (std::int64_t* number :
+       {&gpu.multiprocessors, &gpu.memory_bytes, &gpu.tensors_bytes, &c.samples, &c.sm_clock_mhz_min,
+        &c.sm_clock_mhz_max, &c.temperature_celsius_max, &experts, &reasons})
     *number = reader.number();
+  record.experts = static_cast<ExpertProducts>(experts);
   for (std::int64_t i = 0; i < reasons; ++i) c.throttled.push_back(reader.text());
   c.power_watts_mean = reader.numbers<double>().front();
   return record;

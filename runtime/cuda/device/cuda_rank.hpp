@@ -16,6 +16,7 @@ struct CudaRankRecord {
   std::string driver;
   std::string blas;
   std::string nccl;
+  ExpertProducts experts = ExpertProducts::each;
 };
 
 /// Takes a GPU, agrees with the other ranks, and makes the headline and the instrumented run.

@@ -1,4 +1,4 @@
-// An array in device memory that frees itself.
+// Arrays in device memory, and in the host's where a device writes them by itself. They free themselves.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -49,6 +49,37 @@ class DeviceArray {
       check_cuda(cudaMemcpy(values.data(), data_, count_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
     return values;
   }
+
+ private:
+  T* data_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+/// An array of the host that copies of a stream can reach.
+template <class T>
+class PinnedArray {
+ public:
+  PinnedArray() = default;
+  /// Uninitialised. @throws Error{rank_failed} if the memory is not there
+  explicit PinnedArray(std::size_t count) : count_(count) {
+    if (count == 0) return;
+    void* data = nullptr;
+    check_cuda(cudaMallocHost(&data, count * sizeof(T)), "cudaMallocHost");
+    data_ = static_cast<T*>(data);
+  }
+  ~PinnedArray() {
+    if (data_ != nullptr) cudaFreeHost(data_);
+  }
+  PinnedArray(PinnedArray&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), count_(std::exchange(other.count_, 0)) {}
+  PinnedArray& operator=(PinnedArray&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(count_, other.count_);
+    return *this;
+  }
+
+  [[nodiscard]] T* data() const { return data_; }
+  [[nodiscard]] std::size_t size() const { return count_; }
 
  private:
   T* data_ = nullptr;

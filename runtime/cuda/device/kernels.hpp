@@ -8,9 +8,11 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "core/dtype.hpp"
+#include "runtime/cuda/arrivals.hpp"
 #include "runtime/cuda/element_index.hpp"
 #include "runtime/cuda/row_order.hpp"
 
@@ -35,8 +37,7 @@ enum class Activation : std::uint8_t {
   gelu,  // x/2 (1 + erf(x / sqrt 2))
 };
 /// out = activation(x); gated: activation(gate) x up, columns [gate | up] in.
-void activation(Queue queue, Activation kind, std::int64_t rows, std::int64_t cols, bool gated, const void* in,
-                void* out);
+void activation(Queue queue, Activation kind, Rows rows, std::int64_t cols, bool gated, const void* in, void* out);
 
 /// Heads of one rank, and positions in its KV cache with the new one.
 struct AttentionShape {
@@ -66,17 +67,24 @@ void route(cudaStream_t stream, std::int64_t rows, std::int64_t experts, std::in
            const std::int32_t* chosen, float* routes);
 
 /// out row i = in row sources[i], i < rows
-void gather_rows(Queue queue, std::int64_t rows, std::int64_t cols, const std::int32_t* sources, const void* in,
-                 void* out);
+void gather_rows(Queue queue, Rows rows, std::int64_t cols, const std::int32_t* sources, const void* in, void* out);
 /// out row targets[i] = in row i
-void scatter_rows(Queue queue, std::int64_t rows, std::int64_t cols, const std::int32_t* targets, const void* in,
-                  void* out);
+void scatter_rows(Queue queue, Rows rows, std::int64_t cols, const std::int32_t* targets, const void* in, void* out);
+/// Row slot_of_row(row) of out = row of in, rows being exactly packed by place; other rows of out keep what they hold.
+/// @param first_rows  [slots.places + 1]
+void spread_rows(Queue queue, Rows rows, std::int64_t cols, Slots slots, const std::int32_t* first_rows, const void* in,
+                 void* out);
+/// The way back.
+void collect_rows(Queue queue, Rows rows, std::int64_t cols, Slots slots, const std::int32_t* first_rows,
+                  const void* in, void* out);
 /// As host::unpermute. @param routes fp32
 void unpermute(Queue queue, std::int64_t tokens, std::int64_t cols, std::int64_t top_k, const void* in,
                const float* routes, const std::int32_t* row_of, void* out);
 
-/// Bytes of work space that order_rows() needs.
-std::size_t order_rows_room(std::int64_t places);
+/// Of the experts that route() has chosen: experts[choice], and place_of_choice[choice] by the table of places.
+/// @param place_of_expert [expert], -1: not taken
+void take_choices(cudaStream_t stream, std::int64_t rows, std::int64_t top_k, const float* routes,
+                  const std::int32_t* place_of_expert, std::int32_t* experts, std::int32_t* place_of_choice);
 /// Rows by (place, choice), found on the device: histogram, scan, numbering. Deterministic.
 /// @param place_of_choice [choices], -1: not taken
 /// @param capacity        slots of a place, if packed so; no place may have more rows
@@ -85,15 +93,26 @@ std::size_t order_rows_room(std::int64_t places);
 /// @param row_of          [choices], becomes each choice's row or -1
 /// @param selected        [rows], becomes each row's token
 void order_rows(cudaStream_t stream, RowPacking packing, std::int64_t choices, std::int64_t top_k, std::int64_t places,
-                std::int64_t capacity, const std::int32_t* place_of_choice, std::int64_t* first_rows,
-                std::int64_t* rows_of_place, std::int32_t* row_of, std::int32_t* selected, void* room);
+                std::int64_t capacity, const std::int32_t* place_of_choice, std::int32_t* first_rows,
+                std::int32_t* rows_of_place, std::int32_t* row_of, std::int32_t* selected);
+/// host_rows[host] = first row of the host's first place. @param first_place, host_rows [hosts + 1]
+void first_rows_of_hosts(cudaStream_t stream, std::int64_t hosts, const std::int32_t* first_place,
+                         const std::int32_t* first_rows, std::int32_t* host_rows);
 
-/// out slot slot_of_row(row) = in row; slots without a row keep what they hold.
-void spread_rows(Queue queue, std::int64_t rows, std::int64_t cols, std::int64_t places, std::int64_t capacity,
-                 const std::int64_t* first_rows, const void* in, void* out);
-/// The way back.
-void collect_rows(Queue queue, std::int64_t rows, std::int64_t cols, std::int64_t places, std::int64_t capacity,
-                  const std::int64_t* first_rows, const void* in, void* out);
+/// Begins each host's block with the counts of its places. @param first_place [hosts + 1], the last being `places`
+void write_headers(cudaStream_t stream, std::int64_t hosts, std::int64_t places, const std::int32_t* first_place,
+                   const std::int32_t* counts, std::int64_t block_bytes, std::byte* blocks);
+/// What the sources have written. @param arrived [source][expert]
+void read_headers(cudaStream_t stream, Arrivals arrivals, std::int64_t block_bytes, const std::byte* blocks,
+                  std::int32_t* arrived);
+/// From how many rows came to which of them goes where: the order that RowTables::arrive() gives.
+/// @param arrived      [source][expert]
+/// @param source_rows  [sources + 1], becomes the first row of arrival of each source, and the number of all
+/// @param expert_rows  [experts + 1], likewise by expert, of sorted rows
+/// @param sorted       [rows], becomes each sorted row's row of arrival
+/// @param room         [2 x pairs]
+void sort_arrivals(cudaStream_t stream, Arrivals arrivals, const std::int32_t* arrived, std::int32_t* source_rows,
+                   std::int32_t* expert_rows, std::int32_t* sorted, std::int32_t* room);
 
 /// Index of the largest element of each row, the first among equals.
 void sample(Queue queue, std::int64_t rows, std::int64_t cols, const void* in, std::int32_t* tokens);

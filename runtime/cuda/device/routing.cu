@@ -1,8 +1,5 @@
-// The router behind its product, and what moves token rows: gather, scatter, numbering by expert, weighted sum.
-#include <cub/block/block_reduce.cuh>
-#include <cub/block/block_scan.cuh>
-#include <cub/device/device_scan.cuh>
-
+// The router behind its product, and what moves token rows: gather, scatter, slots, weighted sum. Their order:
+// numbering.cu.
 #include "runtime/cuda/device/cuda_check.hpp"
 #include "runtime/cuda/device/device_math.cuh"
 #include "runtime/cuda/device/kernels.hpp"
@@ -59,16 +56,16 @@ struct ByTable {
   __device__ std::int64_t operator()(std::int64_t row) const { return table[row]; }
 };
 struct BySlot {
-  const std::int64_t* first_rows;
-  std::int64_t places;
-  std::int64_t capacity;
-  __device__ std::int64_t operator()(std::int64_t row) const { return slot_of_row(first_rows, places, row, capacity); }
+  const std::int32_t* first_rows;
+  Slots slots;
+  __device__ std::int64_t operator()(std::int64_t row) const { return slot_of_row(first_rows, slots, row); }
 };
 
 // out row i = in row other(i), or the other way round.
 template <class P, bool Scatter, class Other>
-__global__ void move_rows_kernel(std::int64_t rows, std::int64_t packs, Other other, const P* in, P* out) {
-  for (std::int64_t i = grid_thread(); i < rows * packs; i += grid_threads()) {
+__global__ void move_rows_kernel(Rows rows, std::int64_t packs, Other other, const P* in, P* out) {
+  const std::int64_t count = rows.here() * packs;
+  for (std::int64_t i = grid_thread(); i < count; i += grid_threads()) {
     const std::int64_t far = other(i / packs) * packs + i % packs;
     if constexpr (Scatter) out[far] = in[i];
     else out[i] = in[far];
@@ -76,14 +73,14 @@ __global__ void move_rows_kernel(std::int64_t rows, std::int64_t packs, Other ot
 }
 
 template <bool Scatter, class Other>
-void move_rows(Queue queue, std::int64_t rows, std::int64_t cols, Other other, const void* in, void* out) {
-  if (rows == 0) return;
+void move_rows(Queue queue, Rows rows, std::int64_t cols, Other other, const void* in, void* out) {
+  if (rows.most == 0) return;
   with_element(queue.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_pack<T>(cols, [&](auto pack) {
       constexpr int n = decltype(pack)::value;
       using P = Pack<T, n>;
-      move_rows_kernel<P, Scatter><<<blocks_for(rows * cols / n, kThreads), kThreads, 0, queue.stream>>>(
+      move_rows_kernel<P, Scatter><<<blocks_for(rows.most * cols / n, kThreads), kThreads, 0, queue.stream>>>(
           rows, cols / n, other, static_cast<const P*>(in), static_cast<P*>(out));
     });
   });
@@ -109,50 +106,6 @@ __global__ void unpermute_kernel(std::int64_t tokens, std::int64_t packs, std::i
   }
 }
 
-// ---- numbering -----------------------------------------------------------------------------------------------------
-
-// A block per place counts the choices that are its own.
-__global__ void histogram_kernel(std::int64_t choices, const std::int32_t* place_of_choice,
-                                 std::int64_t* rows_of_place) {
-  using Reduce = cub::BlockReduce<std::int64_t, kThreads>;
-  __shared__ typename Reduce::TempStorage storage;
-  std::int64_t count = 0;
-  for (std::int64_t i = threadIdx.x; i < choices; i += kThreads)
-    if (place_of_choice[i] == static_cast<std::int32_t>(blockIdx.x)) ++count;
-  const std::int64_t all = Reduce(storage).Sum(count);
-  if (threadIdx.x == 0) rows_of_place[blockIdx.x] = all;
-}
-
-// A block per place numbers its choices in their order; the block behind the last place marks those of none.
-__global__ void number_kernel(RowPacking packing, std::int64_t choices, std::int64_t top_k, std::int64_t places,
-                              std::int64_t capacity, const std::int32_t* place_of_choice,
-                              const std::int64_t* first_rows, std::int32_t* row_of, std::int32_t* selected) {
-  using Scan = cub::BlockScan<std::int32_t, kThreads>;
-  __shared__ typename Scan::TempStorage storage;
-  const std::int64_t place = blockIdx.x;
-  if (place == places) {
-    for (std::int64_t i = threadIdx.x; i < choices; i += kThreads)
-      if (place_of_choice[i] < 0) row_of[i] = -1;
-    return;
-  }
-  const std::int64_t first = first_row(packing, place, first_rows[place], capacity);
-  std::int64_t before = 0;
-  for (std::int64_t begin = 0; begin < choices; begin += kThreads) {
-    const std::int64_t i = begin + threadIdx.x;
-    const std::int32_t own = i < choices && place_of_choice[i] == place ? 1 : 0;
-    std::int32_t index = 0;
-    std::int32_t all = 0;
-    Scan(storage).ExclusiveSum(own, index, all);
-    if (own != 0) put_row(i, top_k, first, before + index, row_of, selected);
-    before += all;
-    __syncthreads();
-  }
-}
-
-__global__ void total_kernel(std::int64_t places, const std::int64_t* rows_of_place, std::int64_t* first_rows) {
-  first_rows[places] = places == 0 ? 0 : first_rows[places - 1] + rows_of_place[places - 1];
-}
-
 }  // namespace
 
 void route(cudaStream_t stream, std::int64_t rows, std::int64_t experts, std::int64_t top_k, const float* logits,
@@ -165,24 +118,22 @@ void route(cudaStream_t stream, std::int64_t rows, std::int64_t experts, std::in
   check_launch("route");
 }
 
-void gather_rows(Queue queue, std::int64_t rows, std::int64_t cols, const std::int32_t* sources, const void* in,
-                 void* out) {
+void gather_rows(Queue queue, Rows rows, std::int64_t cols, const std::int32_t* sources, const void* in, void* out) {
   move_rows<false>(queue, rows, cols, ByTable{sources}, in, out);
 }
 
-void scatter_rows(Queue queue, std::int64_t rows, std::int64_t cols, const std::int32_t* targets, const void* in,
-                  void* out) {
+void scatter_rows(Queue queue, Rows rows, std::int64_t cols, const std::int32_t* targets, const void* in, void* out) {
   move_rows<true>(queue, rows, cols, ByTable{targets}, in, out);
 }
 
-void spread_rows(Queue queue, std::int64_t rows, std::int64_t cols, std::int64_t places, std::int64_t capacity,
-                 const std::int64_t* first_rows, const void* in, void* out) {
-  move_rows<true>(queue, rows, cols, BySlot{first_rows, places, capacity}, in, out);
+void spread_rows(Queue queue, Rows rows, std::int64_t cols, Slots slots, const std::int32_t* first_rows, const void* in,
+                 void* out) {
+  move_rows<true>(queue, rows, cols, BySlot{first_rows, slots}, in, out);
 }
 
-void collect_rows(Queue queue, std::int64_t rows, std::int64_t cols, std::int64_t places, std::int64_t capacity,
-                  const std::int64_t* first_rows, const void* in, void* out) {
-  move_rows<false>(queue, rows, cols, BySlot{first_rows, places, capacity}, in, out);
+void collect_rows(Queue queue, Rows rows, std::int64_t cols, Slots slots, const std::int32_t* first_rows,
+                  const void* in, void* out) {
+  move_rows<false>(queue, rows, cols, BySlot{first_rows, slots}, in, out);
 }
 
 void unpermute(Queue queue, std::int64_t tokens, std::int64_t cols, std::int64_t top_k, const void* in,
@@ -198,32 +149,6 @@ void unpermute(Queue queue, std::int64_t tokens, std::int64_t cols, std::int64_t
     });
   });
   check_launch("unpermute");
-}
-
-std::size_t order_rows_room(std::int64_t places) {
-  std::size_t bytes = 0;
-  check_cuda(cub::DeviceScan::ExclusiveSum(nullptr, bytes, static_cast<const std::int64_t*>(nullptr),
-                                           static_cast<std::int64_t*>(nullptr), static_cast<int>(places)),
-             "cub::DeviceScan");
-  return bytes;
-}
-
-void order_rows(cudaStream_t stream, RowPacking packing, std::int64_t choices, std::int64_t top_k, std::int64_t places,
-                std::int64_t capacity, const std::int32_t* place_of_choice, std::int64_t* first_rows,
-                std::int64_t* rows_of_place, std::int32_t* row_of, std::int32_t* selected, void* room) {
-  if (places > 0) {
-    histogram_kernel<<<static_cast<unsigned>(places), kThreads, 0, stream>>>(choices, place_of_choice, rows_of_place);
-    check_launch("histogram");
-    std::size_t bytes = order_rows_room(places);
-    check_cuda(cub::DeviceScan::ExclusiveSum(room, bytes, static_cast<const std::int64_t*>(rows_of_place), first_rows,
-                                             static_cast<int>(places), stream),
-               "cub::DeviceScan");
-  }
-  total_kernel<<<1, 1, 0, stream>>>(places, rows_of_place, first_rows);
-  check_launch("total");
-  number_kernel<<<static_cast<unsigned>(places + 1), kThreads, 0, stream>>>(
-      packing, choices, top_k, places, capacity, place_of_choice, first_rows, row_of, selected);
-  check_launch("number");
 }
 
 }  // namespace foretoken::runtime::cuda

@@ -76,8 +76,9 @@ __device__ float activated(float x) {
 
 // `packs` per row of the output; a gated row has its gates and then as many ups in.
 template <class T, int N, Activation Kind, bool Gated>
-__global__ void activation_kernel(std::int64_t rows, std::int64_t packs, const Pack<T, N>* in, Pack<T, N>* out) {
-  for (std::int64_t i = grid_thread(); i < rows * packs; i += grid_threads()) {
+__global__ void activation_kernel(Rows rows, std::int64_t packs, const Pack<T, N>* in, Pack<T, N>* out) {
+  const std::int64_t count = rows.here() * packs;
+  for (std::int64_t i = grid_thread(); i < count; i += grid_threads()) {
     const std::int64_t gate = Gated ? i / packs * 2 * packs + i % packs : i;
     Pack<T, N> values = in[gate];
     Pack<T, N> up{};
@@ -91,13 +92,13 @@ __global__ void activation_kernel(std::int64_t rows, std::int64_t packs, const P
 }
 
 template <Activation Kind, bool Gated>
-void queue_activation(Queue queue, std::int64_t rows, std::int64_t cols, const void* in, void* out) {
+void queue_activation(Queue queue, Rows rows, std::int64_t cols, const void* in, void* out) {
   with_element(queue.dtype, [&](auto zero) {
     using T = decltype(zero);
     with_pack<T>(cols, [&](auto pack) {
       constexpr int n = decltype(pack)::value;
       using P = Pack<T, n>;
-      activation_kernel<T, n, Kind, Gated><<<blocks_for(rows * cols / n, kThreads), kThreads, 0, queue.stream>>>(
+      activation_kernel<T, n, Kind, Gated><<<blocks_for(rows.most * cols / n, kThreads), kThreads, 0, queue.stream>>>(
           rows, cols / n, static_cast<const P*>(in), static_cast<P*>(out));
     });
   });
@@ -145,9 +146,8 @@ void add(Queue queue, std::int64_t count, const void* a, const void* b, void* ou
   check_launch("add");
 }
 
-void activation(Queue queue, Activation kind, std::int64_t rows, std::int64_t cols, bool gated, const void* in,
-                void* out) {
-  if (rows == 0) return;
+void activation(Queue queue, Activation kind, Rows rows, std::int64_t cols, bool gated, const void* in, void* out) {
+  if (rows.most == 0) return;
   if (kind == Activation::silu) {
     if (gated) queue_activation<Activation::silu, true>(queue, rows, cols, in, out);
     else queue_activation<Activation::silu, false>(queue, rows, cols, in, out);

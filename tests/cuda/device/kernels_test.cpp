@@ -14,6 +14,7 @@
 #include <tuple>
 #include <vector>
 
+#include "runtime/cuda/arrivals.hpp"
 #include "runtime/cuda/device/device_array.hpp"
 #include "runtime/cuda/device/elements.hpp"
 #include "runtime/cuda/device/gemm.hpp"
@@ -311,25 +312,49 @@ TEST_P(Kernels, UnpermuteIsTheHosts) {
   }
 }
 
-TEST_P(Kernels, SlotsOfCapacityHoldEveryRow) {
-  const std::vector<std::int64_t> first_rows{0, 3, 3, 8, 9};  // 4 places, one empty
-  constexpr std::int64_t capacity = 6;
-  for (const std::int64_t cols : {8, 37}) {
-    const Floats in = drawn(dtype(), size_of(9, cols), 1);
-    const auto firsts = on_device(first_rows);
-    const OnDevice source(dtype(), in);
-    const OnDevice spread(dtype(), size_of(4 * capacity, cols));
-    spread_rows(queue(), 9, cols, 4, capacity, firsts.data(), source.data(), spread.data());
-    const Floats slots = spread.read();
-    for (std::int64_t row = 0; row < 9; ++row) {
-      const std::int64_t slot = slot_of_row(first_rows.data(), 4, row, capacity);
-      for (std::int64_t c = 0; c < cols; ++c)
-        EXPECT_EQ(slots[static_cast<std::size_t>(slot * cols + c)], in[static_cast<std::size_t>(row * cols + c)]);
+TEST_P(Kernels, SlotsHoldEveryRowBehindTheirHeaders) {
+  const std::vector<std::int32_t> first_rows{0, 3, 3, 8, 9};  // 4 places, one empty
+  for (const Slots slots : {Slots{4, 6, 0}, Slots{4, 9, 2}}) {
+    for (const std::int64_t cols : {8, 37}) {
+      const Floats in = drawn(dtype(), size_of(9, cols), 1);
+      const auto firsts = on_device(first_rows);
+      const OnDevice source(dtype(), in);
+      const OnDevice spread(dtype(), size_of(4 * slots.block_rows, cols));
+      spread_rows(queue(), 9, cols, slots, firsts.data(), source.data(), spread.data());
+      const Floats found = spread.read();
+      for (std::int64_t row = 0; row < 9; ++row) {
+        const std::int64_t slot = slot_of_row(first_rows.data(), slots, row);
+        for (std::int64_t c = 0; c < cols; ++c)
+          EXPECT_EQ(found[static_cast<std::size_t>(slot * cols + c)], in[static_cast<std::size_t>(row * cols + c)]);
+      }
+      const OnDevice back(dtype(), in.size());
+      collect_rows(queue(), 9, cols, slots, firsts.data(), spread.data(), back.data());
+      EXPECT_EQ(back.read(), in);
     }
-    const OnDevice back(dtype(), in.size());
-    collect_rows(queue(), 9, cols, 4, capacity, firsts.data(), spread.data(), back.data());
-    EXPECT_EQ(back.read(), in);
   }
+}
+
+// Launched for the most rows that there could be, kernels leave off where the device's count ends.
+TEST_P(Kernels, EndWhereTheDevicesCountDoes) {
+  constexpr std::int64_t cols = 24;
+  const auto count = on_device(std::vector<std::int32_t>{3});
+  const Rows rows(7, count.data());
+  const Floats in = drawn(dtype(), size_of(7, 2 * cols), 1);
+  const OnDevice source(dtype(), in);
+  const auto order = on_device(std::vector<std::int32_t>{6, 0, 2, 1, 1, 1, 1});
+  const auto untouched = [&](const OnDevice& out, std::size_t first) {
+    const Floats found = out.read();
+    return std::all_of(found.begin() + static_cast<std::ptrdiff_t>(first), found.end(),
+                       [&](float x) { return x == rounded(dtype(), {-9'999.0F}).front(); });
+  };
+  const OnDevice gathered(dtype(), size_of(7, cols));
+  gather_rows(queue(), rows, cols, order.data(), source.data(), gathered.data());
+  EXPECT_TRUE(untouched(gathered, size_of(3, cols)));
+  EXPECT_EQ(gathered.read()[0], in[size_of(6, cols)]);
+  const OnDevice activated(dtype(), size_of(7, cols));
+  activation(queue(), Activation::silu, rows, cols, true, source.data(), activated.data());
+  EXPECT_TRUE(untouched(activated, size_of(3, cols)));
+  EXPECT_FALSE(untouched(activated, size_of(2, cols)));
 }
 
 // ---- the model's numbers -------------------------------------------------------------------------------------------
@@ -410,6 +435,34 @@ TEST_P(Kernels, GroupedProductsAreTheHosts) {
   expect_near(out.read(), expected, tolerance(dtype()), "grouped product");
 }
 
+// Rows in slots, a strided batch over all experts, and back: what a grouped product is, too. NaNs stand in the slots
+// that have no row.
+TEST_P(Kernels, ExpertsAsABatchAreTheSame) {
+  Gemm gemm;
+  const DeviceArray<std::byte> room(std::size_t{32} << 20);
+  const GemmWorkspace workspace{room.data(), room.size()};
+  constexpr std::int64_t n = 48;
+  constexpr std::int64_t k = 64;
+  const std::vector<std::int64_t> rows_of_expert{3, 0, 17, 1};
+  const auto first_rows = on_device(std::vector<std::int32_t>{0, 3, 3, 20, 21});
+  const Floats in = drawn(dtype(), size_of(21, k), 1);
+  const Floats weights = drawn(dtype(), size_of(4 * k, n), 2);
+  Floats expected(size_of(21, n));
+  host::grouped_gemm(rows_of_expert, n, k, in.data(), weights.data(), expected.data());
+  const OnDevice source(dtype(), in);
+  const OnDevice stacked(dtype(), weights);
+  for (const std::int64_t most : {17, 40}) {  // as many as the largest has, or as any could
+    const Slots slots{4, most, 0};
+    const OnDevice slots_in(dtype(), Floats(size_of(4 * most, k), std::nanf("")));
+    const OnDevice slots_out(dtype(), size_of(4 * most, n));
+    const OnDevice out(dtype(), expected.size());
+    spread_rows(queue(), 21, k, slots, first_rows.data(), source.data(), slots_in.data());
+    gemm.run(queue(), workspace, {most, n, k, 4}, slots_in.data(), stacked.data(), slots_out.data());
+    collect_rows(queue(), 21, n, slots, first_rows.data(), slots_out.data(), out.data());
+    expect_near(out.read(), expected, tolerance(dtype()), "batch of experts");
+  }
+}
+
 std::string name_of_type(const testing::TestParamInfo<DType>& info) { return std::string(name_of(info.param)); }
 
 INSTANTIATE_TEST_SUITE_P(Types, Kernels, testing::Values(DType::fp32, DType::fp16, DType::bf16), name_of_type);
@@ -482,7 +535,7 @@ TEST(OrderRows, IsTheOrderOfTheRowTables) {
       std::vector<std::int32_t> place_of_choice(static_cast<std::size_t>(choices));
       for (std::int32_t& place : place_of_choice) place = static_cast<std::int32_t>(random() % (places + 1)) - 1;
       // As the host counts: places in their order, choices in theirs.
-      std::vector<std::int64_t> first_rows(places + 1, 0);
+      std::vector<std::int32_t> first_rows(places + 1, 0);
       for (const std::int32_t place : place_of_choice)
         for (std::int64_t p = place + 1; place >= 0 && p <= places; ++p) ++first_rows[static_cast<std::size_t>(p)];
       std::vector<std::int64_t> next(first_rows.begin(), first_rows.end() - 1);
@@ -497,17 +550,108 @@ TEST(OrderRows, IsTheOrderOfTheRowTables) {
         selected[static_cast<std::size_t>(row)] = static_cast<std::int32_t>(static_cast<std::int64_t>(i) / top_k);
       }
       const auto input = on_device(place_of_choice);
-      const DeviceArray<std::int64_t> firsts(places + 1);
-      const DeviceArray<std::int64_t> counts(places);
+      const DeviceArray<std::int32_t> firsts(places + 1);
+      const DeviceArray<std::int32_t> counts(places);
       const DeviceArray<std::int32_t> rows(place_of_choice.size());
       const auto tokens = on_device(std::vector<std::int32_t>(selected.size(), -7));
-      const DeviceArray<std::byte> room(order_rows_room(places));
       order_rows(nullptr, packing, choices, top_k, places, capacity, input.data(), firsts.data(), counts.data(),
-                 rows.data(), tokens.data(), room.data());
+                 rows.data(), tokens.data());
       EXPECT_EQ(firsts.read(), first_rows);
       EXPECT_EQ(rows.read(), row_of);
       EXPECT_EQ(tokens.read(), selected);
     }
+  }
+}
+
+TEST(OrderRows, HasPlacesForMoreThanABlockOfThreads) {
+  FORETOKEN_NEED_GPU();
+  constexpr std::int64_t places = 1'000;
+  std::vector<std::int32_t> place_of_choice(3'000);
+  for (std::size_t i = 0; i < place_of_choice.size(); ++i)
+    place_of_choice[i] = static_cast<std::int32_t>(i * 7 % places);
+  std::vector<std::int32_t> first_rows;  // each place has three
+  for (std::int32_t place = 0; place <= places; ++place) first_rows.push_back(3 * place);
+  const auto input = on_device(place_of_choice);
+  const DeviceArray<std::int32_t> firsts(places + 1);
+  const DeviceArray<std::int32_t> counts(places);
+  const DeviceArray<std::int32_t> rows(place_of_choice.size());
+  const DeviceArray<std::int32_t> tokens(place_of_choice.size());
+  order_rows(nullptr, RowPacking::exact, 3'000, 1, places, 0, input.data(), firsts.data(), counts.data(), rows.data(),
+             tokens.data());
+  EXPECT_EQ(firsts.read(), first_rows);
+  EXPECT_EQ(counts.read(), std::vector<std::int32_t>(places, 3));
+}
+
+TEST(OrderRows, TakesTheRoutersChoices) {
+  FORETOKEN_NEED_GPU();
+  // Two tokens with experts 2, 0 and 1, 2; the last expert is not here.
+  const auto routes = on_device(Floats{2, 0, 0.75F, 0.25F, 1, 2, 0.5F, 0.5F});
+  const auto places = on_device(std::vector<std::int32_t>{1, 0, -1});
+  const DeviceArray<std::int32_t> experts(4);
+  const DeviceArray<std::int32_t> place_of_choice(4);
+  take_choices(nullptr, 2, 2, routes.data(), places.data(), experts.data(), place_of_choice.data());
+  EXPECT_EQ(experts.read(), (std::vector<std::int32_t>{2, 0, 1, 2}));
+  EXPECT_EQ(place_of_choice.read(), (std::vector<std::int32_t>{-1, 1, 0, -1}));
+  const auto first_place = on_device(std::vector<std::int32_t>{0, 2, 2, 3});  // of three hosts
+  const auto first_rows = on_device(std::vector<std::int32_t>{0, 5, 6, 9});
+  const DeviceArray<std::int32_t> host_rows(4);
+  first_rows_of_hosts(nullptr, 3, first_place.data(), first_rows.data(), host_rows.data());
+  EXPECT_EQ(host_rows.read(), (std::vector<std::int32_t>{0, 6, 6, 9}));
+}
+
+// Counts out of headers and into them, at blocks that are not aligned to numbers of 4 bytes.
+TEST(Arrivals, AreReadFromHeadersAndSorted) {
+  FORETOKEN_NEED_GPU();
+  constexpr std::int64_t hosts = 3;
+  constexpr std::int64_t block = 22;
+  const auto first_place = on_device(std::vector<std::int32_t>{0, 2, 2, 5});
+  const auto counts = on_device(std::vector<std::int32_t>{4, 70'000, 1, 2, 3});
+  const DeviceArray<std::byte> blocks(hosts * block);
+  write_headers(nullptr, hosts, 5, first_place.data(), counts.data(), block, blocks.data());
+  const std::vector<std::byte> written = blocks.read();
+  EXPECT_EQ(number_at(written.data() + 4), 70'000);
+  EXPECT_EQ(number_at(written.data() + 2 * block + 8), 3);
+
+  for (const Arrivals arrivals : {Arrivals{3, 4}, Arrivals{70, 9}, Arrivals{1, 1}}) {
+    std::mt19937 random(2);
+    std::vector<std::byte> headers(static_cast<std::size_t>(arrivals.sources * 38));
+    std::vector<std::int32_t> arrived;
+    for (std::int64_t pair = 0; pair < arrivals.pairs(); ++pair) {
+      arrived.push_back(static_cast<std::int32_t>(random() % 400));
+      put_number(arrived.back(), headers.data() + pair / arrivals.experts * 38 + pair % arrivals.experts * 4);
+    }
+    // Blocks of pairs, first in order of arrival, then by expert.
+    std::vector<std::int32_t> source_rows;
+    std::vector<std::int32_t> first;
+    std::int32_t all = 0;
+    for (std::int64_t pair = 0; pair < arrivals.pairs(); ++pair) {
+      if (pair % arrivals.experts == 0) source_rows.push_back(all);
+      first.push_back(all);
+      all += arrived[static_cast<std::size_t>(pair)];
+    }
+    source_rows.push_back(all);
+    std::vector<std::int32_t> expert_rows;
+    std::vector<std::int32_t> sorted;
+    for (std::int64_t expert = 0; expert < arrivals.experts; ++expert) {
+      expert_rows.push_back(static_cast<std::int32_t>(sorted.size()));
+      for (std::int64_t source = 0; source < arrivals.sources; ++source) {
+        const auto pair = static_cast<std::size_t>(source * arrivals.experts + expert);
+        for (std::int32_t i = 0; i < arrived[pair]; ++i) sorted.push_back(first[pair] + i);
+      }
+    }
+    expert_rows.push_back(all);
+    const auto came = on_device(headers);
+    const DeviceArray<std::int32_t> read(arrived.size());
+    const DeviceArray<std::int32_t> sources(source_rows.size());
+    const DeviceArray<std::int32_t> experts(expert_rows.size());
+    const DeviceArray<std::int32_t> order(sorted.size());
+    const DeviceArray<std::int32_t> room(2 * arrived.size());
+    read_headers(nullptr, arrivals, 38, came.data(), read.data());
+    EXPECT_EQ(read.read(), arrived);
+    sort_arrivals(nullptr, arrivals, read.data(), sources.data(), experts.data(), order.data(), room.data());
+    EXPECT_EQ(sources.read(), source_rows);
+    EXPECT_EQ(experts.read(), expert_rows);
+    EXPECT_EQ(order.read(), sorted);
   }
 }
 

@@ -7,12 +7,14 @@
 #include <algorithm>
 #include <fstream>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "core/error.hpp"
+#include "plan/routing/routing_record.hpp"
 #include "runtime/cuda/run_cuda.hpp"
 #include "tests/cuda/device/gpu_test.hpp"
 #include "tests/runtime/agreement.hpp"
@@ -31,6 +33,24 @@ std::string type_setting(const std::string& dtype) { return R"(model.dtype={"wei
 
 // fp32 as on the host; else a few roundings of the hidden state per layer, each of half a unit in the last place.
 double tolerance_of(const std::string& dtype) { return dtype == "fp32" ? kTolerance : dtype == "fp16" ? 0.01 : 0.06; }
+
+// The plan with the routing that the run's router decided, which in a narrow type may differ from the reference's own.
+plan::Plan as_routed(plan::Plan plan, const runtime::RunResult& run) {
+  if (!run.routing) return plan;
+  plan::RoutingSpec spec = plan.scenario.routing;
+  spec.kind = plan::RoutingKind::recorded;
+  spec.record = std::make_shared<const plan::RoutingRecord>(*run.routing);
+  const plan::ModelSpec& model = plan.scenario.model;
+  plan.routing = plan::Routing(spec, model.layers, model.experts, model.top_k);
+  return plan;
+}
+
+const char* const kRouter = R"(routing={"kind":"model","seed":5,"routed_steps":2})";
+
+std::string dispatch(const std::string& mode, const std::string& placement = "colocated") {
+  return R"(deployment.experts={"placement":")" + placement + R"(","exchange":"dispatch","dispatch_mode":")" + mode +
+         "\"}";
+}
 
 Settings operator+(Settings a, const Settings& b) {
   a.insert(a.end(), b.begin(), b.end());
@@ -85,7 +105,8 @@ TEST_P(CudaRun1, AgreesWithTheReference) {
   const auto& [dtype, one] = GetParam();
   const plan::Plan plan = small_plan(one.settings + Settings{type_setting(dtype)});
   const CudaRunResult result = run_cuda(plan);
-  EXPECT_LT(difference(result.run, expected(plan)), tolerance_of(dtype));
+  EXPECT_LT(difference(result.run, expected(as_routed(plan, result.run))), tolerance_of(dtype));
+  EXPECT_EQ(result.run.routing.has_value(), !plan.routing.known());
   // Twice the same, to the bit.
   EXPECT_EQ(run_cuda(plan).run.activations_hash, result.run.activations_hash);
   // Every op's times, in their order.
@@ -107,6 +128,11 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"GroupedQueries", {"model.kv_heads=2"}}, Case{"LongContext", {"workload.context=700"}},
                         Case{"MicroBatches", {"deployment.micro_batches=3", "workload.sequences=11"}},
                         Case{"Dispatch", {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})"}},
+                        Case{"Capacity", {dispatch("capacity")}}, Case{"Exact", {dispatch("exact")}},
+                        Case{"Router", {kRouter}}, Case{"RouterEager", {kRouter, R"(execution={"mode":"eager"})"}},
+                        Case{"RouterOfManyExperts", {kRouter, "model.experts=40", "model.top_k=5"}},
+                        Case{"RouterCapacity", {kRouter, dispatch("capacity"), "model.experts=11"}},
+                        Case{"RouterExact", {kRouter, dispatch("exact"), "model.experts=11"}},
                         Case{"TwoBatch",
                              {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
                               "deployment.overlap=two_batch", "deployment.micro_batches=2"}})),
@@ -120,6 +146,49 @@ TEST(CudaRun, GraphsAndSingleOpsAgreeToTheBit) {
   EXPECT_TRUE(graphs.graphs);
   EXPECT_FALSE(eager.graphs);
   EXPECT_EQ(graphs.run.activations_hash, eager.run.activations_hash);
+}
+
+// In fp32 the device decides as the host does, and what it wrote down is what it did.
+TEST(CudaRun, RecordsWhatTheRouterDecided) {
+  FORETOKEN_NEED_GPU();
+  for (const std::string& mode : {"capacity", "exact"}) {
+    const Settings settings{type_setting("fp32"), kRouter, dispatch(mode), "model.experts=11"};
+    const CudaRunResult live = run_cuda(small_plan(settings));
+    const runtime::RunResult host = runtime::run_threads(small_plan(settings));
+    ASSERT_TRUE(live.run.routing && host.routing);
+    EXPECT_EQ(live.run.routing->choices, host.routing->choices);
+    EXPECT_EQ(live.run.plan_hash, host.plan_hash);
+    const CudaRunResult replayed = run_cuda(as_routed(small_plan(settings), live.run));
+    EXPECT_LT(difference(replayed.run, expected(as_routed(small_plan(settings), live.run))), kTolerance);
+  }
+}
+
+// Ops of both kinds add up the same products; the order of sums may differ with the number of rows.
+TEST(CudaRun, ExpertsAsABatchAgreeWithTheReference) {
+  FORETOKEN_NEED_GPU();
+  for (const char* dtype : {"fp32", "bf16"}) {
+    for (const Settings& settings : {Settings{"model.gated=true"}, Settings{dispatch("capacity")},
+                                     Settings{dispatch("exact"), "model.experts=11"}}) {
+      const plan::Plan plan = small_plan(settings + Settings{type_setting(dtype)});
+      runtime::RunOptions options;
+      options.experts = runtime::cuda::ExpertProducts::batch;
+      EXPECT_LT(difference(run_cuda(plan, options).run, expected(plan)), tolerance_of(dtype));
+    }
+  }
+}
+
+TEST(CudaRun, CountsOfExactDispatchHaveTimesOfTheirOwn) {
+  FORETOKEN_NEED_GPU();
+  const CudaRunResult result = run_cuda(small_plan({type_setting("bf16"), dispatch("exact")}));
+  EXPECT_FALSE(result.graphs);
+  std::size_t exchanges = 0;
+  const Trace& trace = *result.run.trace;
+  for (std::size_t e = 0; e < trace.size(); ++e) {
+    if (trace.op_of(e).kind != "exchange_counts") continue;
+    ++exchanges;
+    EXPECT_LE(trace.begun[e], trace.ended[e]);
+  }
+  EXPECT_EQ(exchanges, 3u * 3u);  // 3 layers, a warm-up and 2 counted steps
 }
 
 TEST(CudaRun, TellsWhatItRanOn) {
@@ -164,8 +233,8 @@ TEST(CudaRank, DISABLED_Runs) {
     const plan::Plan plan = small_plan(settings);
     if (const auto result = runtime::cuda::run_cuda_mpi(mpi, plan)) {
       std::ofstream out(environment("FORETOKEN_TEST_OUT"));
-      out << result->run.activations_hash << ' ' << difference(result->run, expected(plan)) << ' '
-          << result->run.trace->size() << ' ' << result->gpus.size();
+      out << result->run.activations_hash << ' ' << difference(result->run, expected(as_routed(plan, result->run)))
+          << ' ' << result->run.trace->size() << ' ' << result->gpus.size();
     }
   } catch (const Error& error) {
     mpi.end_all(error);
@@ -240,6 +309,28 @@ INSTANTIATE_TEST_SUITE_P(
             Case{"Ep4",
                  {R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
                   R"(deployment.attention={"tp":1,"dp":4})"}},
+            Case{"CapacityAllToAll",
+                 {dispatch("capacity"), R"(deployment.attention={"tp":1,"dp":4})", "model.experts=8"}},
+            Case{"CapacityWithARankWithoutExperts",
+                 {dispatch("capacity", "round_robin"), R"(deployment.attention={"tp":1,"dp":4})", "model.experts=3"}},
+            Case{"Exact",
+                 {dispatch("exact", "round_robin"), R"(deployment.attention={"tp":2,"dp":2})", "model.experts=11",
+                  "model.top_k=3", "workload.sequences=13"}},
+            Case{"RouterTp2", {kRouter, R"(deployment.attention={"tp":2,"dp":1})"}},
+            Case{"RouterCapacity",
+                 {kRouter, dispatch("capacity"), R"(deployment.attention={"tp":1,"dp":4})", "model.experts=8"}},
+            Case{"RouterExact",
+                 {kRouter, dispatch("exact"), R"(deployment.attention={"tp":1,"dp":4})", "model.experts=8"}},
+            Case{"RouterCapacityTwoBatch",
+                 {kRouter, dispatch("capacity"), R"(deployment.attention={"tp":1,"dp":2})",
+                  "deployment.overlap=two_batch", "deployment.micro_batches=2"}},
+            Case{"ExactTwoBatch",
+                 {dispatch("exact"), R"(deployment.attention={"tp":1,"dp":2})", "deployment.overlap=two_batch",
+                  "deployment.micro_batches=2"}},
+            Case{"RouterExactFlow",
+                 {kRouter, dispatch("exact"), R"(deployment.attention={"tp":1,"dp":2})",
+                  R"(deployment.pipeline={"stages":2,"schedule":"flow"})", "model.layers=4",
+                  "deployment.micro_batches=2"}},
             Case{"SlicesOfUnequalSize",
                  {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
                   R"(deployment.attention={"tp":2,"dp":1})", "workload.sequences=7"}},
