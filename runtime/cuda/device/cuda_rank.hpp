@@ -16,6 +16,7 @@ struct CudaRankRecord {
   std::string driver;
   std::string blas;
   std::string nccl;
+  std::vector<NcclEstimate> estimates;  // stay at their rank
 };
 
 /// Takes a GPU, agrees with the other ranks, and makes the headline and the instrumented run.
