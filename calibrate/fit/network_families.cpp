@@ -336,6 +336,7 @@ void fit_messages(NetworkCalibration& network, std::span<const MessageSample> sa
     std::vector<MessageSample> of_span;
     std::copy_if(samples.begin(), samples.end(), std::back_inserter(of_span),
                  [across](const MessageSample& sample) { return sample.across_nodes == across; });
+    if (of_span.empty()) continue;
     const auto which = [across](NetworkCalibration& trial) -> MessageCalibration& {
       return across ? trial.message_across_nodes : trial.message_in_node;
     };

@@ -41,7 +41,7 @@ void fit_hierarchical_in_node(NetworkCalibration& network, std::span<const Excha
 /// rate.
 void fit_hierarchical_across_nodes(NetworkCalibration& network, std::span<const ExchangeSample> samples);
 
-/// Both spans. Samples: at least two of each.
+/// The spans that there are samples of: at least two of each.
 void fit_messages(NetworkCalibration& network, std::span<const MessageSample> samples);
 
 /// What the model says about a sample.

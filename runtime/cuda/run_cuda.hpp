@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cuda/nccl_choices.hpp"
 #include "runtime/run.hpp"
 
 namespace foretoken::runtime {
@@ -41,6 +42,22 @@ struct GpuRecord {
   GpuConditions conditions;
 };
 
+/// What NCCL's own model says that a collective takes (ncclGroupSimulateEnd).
+struct NcclEstimate {
+  std::string family;    // of communicators: "tp on compute"
+  std::string function;  // "ncclAllReduce"
+  std::int64_t bytes = 0;  // as NCCL counts them, see nccl_choices.hpp
+  Seconds time{};
+};
+
+/// What NCCL has noted of itself during a run.
+struct NcclObservation {
+  std::vector<ChosenCollective> collectives;  // as planned and as carried out
+  std::vector<NcclEstimate> estimates;        // of rank 0
+  std::string topology;                       // NCCL's XML of rank 0's node; empty if there is none
+  std::string not_read;                       // why `collectives` has no choices; empty if it has
+};
+
 struct CudaRunResult {
   RunResult run;
   std::vector<GpuRecord> gpus;  // [rank]
@@ -50,6 +67,7 @@ struct CudaRunResult {
   std::string nccl_algorithms;  // as forced by the plan
   bool graphs = false;          // steps were captured
   ExpertProducts experts = ExpertProducts::each;
+  std::optional<NcclObservation> observed;  // nothing with one rank
 };
 
 #ifdef FORETOKEN_CUDA

@@ -126,6 +126,7 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     // The watchdog is for calls that block; a step that does not end is the executor's to tell, and earlier.
     const auto alive = [&] { watchdog.feed(2 * options.step_deadline); };
     executor.warm_up();
+    if (nccl) result.estimates = nccl->estimates();
     setting_up();
     bootstrap.all_gather({});
     ConditionSampler sampler(prepared.gpu.pci);

@@ -17,6 +17,7 @@ struct CudaRankRecord {
   std::string blas;
   std::string nccl;
   ExpertProducts experts = ExpertProducts::each;
+  std::vector<NcclEstimate> estimates;  // stay at their rank
 };
 
 /// Takes a GPU, agrees with the other ranks, and makes the headline and the instrumented run.

@@ -31,6 +31,8 @@ void* LoadedLibrary::find_address(const char* name) const {
   return address;
 }
 
+void* LoadedLibrary::find_any_address(const char* name) const { return dlsym(handle_, name); }
+
 void* open_optional_library(const char* name) { return dlopen(name, RTLD_NOW | RTLD_LOCAL); }
 
 void* find_optional_address(void* library, const char* name) { return dlsym(library, name); }

@@ -21,8 +21,15 @@ class LoadedLibrary {
     function = reinterpret_cast<Function*>(find_address(name));
   }
 
+  /// Null if the library has no such function.
+  template <class Function>
+  void find_if_any(Function*& function, const char* name) const {
+    function = reinterpret_cast<Function*>(find_any_address(name));
+  }
+
  private:
   [[nodiscard]] void* find_address(const char* name) const;
+  [[nodiscard]] void* find_any_address(const char* name) const;
   std::string name_;
   void* handle_ = nullptr;  // kept until the process ends: such libraries do not like to be unloaded
 };

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <nccl.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -61,6 +63,7 @@ struct NcclLibrary::Functions {
     loaded.find(all_to_all, "ncclAlltoAll");
     loaded.find(send, "ncclSend");
     loaded.find(receive, "ncclRecv");
+    loaded.find_if_any(simulate_end, "ncclGroupSimulateEnd");
   }
 
   void check(ncclResult_t result, const std::string& call) const {
@@ -93,6 +96,7 @@ struct NcclLibrary::Functions {
   decltype(&ncclAlltoAll) all_to_all = nullptr;
   decltype(&ncclSend) send = nullptr;
   decltype(&ncclRecv) receive = nullptr;
+  decltype(&ncclGroupSimulateEnd) simulate_end = nullptr;  // not in every library
 };
 
 NcclLibrary::NcclLibrary() : functions_(std::make_unique<Functions>()) {}
@@ -100,8 +104,13 @@ NcclLibrary::~NcclLibrary() = default;
 
 std::string NcclLibrary::version() const { return text_of(functions_->version); }
 
+bool NcclLibrary::chooses() {
+  const char* const value = std::getenv("FORETOKEN_NCCL_CHOOSES");  // NOLINT(concurrency-mt-unsafe): nothing changes it
+  return value != nullptr && std::string_view(value) == "1";
+}
+
 void NcclLibrary::force(const std::string& algorithms) {
-  if (algorithms.empty()) return;
+  if (algorithms.empty() || chooses()) return;
   const char* const set = std::getenv("NCCL_ALGO");  // NOLINT(concurrency-mt-unsafe): before there are threads
   if (set != nullptr && algorithms != set)
     throw Error(
@@ -120,7 +129,10 @@ struct NcclCommunicator::State {
   std::vector<ncclComm_t> comms;   // [family]; null where this rank is no member
   std::vector<std::string> names;  // [family]
   bool aborted = false;
+  std::vector<NcclEstimate> estimates;
 
+  void estimate(const NcclCall& call, std::int32_t family, const std::byte* in, std::byte* out, ncclComm_t comm,
+                cudaStream_t stream);
   void make(const NcclCall& call, const std::byte* in, std::byte* out, ncclComm_t comm, cudaStream_t stream) const;
 };
 
@@ -152,6 +164,28 @@ void NcclCommunicator::State::make(const NcclCall& call, const std::byte* in, st
   nccl->check(done(), std::string(name_of(call.function)));
 }
 
+// NCCL plans the group as it would for a launch, and says what its model makes of it.
+void NcclCommunicator::State::estimate(const NcclCall& call, std::int32_t family, const std::byte* in, std::byte* out,
+                                       ncclComm_t comm, cudaStream_t stream) {
+  if (nccl->simulate_end == nullptr || !is_collective(call.function) || call.function == NcclFunction::all_to_all)
+    return;
+  NcclEstimate one{names[static_cast<std::size_t>(family)], std::string(name_of(call.function)),
+                   call.count * bytes_per_element(call.dtype), Seconds(0)};
+  if (std::any_of(estimates.begin(), estimates.end(), [&](const NcclEstimate& other) {
+        return other.family == one.family && other.function == one.function && other.bytes == one.bytes;
+      }))
+    return;
+  cudaStreamCaptureStatus capture{};
+  check_cuda(cudaStreamIsCapturing(stream, &capture), "cudaStreamIsCapturing");
+  if (capture != cudaStreamCaptureStatusNone) return;
+  ncclSimInfo_t info = NCCL_SIM_INFO_INITIALIZER;
+  nccl->check(nccl->group_start(), "ncclGroupStart");
+  make(call, in, out, comm, stream);
+  nccl->check(nccl->simulate_end(&info), "ncclGroupSimulateEnd");
+  one.time = Seconds(static_cast<double>(info.estimatedTime) * 1e-6);
+  if (one.time > Seconds(0)) estimates.push_back(std::move(one));
+}
+
 NcclCommunicator::NcclCommunicator(const NcclLibrary& library, const std::vector<NcclFamily>& families,
                                    Bootstrap& bootstrap)
     : state_(std::make_unique<State>()) {
@@ -171,6 +205,8 @@ NcclCommunicator::NcclCommunicator(const NcclLibrary& library, const std::vector
   nccl.check(nccl.comm_init(&state_->world, static_cast<int>(bootstrap.ranks()), id, static_cast<int>(bootstrap.rank()),
                             &config),
              "ncclCommInitRankConfig");
+  // NCCL writes the topology that it sees for every communicator; the one of all ranks has all of it.
+  unsetenv("NCCL_TOPO_DUMP_FILE");  // NOLINT(concurrency-mt-unsafe): NCCL reads it in this thread
   // Ranks of a communicator are in ascending order: the key is the rank itself.
   const auto rank = static_cast<std::size_t>(bootstrap.rank());
   for (const NcclFamily& family : families) {
@@ -200,10 +236,14 @@ void queue_copy(const NcclCall& copy, const std::byte* in, std::byte* out, cudaS
 
 void NcclCommunicator::queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream) {
   ncclComm_t const comm = operation.family < 0 ? nullptr : state_->comms[static_cast<std::size_t>(operation.family)];
+  if (operation.calls.size() == 1 && operation.family >= 0)
+    state_->estimate(operation.calls.front(), operation.family, in, out, comm, stream);
   for (const NcclCall& call : operation.calls)
     if (call.function == NcclFunction::copy) queue_copy(call, in, out, stream);
     else state_->make(call, in, out, comm, stream);
 }
+
+const std::vector<NcclEstimate>& NcclCommunicator::estimates() const { return state_->estimates; }
 
 void NcclCommunicator::poll() {
   for (std::size_t c = 0; c < state_->comms.size(); ++c) {

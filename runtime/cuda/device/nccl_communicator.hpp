@@ -25,8 +25,11 @@ class NcclLibrary {
 
   /// Makes NCCL carry out what the plan names, by NCCL_ALGO of this process's environment; before any communicator.
   /// @param algorithms  as nccl_algorithms() says; nothing if empty
+  /// Nothing either where FORETOKEN_NCCL_CHOOSES is 1: then NCCL's own tuner decides, for `run --nccl-chooses`.
   /// @throws Error{invalid_input} if the environment says otherwise already
   static void force(const std::string& algorithms);
+  /// Whether NCCL's own tuner decides: FORETOKEN_NCCL_CHOOSES is 1.
+  static bool chooses();
 
  private:
   friend class NcclCommunicator;
@@ -51,6 +54,11 @@ class NcclCommunicator {
   /// Queues one op's calls, in their order, on a stream, which may be under capture. The addresses are of the op's
   /// input and output; a side that it does not have is null.
   void queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream);
+
+  /// What NCCL's own model says that each collective takes which was queued outside of a capture, one per (communicator,
+  /// function, count): asked before it is first queued, in a group of its own (ncclGroupSimulateEnd). Empty where the
+  /// library has no such function; sends and receives have no estimate.
+  [[nodiscard]] const std::vector<NcclEstimate>& estimates() const;
 
   /// Looks whether a communicator has failed meanwhile. @throws Error{rank_failed} naming it and the reason
   void poll();

@@ -11,6 +11,8 @@
 
 #include "core/error.hpp"
 #include "runtime/cuda/device/cuda_rank.hpp"
+#include "runtime/cuda/device/nccl_communicator.hpp"
+#include "runtime/cuda/nccl_notes.hpp"
 #include "runtime/machine_identity.hpp"
 #ifdef FORETOKEN_MPI
 #include "runtime/clock_offset.hpp"
@@ -79,6 +81,19 @@ class Clocks {
   std::vector<RankId> ranks_;
 };
 
+// What NCCL has noted at all ranks; at rank 0.
+std::optional<NcclObservation> observed_by_all(const plan::Plan& plan, const NcclNotes& notes, Bootstrap& bootstrap) {
+  NcclObservation observed;
+  std::vector<std::vector<NcclChoice>> of_rank;
+  for (const Bootstrap::Bytes& bytes : bootstrap.gather(to_bytes(notes.choices())))
+    of_rank.push_back(choices_from_bytes(bytes));
+  if (bootstrap.rank() != 0) return std::nullopt;
+  observed.collectives = compare_choices(plan, of_rank);
+  observed.topology = notes.topology();
+  observed.not_read = notes.not_read();
+  return observed;
+}
+
 }  // namespace
 
 std::optional<CudaRunResult> run_cuda_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
@@ -86,14 +101,22 @@ std::optional<CudaRunResult> run_cuda_mpi(MpiProcess& mpi, const plan::Plan& pla
   mpi.watch().set_describe([&plan](RankId rank, std::uint64_t progress) { return told_by(plan, rank, progress); });
   const Clocks clocks(mpi, bootstrap, options);
   const std::vector<ClockOffset> before = clocks.read();
+  const NcclNotes notes;
   const CudaRankRecord own = run_or_end(mpi, plan, options, bootstrap);
   const std::vector<ClockOffset> after = clocks.read();
   std::vector<CudaRankRecord> records;
   for (const Bootstrap::Bytes& bytes : bootstrap.gather(to_bytes(own))) records.push_back(from_bytes(bytes));
+  std::optional<NcclObservation> observed = observed_by_all(plan, notes, bootstrap);
   mpi.watch().set_describe({});
   if (mpi.rank() != 0) return std::nullopt;
   records.front().record.clocks = clock_readings(clocks.ranks(), before, after);
-  return put_together(plan, std::move(records));
+  CudaRunResult result = put_together(plan, std::move(records));
+  if (NcclLibrary::chooses()) result.nccl_algorithms.clear();
+  if (plan.program.ranks > 1) {
+    observed->estimates = own.estimates;
+    result.observed = std::move(observed);
+  }
+  return result;
 }
 #endif
 

@@ -1,0 +1,48 @@
+// A message probe on the device: communicators per group of ranks, buffers, and the call.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/cuda/bootstrap.hpp"
+#include "runtime/cuda/device/device_array.hpp"
+#include "runtime/cuda/device/nccl_communicator.hpp"
+#include "runtime/cuda/probe.hpp"
+
+namespace foretoken::runtime::cuda {
+
+class ProbeMessages {
+ public:
+  /// @throws Error{invalid_input} if NCCL cannot be loaded, or the environment says NCCL_ALGO
+  ProbeMessages(Bootstrap& bootstrap, LaunchLayout layout);
+
+  [[nodiscard]] std::string version() const { return library_.version(); }
+
+  /// One split per (ranks, nodes) of the probes. NCCL reads NCCL_ALGO whenever a communicator is made.
+  void connect(const std::string& algorithm, const std::vector<MessageProbe>& probes);
+
+  /// @return whether this rank takes part
+  bool prepare(const MessageProbe& probe);
+  void queue(cudaStream_t stream);
+  void poll() { communicator_->poll(); }
+
+ private:
+  Bootstrap& bootstrap_;
+  LaunchLayout layout_;
+  NcclLibrary library_;
+  std::unique_ptr<NcclCommunicator> communicator_;
+  std::vector<std::pair<std::int64_t, std::int64_t>> groups_;  // [family] (ranks, nodes)
+  NcclOperation operation_;
+  DeviceArray<std::byte> in_;
+  DeviceArray<std::byte> out_;
+};
+
+/// One rank's call. @param rank  within the group
+std::vector<NcclCall> calls_of(const MessageProbe& probe, std::int64_t rank);
+
+}  // namespace foretoken::runtime::cuda
