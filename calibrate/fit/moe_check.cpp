@@ -10,6 +10,7 @@
 #include "calibrate/fit/held_out.hpp"
 #include "calibrate/import/csv_table.hpp"
 #include "core/error.hpp"
+#include "sim/moe_module.hpp"
 
 namespace foretoken::calibrate {
 
@@ -21,8 +22,6 @@ struct MoeModel {
   std::int64_t hidden, expert_hidden, experts, top_k;
 };
 constexpr std::array<MoeModel, 2> kModels{{{"Mixtral-8x7B", 4096, 14336, 8, 2}, {"Qwen3-30B-A3B", 2048, 768, 128, 8}}};
-
-constexpr std::int64_t kElementBytes = 2;
 
 const MoeModel& model_of(const MoeLayoutSample& sample) {
   const auto* const model =
@@ -76,15 +75,11 @@ std::vector<std::int64_t> balanced_rows(const MoeLayoutSample& sample) {
 
 Seconds moe_layer_time(const sim::ComputeCost& cost, const MoeLayoutSample& sample) {
   const MoeModel& model = model_of(sample);
-  const std::vector<std::int64_t> rows = balanced_rows(sample);
-  std::int64_t routed = 0;
-  for (const std::int64_t own : rows) routed += own;
-  const std::int64_t width = model.expert_hidden / sample.tp;
-  const auto moved = [&](std::int64_t elements) { return cost.memory_bound(Bytes(kElementBytes * elements)).time; };
-  return moved(sample.tokens * model.experts) + moved((std::min(sample.tokens, routed) + routed) * model.hidden) +
-         cost.grouped_gemm(sample.dtype, rows, 2 * width, model.hidden).time + moved(3 * routed * width) +
-         cost.grouped_gemm(sample.dtype, rows, model.hidden, width).time +
-         moved((sample.tokens + routed) * model.hidden);
+  return sim::moe_module(cost,
+                         {sample.tokens, model.hidden, model.expert_hidden / sample.tp, model.experts, model.top_k,
+                          sample.dtype, true},
+                         balanced_rows(sample))
+      .time;
 }
 
 HeldOut check_moe(const sim::ComputeCost& cost, std::span<const MoeLayoutSample> samples) {

@@ -34,11 +34,7 @@ std::vector<MoeLayoutSample> read_moe_layouts(const std::filesystem::path& path)
 /// @throws Error{invalid_input} for a model whose dimensions are not known here
 std::vector<std::int64_t> balanced_rows(const MoeLayoutSample& sample);
 
-/// Time of a MoE layer on one GPU:
-///
-///   router top-k + permute + grouped GEMM (gate and up) + activation + grouped GEMM (down) + unpermute
-///
-/// the element-wise ones as memory-bound kernels.
+/// Time of a MoE layer on one GPU, as sim::moe_module has it.
 /// @throws Error{invalid_input} for a model whose dimensions are not known here
 Seconds moe_layer_time(const sim::ComputeCost& cost, const MoeLayoutSample& sample);
 

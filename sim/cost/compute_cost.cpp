@@ -67,6 +67,9 @@ ComputeCost::ComputeCost(const ComputeCalibration& calibration, const DeviceSpec
     if (const auto peak = device.peak(dtype); peak && dtype != DType::int32) {
       const GemmFit* own = find_gemm(calibration, framework_, dtype);
       const GemmFit* fit = own != nullptr ? own : find_gemm(calibration, framework_, other.from);
+      if (own != nullptr && bytes_per_element(dtype) < bytes_per_element(DType::bf16))
+        quantising_[index(dtype)] =
+            std::max(Seconds(0), own->floor - find_gemm(calibration, framework_, DType::bf16)->floor);
       gemm_[index(dtype)] = {GemmCost(*fit, machine_rates(device, calibration.l2, *peak), bytes_per_element(dtype)),
                              worst(calibration.at_best, own != nullptr ? Provenance::interpolated : other.at_best)};
     }
@@ -116,6 +119,8 @@ Estimate ComputeCost::attention(const PerDType<AttentionCost>& models, const Att
 Estimate ComputeCost::attention_decode(const AttentionShape& shape) const { return attention(decode_, shape); }
 
 Estimate ComputeCost::attention_prefill(const AttentionShape& shape) const { return attention(prefill_, shape); }
+
+Seconds ComputeCost::quantising(DType dtype) const { return quantising_[index(dtype)]; }
 
 Estimate ComputeCost::memory_bound(Bytes traffic) const { return sim::memory_bound(memory_, traffic); }
 

@@ -36,6 +36,9 @@ class ComputeCost {
   [[nodiscard]] Estimate attention_decode(const AttentionShape& shape) const;
   /// Causal. @throws as attention_decode
   [[nodiscard]] Estimate attention_prefill(const AttentionShape& shape) const;
+  /// What the shortest GEMM of the framework takes longer in this dtype than in bf16, >= 0: a sweep of narrow operands
+  /// that is timed with quantising them has those kernels in it, in front of every GEMM. 0 without a fit of its own.
+  [[nodiscard]] Seconds quantising(DType dtype) const;
   /// Element-wise kernels. @param traffic bytes read and written together
   [[nodiscard]] Estimate memory_bound(Bytes traffic) const;
 
@@ -56,6 +59,7 @@ class ComputeCost {
   std::string device_;
   MemoryFit memory_;
   PerDType<GemmCost> gemm_;
+  std::array<Seconds, kDTypeNames.size()> quantising_{};
   PerDType<AttentionCost> decode_;   // by dtype of the KV cache
   PerDType<AttentionCost> prefill_;  // by dtype of the KV cache
 };
