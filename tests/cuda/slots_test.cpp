@@ -126,7 +126,7 @@ void carry(const plan::Plan& plan, const runtime::NcclLowering& lowering, const 
       ASSERT_EQ(op.name, name);
       const Slots slots = message_slots(plan, op);
       const std::vector<std::int64_t> blocks(static_cast<std::size_t>(slots.places), slots.block_rows);
-      const runtime::NcclOperation operation = lowering.operation(RankId(r), op, {blocks, blocks});
+      const runtime::NcclOperation operation = lowering.operation(RankId(r), op, {blocks, blocks, {}, {}});
       for (const NcclCall& call : operation.calls) body(r, call, operation);
     }
   };

@@ -77,7 +77,7 @@ CudaExecutor::CudaExecutor(const plan::Plan& plan, RankId rank, RowTables& table
     } else if (slots.places > 0) {
       // What stays on its rank moves from block to block like all else.
       const std::vector<std::int64_t> blocks(static_cast<std::size_t>(slots.places), slots.block_rows);
-      all.push_back(lowering.operation(rank, op, {blocks, blocks}));
+      all.push_back(lowering.operation(rank, op, {blocks, blocks, {}, {}}));
     } else {
       for (std::int64_t step = 0; step < (routed ? routed_steps_ : 1); ++step)
         all.push_back(lowering.operation(rank, op, rows_of(tables, op, step)));
