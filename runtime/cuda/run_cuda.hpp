@@ -44,8 +44,8 @@ struct GpuRecord {
 
 /// What NCCL's own model says that a collective takes (ncclGroupSimulateEnd).
 struct NcclEstimate {
-  std::string family;    // of communicators: "tp on compute"
-  std::string function;  // "ncclAllReduce"
+  std::string family;      // of communicators: "tp on compute"
+  std::string function;    // "ncclAllReduce"
   std::int64_t bytes = 0;  // as NCCL counts them, see nccl_choices.hpp
   Seconds time{};
 };
@@ -63,9 +63,9 @@ struct CudaRunResult {
   std::vector<GpuRecord> gpus;  // [rank]
   std::string driver;           // "CUDA 13.0 of the driver, 13.0 of the runtime"
   std::string blas;
-  std::string nccl;             // "2.28.9"; empty with one rank
-  std::string nccl_algorithms;  // as forced by the plan
-  bool graphs = false;          // steps were captured
+  std::string nccl;                         // "2.28.9"; empty with one rank
+  std::string nccl_algorithms;              // as forced by the plan
+  bool graphs = false;                      // steps were captured
   std::optional<NcclObservation> observed;  // nothing with one rank
 };
 
