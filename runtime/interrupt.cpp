@@ -16,7 +16,7 @@ InterruptFlag::InterruptFlag() {
   interrupted = 0;
   sigaction(SIGINT, nullptr, &before_);
   if (before_.sa_handler == SIG_IGN) return;
-  struct sigaction ours{};
+  struct sigaction ours {};
   ours.sa_handler = interrupt;
   ours.sa_flags = SA_RESTART;
   sigaction(SIGINT, &ours, nullptr);

@@ -5,8 +5,8 @@
 
 namespace foretoken::runtime {
 
-/// While one lives, SIGINT only sets a flag; a second SIGINT ends the process at once, as it would without. Signals that
-/// are ignored already (nohup, a shell's background jobs) stay so. One at a time.
+/// While one lives, SIGINT only sets a flag; a second SIGINT ends the process at once, as it would without. Signals
+/// that are ignored already (nohup, a shell's background jobs) stay so. One at a time.
 class InterruptFlag {
  public:
   InterruptFlag();
@@ -17,7 +17,7 @@ class InterruptFlag {
   [[nodiscard]] bool raised() const;
 
  private:
-  struct sigaction before_{};
+  struct sigaction before_ {};
 };
 
 }  // namespace foretoken::runtime

@@ -145,11 +145,13 @@ DeviceFit fit_gpu(const DeviceMeasurement& measured, const DeviceSpec& device, c
     const std::vector<std::int64_t> rows(static_cast<std::size_t>(s.probe.experts), s.probe.rows);
     errors.push_back(ratio(cost.grouped_gemm(s.probe.dtype, rows, s.probe.n, s.probe.k).time, s.time) - 1);
   }
-  out.residuals += row("products of experts, by the grouped-GEMM mapping, not fitted", held_out_statistics(std::move(errors)));
+  out.residuals +=
+      row("products of experts, by the grouped-GEMM mapping, not fitted", held_out_statistics(std::move(errors)));
 
   const std::set<std::string> after = sources_of(compute);
   std::erase_if(calibration.sources, [&](const CalibrationSource& source) {
-    return source.id == kKernels || source.id == kLaunches || (before.contains(source.id) && !after.contains(source.id));
+    return source.id == kKernels || source.id == kLaunches ||
+           (before.contains(source.id) && !after.contains(source.id));
   });
   calibration.sources.insert(
       calibration.sources.begin(),

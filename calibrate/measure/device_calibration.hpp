@@ -19,7 +19,8 @@ struct DeviceFit {
 /// launches, as those of the framework "foretoken", which becomes the default. Products of experts are held against
 /// the fit and not fitted.
 ///
-/// @param base  what is not measured: the network, prefill attention, SMs of communication kernels. Where it was derived
+/// @param base  what is not measured: the network, prefill attention, SMs of communication kernels. Where it was
+/// derived
 ///              from another GPU's, none of its kernels are kept, and the network stays as good as it was
 /// @throws Error{invalid_input} if too little was measured for a fit
 DeviceFit fit_gpu(const DeviceMeasurement& measured, const DeviceSpec& device, const Calibration& base,

@@ -23,13 +23,14 @@ constexpr const char* kHowToGoOn = "finish it there, name another --out, or remo
 std::string dumped(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 Json header_of(const DeviceMeasurementIdentity& identity) {
-  return {{"kind", kKind},          {"schema_version", 1},    {"foretoken", identity.version},
-          {"hosts", identity.hosts}, {"gpus", identity.gpus},  {"driver", identity.driver},
-          {"blas", identity.blas},  {"nccl", identity.nccl},  {"seed", identity.seed}};
+  return {{"kind", kKind},           {"schema_version", 1},   {"foretoken", identity.version},
+          {"hosts", identity.hosts}, {"gpus", identity.gpus}, {"driver", identity.driver},
+          {"blas", identity.blas},   {"nccl", identity.nccl}, {"seed", identity.seed}};
 }
 
 Error no_journal(const std::filesystem::path& file) {
-  return input_error(file.string(), "", "is no journal of a measurement of GPUs", "name another --out, or remove the file");
+  return input_error(file.string(), "", "is no journal of a measurement of GPUs",
+                     "name another --out, or remove the file");
 }
 
 void require_same(const std::filesystem::path& file, const Json& there, const Json& here) {
@@ -82,7 +83,8 @@ ProbeTimes probe_times_of(std::string_view line, const std::string& place) {
   c.sm_clock_mhz_max = conditions.require("sm_clock_mhz_max").as_integer(0, kTimeMax);
   c.power_watts_mean = conditions.require("power_watts_mean").as_number(0, 1e6);
   c.temperature_celsius_max = conditions.require("temperature_celsius_max").as_integer(0, 1000);
-  for (const JsonReader& reason : conditions.require("throttled").as_array(0, 64)) c.throttled.push_back(reason.as_string());
+  for (const JsonReader& reason : conditions.require("throttled").as_array(0, 64))
+    c.throttled.push_back(reason.as_string());
   conditions.finish();
   object.finish();
   if (times.picoseconds.empty() && times.left_out.empty())

@@ -18,11 +18,11 @@ namespace foretoken::calibrate {
 
 /// A probe's times: every batch of repetitions gives one, of a single repetition, and of a launch's slowest rank.
 struct ProbeTimes {
-  std::string probe;  ///< runtime::cuda::name_of
+  std::string probe;             ///< runtime::cuda::name_of
   std::int64_t repetitions = 0;  ///< of a batch
   std::vector<std::int64_t> picoseconds;
-  Seconds took{};                         ///< wall time of it all
-  std::string left_out;                   ///< why there are no times: not enough memory
+  Seconds took{};                           ///< wall time of it all
+  std::string left_out;                     ///< why there are no times: not enough memory
   runtime::cuda::GpuConditions conditions;  ///< of this process's GPU
 
   /// Of the times. @pre there are some
@@ -36,7 +36,7 @@ ProbeTimes probe_times_of(std::string_view line, const std::string& place);
 
 /// What has to be the same for a measurement to go on.
 struct DeviceMeasurementIdentity {
-  std::string version;  ///< of foretoken
+  std::string version;             ///< of foretoken
   std::vector<std::string> hosts;  ///< [rank]
   std::vector<std::string> gpus;   ///< [rank] "NVIDIA H100 80GB HBM3 GPU-<uuid>"
   std::string driver, blas, nccl;

@@ -94,7 +94,8 @@ class NetworkFitter {
     return std::move(network_);
   }
   [[nodiscard]] std::string residuals() const {
-    std::string text = "| messages | rows seen | median of abs. | p90 of abs. | signed mean | rows |\n|---|---|---|---|---|---|\n";
+    std::string text =
+        "| messages | rows seen | median of abs. | p90 of abs. | signed mean | rows |\n|---|---|---|---|---|---|\n";
     for (const NetworkResidual& r : report_.residuals())
       text += fmt::format("| {} | {}{} | {:.1f} % | {:.1f} % | {:+.1f} % | {} |\n", r.family, r.subset,
                           r.held_out ? ", held out" : "", 100 * r.median, 100 * r.p90, 100 * r.signed_mean, r.rows);
@@ -176,7 +177,8 @@ class NetworkFitter {
 std::set<std::string> sources_of(const NetworkCalibration& network) {
   std::set<std::string> ids;
   for (const LinkCalibration* link : {&network.nvlink, &network.pcie, &network.infiniband}) ids.insert(link->source);
-  for (const MessageCalibration* one : {&network.message_in_node, &network.message_across_nodes}) ids.insert(one->source);
+  for (const MessageCalibration* one : {&network.message_in_node, &network.message_across_nodes})
+    ids.insert(one->source);
   for (const ExchangeCalibration* one : {&network.dispatch, &network.combine}) ids.insert(one->source);
   ids.insert({network.ring.source, network.nvls.source, network.direct.source});
   if (network.tree) ids.insert(network.tree->source);

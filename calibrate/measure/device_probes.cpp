@@ -53,8 +53,7 @@ void add_attention(std::vector<Probe>& probes, DType dtype, Bytes largest) {
       for (std::int64_t context = 16; context <= 65536; context *= 2) {
         const std::int64_t bytes = 2 * batch * context * heads.kv_heads * heads.head_dim * bytes_per_element(dtype);
         if (bytes <= largest.value())
-          probes.emplace_back(
-              AttentionProbe{dtype, batch, context, heads.heads, heads.kv_heads, heads.head_dim});
+          probes.emplace_back(AttentionProbe{dtype, batch, context, heads.heads, heads.kv_heads, heads.head_dim});
       }
 }
 
@@ -64,7 +63,8 @@ void add_memory(std::vector<Probe>& probes) {
       probes.emplace_back(CopyProbe{Bytes(bytes), cold});
   for (const RowwiseKind kind : {RowwiseKind::norm, RowwiseKind::rope, RowwiseKind::permute, RowwiseKind::activation})
     for (const std::int64_t cols : {2048, 8192})
-      for (std::int64_t rows = 4; rows <= 16384; rows *= 4) probes.emplace_back(RowwiseProbe{kind, DType::bf16, rows, cols});
+      for (std::int64_t rows = 4; rows <= 16384; rows *= 4)
+        probes.emplace_back(RowwiseProbe{kind, DType::bf16, rows, cols});
 }
 
 // Beside ranks of one node those on several, as many on each.
@@ -100,13 +100,15 @@ std::vector<std::int64_t> sizes_of(MessageKind kind, std::int64_t ranks) {
   if (kind == MessageKind::all_to_all) {
     for (const ExchangedTokens& one : exchanged_tokens()) {
       const std::int64_t rows = one.tokens * one.top_k;
-      for (const Bytes row : {dispatch_row_bytes(static_cast<int>(one.hidden)), combine_row_bytes(static_cast<int>(one.hidden))})
+      for (const Bytes row :
+           {dispatch_row_bytes(static_cast<int>(one.hidden)), combine_row_bytes(static_cast<int>(one.hidden))})
         sizes.push_back(rows * row.value());
     }
     return sizes;
   }
+  // Whole elements of two bytes for every rank.
   for (std::int64_t bytes = 1024; bytes <= std::int64_t{512} << 20; bytes *= 2)
-    if (bytes % (ranks * 2) == 0) sizes.push_back(bytes);
+    if (const std::int64_t even = bytes / (2 * ranks) * (2 * ranks); even > 0) sizes.push_back(even);
   return sizes;
 }
 

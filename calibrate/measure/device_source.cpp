@@ -15,8 +15,7 @@ std::string conditions_text(const DeviceMeasurement& measured) {
   for (const ProbeTimes& times : measured.times) {
     const runtime::cuda::GpuConditions& c = times.conditions;
     if (c.samples == 0) continue;
-    all.sm_clock_mhz_min =
-        all.samples == 0 ? c.sm_clock_mhz_min : std::min(all.sm_clock_mhz_min, c.sm_clock_mhz_min);
+    all.sm_clock_mhz_min = all.samples == 0 ? c.sm_clock_mhz_min : std::min(all.sm_clock_mhz_min, c.sm_clock_mhz_min);
     all.sm_clock_mhz_max = std::max(all.sm_clock_mhz_max, c.sm_clock_mhz_max);
     all.temperature_celsius_max = std::max(all.temperature_celsius_max, c.temperature_celsius_max);
     power += c.power_watts_mean * static_cast<double>(c.samples);

@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <optional>
-#include <set>
 #include <utility>
 
 #include "calibrate/measure/stopping.hpp"
@@ -33,14 +34,18 @@ class Agreement {
  public:
   explicit Agreement(Bootstrap& bootstrap) : bootstrap_(bootstrap) {}
 
-  // Of all ranks' numbers the largest.
-  double largest(double own) {
-    double most = own;
-    for (const Bootstrap::Bytes& bytes : bootstrap_.all_gather(bytes_of(own))) most = std::max(most, number_of(bytes));
-    return most;
+  struct Numbers {
+    double largest = 0;  // of all ranks
+    double first = 0;    // rank 0's
+  };
+  // Two numbers of each rank at once: what waits for all ranks disturbs what is measured as little as can be.
+  Numbers numbers(double own, double other) {
+    Numbers agreed;
+    const std::vector<Bootstrap::Bytes> all = bootstrap_.all_gather(bytes_of({own, other}));
+    agreed.first = pair_of(all.front())[1];
+    for (const Bootstrap::Bytes& bytes : all) agreed.largest = std::max(agreed.largest, pair_of(bytes)[0]);
+    return agreed;
   }
-  // What rank 0 says.
-  double first(double own) { return number_of(bootstrap_.all_gather(bytes_of(own)).front()); }
   std::vector<std::string> texts(const std::string& own) {
     std::vector<std::string> all;
     for (const Bootstrap::Bytes& bytes : bootstrap_.all_gather({own.begin(), own.end()}))
@@ -49,16 +54,17 @@ class Agreement {
   }
 
  private:
-  static Bootstrap::Bytes bytes_of(double number) {
-    Bootstrap::Bytes bytes(sizeof number);
-    std::memcpy(bytes.data(), &number, sizeof number);
+  using Pair = std::array<double, 2>;
+  static Bootstrap::Bytes bytes_of(const Pair& pair) {
+    Bootstrap::Bytes bytes(sizeof pair);
+    std::memcpy(bytes.data(), pair.data(), sizeof pair);
     return bytes;
   }
-  static double number_of(const Bootstrap::Bytes& bytes) {
-    double number = 0;
-    FORETOKEN_CHECK(bytes.size() == sizeof number, "a rank has told no number");
-    std::memcpy(&number, bytes.data(), sizeof number);
-    return number;
+  static Pair pair_of(const Bootstrap::Bytes& bytes) {
+    Pair pair{};
+    FORETOKEN_CHECK(bytes.size() == sizeof pair, "a rank has told no numbers");
+    std::memcpy(pair.data(), bytes.data(), sizeof pair);
+    return pair;
   }
   Bootstrap& bootstrap_;
 };
@@ -82,8 +88,10 @@ class Measurement {
       std::optional<ProbeTimes> times = known(probe);
       if (!times) {
         const Seconds left = std::max(options_.budget - (options_.now() - began), Seconds(0));
-        const double share = agreement_.first(left.value() / static_cast<double>(std::max<std::int64_t>(1, unknown_left_)));
-        if (agreement_.first(leads_ && options_.interrupted && options_.interrupted() ? 1 : 0) > 0) {
+        const bool ends = leads_ && options_.interrupted && options_.interrupted();
+        const auto [ended, share] = agreement_.numbers(
+            ends ? 1 : 0, left.value() / static_cast<double>(std::max<std::int64_t>(1, unknown_left_)));
+        if (ended > 0) {
           out_.whole = false;
           break;
         }
@@ -134,15 +142,22 @@ class Measurement {
     if (message == nullptr || connected == block) return;
     std::vector<MessageProbe> all;
     for (const Probe& other : probes_)
-      if (const auto* const one = std::get_if<MessageProbe>(&other); one != nullptr && one->algorithm == message->algorithm)
+      if (const auto* const one = std::get_if<MessageProbe>(&other);
+          one != nullptr && one->algorithm == message->algorithm)
         all.push_back(*one);
     device_.connect(message->algorithm, all);
     connected = block;
   }
 
-  // Time of one repetition, of the slowest rank.
-  Seconds batch(std::int64_t repetitions) {
-    return Seconds(agreement_.largest(device_.run(repetitions).value()) / static_cast<double>(repetitions));
+  // Time of one repetition, of the slowest rank; and since the probe began, of the first.
+  struct Batch {
+    double one = 0;
+    double used = 0;
+  };
+  Batch batch(std::int64_t repetitions, Seconds began) {
+    const double took = device_.run(repetitions).value();
+    const auto [slowest, used] = agreement_.numbers(took, (options_.now() - began).value());
+    return {slowest / static_cast<double>(repetitions), used};
   }
 
   ProbeTimes measure(const Probe& probe, Seconds share) {
@@ -166,17 +181,16 @@ class Measurement {
   }
 
   void repeat(ProbeTimes& times, Seconds began, Seconds share) {
-    const Seconds one = std::max(batch(1), Seconds(1e-9));
-    times.repetitions = std::clamp(static_cast<std::int64_t>(std::ceil(kBatchSeconds / one.value())), std::int64_t{1},
-                                   kRepetitionsMax);
+    const double one = std::max(batch(1, began).one, 1e-9);
+    times.repetitions =
+        std::clamp(static_cast<std::int64_t>(std::ceil(kBatchSeconds / one)), std::int64_t{1}, kRepetitionsMax);
     std::vector<std::int64_t> nanoseconds;
     for (;;) {
-      const double seconds = batch(times.repetitions).value();
+      const auto [seconds, used] = batch(times.repetitions, began);
       times.picoseconds.push_back(std::max<std::int64_t>(1, std::llround(seconds * kPicosecondsPerSecond)));
       nanoseconds.push_back(std::llround(seconds * 1e9));
       const std::size_t count = nanoseconds.size();
       if (count >= kBatchesMax) return;
-      const double used = agreement_.first((options_.now() - began).value());
       if (count >= kBatchesMin && used > kOverrun * share.value()) return;
       if (count >= kBatchesEnough && (used > share.value() || often_enough(nanoseconds))) return;
     }

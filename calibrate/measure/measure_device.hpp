@@ -18,9 +18,9 @@ namespace foretoken::calibrate {
 
 struct MeasureDeviceOptions {
   Seconds budget{300};
-  std::int64_t seed = 1;  ///< of the order of probes
-  std::string date;       ///< "2026-01-31"
-  std::string version;    ///< of foretoken
+  std::int64_t seed = 1;          ///< of the order of probes
+  std::string date;               ///< "2026-01-31"
+  std::string version;            ///< of foretoken
   std::filesystem::path journal;  ///< of probes that are finished; empty: none is kept
   std::function<Seconds()> now;   ///< wall time since some instant
   /// Asked at rank 0 before each probe: to end, with what there is.
@@ -32,10 +32,10 @@ struct MeasureDeviceOptions {
 };
 
 struct DeviceMeasurement {
-  runtime::cuda::ProbedMachine machine;  ///< of rank 0
-  std::vector<std::string> hosts;        ///< [rank]
-  std::vector<std::string> gpus;         ///< [rank] name and UUID
-  std::string date;                      ///< when it began
+  runtime::cuda::ProbedMachine machine;      ///< of rank 0
+  std::vector<std::string> hosts;            ///< [rank]
+  std::vector<std::string> gpus;             ///< [rank] name and UUID
+  std::string date;                          ///< when it began
   std::vector<runtime::cuda::Probe> probes;  ///< that have times
   std::vector<ProbeTimes> times;             ///< [probe]
   std::vector<ProbeTimes> left_out;          ///< and why

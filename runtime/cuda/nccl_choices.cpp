@@ -18,8 +18,8 @@ namespace foretoken::runtime::cuda {
 namespace {
 
 // NCCL's numbers, src/include/plugin/nccl_tuner.h.
-constexpr std::array<std::string_view, 7> kAlgorithms{"tree", "ring",      "collnet_direct", "collnet_chain",
-                                                      "nvls", "nvls_tree", "pat"};
+constexpr std::array<std::string_view, 7> kAlgorithms{"tree",      "ring", "collnet_direct", "collnet_chain", "nvls",
+                                                      "nvls_tree", "pat"};
 constexpr std::array<std::string_view, 3> kProtocols{"ll", "ll128", "simple"};
 
 std::string lower(std::string_view text) {
@@ -201,8 +201,12 @@ std::vector<ChosenCollective> compare_choices(const plan::Plan& plan,
   }
   std::vector<ChosenCollective> all;
   for (const auto& [key, choices] : found)
-    all.push_back({std::get<0>(key), std::get<1>(key), std::get<2>(key), std::get<3>(key),
-                   {choices.begin(), choices.end()}, ambiguous.contains(key)});
+    all.push_back({std::get<0>(key),
+                   std::get<1>(key),
+                   std::get<2>(key),
+                   std::get<3>(key),
+                   {choices.begin(), choices.end()},
+                   ambiguous.contains(key)});
   // Ranks count lines by themselves: what differs in that alone is one choice.
   for (ChosenCollective& one : all) {
     for (NcclChoice& choice : one.chosen) choice.times = 1;

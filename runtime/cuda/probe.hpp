@@ -80,7 +80,8 @@ struct MessageProbe {
   bool beside_gemm = false;  ///< while products of matrices run on the GPU
 };
 
-using Probe = std::variant<CopyProbe, GemmProbe, ExpertGemmProbe, AttentionProbe, RowwiseProbe, LaunchProbe, MessageProbe>;
+using Probe =
+    std::variant<CopyProbe, GemmProbe, ExpertGemmProbe, AttentionProbe, RowwiseProbe, LaunchProbe, MessageProbe>;
 
 /// "gemm bf16 m=8 n=512 k=128": no two different probes have the same.
 std::string name_of(const Probe& probe);

@@ -16,9 +16,9 @@ namespace foretoken::runtime::cuda {
 /// What is measured on.
 struct ProbedMachine {
   GpuRecord gpu;
-  std::string driver;  ///< "CUDA 13.0 of the driver, 13.0 of the runtime"
-  std::string blas;    ///< "cuBLASLt 13.0.0"
-  std::string nccl;    ///< "2.28.9"; empty with one rank
+  std::string driver;      ///< "CUDA 13.0 of the driver, 13.0 of the runtime"
+  std::string blas;        ///< "cuBLASLt 13.0.0"
+  std::string nccl;        ///< "2.28.9"; empty with one rank
   bool multicast = false;  ///< its NVSwitch can reduce and multicast (NVLS)
 };
 

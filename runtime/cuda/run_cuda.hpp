@@ -44,8 +44,8 @@ struct GpuRecord {
 
 /// What NCCL's own model says that a collective takes (ncclGroupSimulateEnd).
 struct NcclEstimate {
-  std::string family;    // of communicators: "tp on compute"
-  std::string function;  // "ncclAllReduce"
+  std::string family;      // of communicators: "tp on compute"
+  std::string function;    // "ncclAllReduce"
   std::int64_t bytes = 0;  // as NCCL counts them, see nccl_choices.hpp
   Seconds time{};
 };

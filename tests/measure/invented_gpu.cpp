@@ -30,7 +30,8 @@ struct Physics {
   }
   Seconds operator()(const CopyProbe& c) const { return p.floor + c.bytes * 2 / p.memory; }
   Seconds operator()(const GemmProbe& g) const {
-    return (p.floor + sim::gemm_roofline({g.m, g.n, g.k, bytes_per_element(g.dtype)}, rates(g.dtype))) * p.gemm_slowdown;
+    return (p.floor + sim::gemm_roofline({g.m, g.n, g.k, bytes_per_element(g.dtype)}, rates(g.dtype))) *
+           p.gemm_slowdown;
   }
   Seconds operator()(const ExpertGemmProbe& e) const {
     return (*this)(GemmProbe{e.dtype, e.rows, e.n, e.k}) * static_cast<double>(e.experts);
@@ -54,7 +55,8 @@ struct Physics {
   Seconds operator()(const MessageProbe& m) const {
     const sim::NetworkCost cost(p.network);
     const auto collective = [&](CollectiveOp op) {
-      return cost.collective(op, algorithm_of(m.algorithm), static_cast<int>(m.ranks), static_cast<int>(m.nodes), m.bytes)
+      return cost
+          .collective(op, algorithm_of(m.algorithm), static_cast<int>(m.ranks), static_cast<int>(m.nodes), m.bytes)
           .total();
     };
     Seconds time{};

@@ -1,9 +1,12 @@
 // A GPU measured and fitted, from the list of probes to a calibration: on a machine that is made up, whose numbers must
 // come out again.
+#include "calibrate/measure/measure_device.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -15,7 +18,6 @@
 #include "calibrate/measure/device_calibration.hpp"
 #include "calibrate/measure/device_probes.hpp"
 #include "calibrate/measure/device_samples.hpp"
-#include "calibrate/measure/measure_device.hpp"
 #include "core/error.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/network_cost.hpp"
@@ -29,7 +31,6 @@ using namespace runtime::cuda;  // NOLINT(google-build-using-namespace): the pro
 using test::InventedGpu;
 using test::InventedPhysics;
 using test::ThreadsBootstrap;
-using testing::Each;
 using testing::HasSubstr;
 
 MeasureDeviceOptions options_on(const InventedGpu& gpu, double budget = 300) {
@@ -113,8 +114,10 @@ TEST(MeasureDevice, FindsTheInventedGpu) {
   EXPECT_NEAR(c.launch.eager.launch.value(), 4e-6, 0.04e-6);
   EXPECT_NEAR(c.launch.eager.gap.value(), 1.5e-6, 0.2e-6);
   EXPECT_EQ(c.launch.provenance, Provenance::measured);
-  for (const KernelFit& kernel : c.compute.gemm)
-    if (kernel.framework == "foretoken") EXPECT_LT(kernel.held_out.median, 0.02) << kernel.source;
+  for (const KernelFit& kernel : c.compute.gemm) {
+    if (kernel.framework != "foretoken") continue;
+    EXPECT_LT(kernel.held_out.median, 0.02);
+  }
 
   // It can be read again, names its machine, and what nothing names any more is gone.
   const std::string text = calibration_text(c);
@@ -128,7 +131,8 @@ TEST(MeasureDevice, FindsTheInventedGpu) {
 }
 
 // Eight ranks on two computers, as threads: all see the same, and rank 0's numbers give the network back.
-std::vector<DeviceMeasurement> launched(const InventedPhysics& physics, std::int64_t ranks, const std::vector<Probe>& probes) {
+std::vector<DeviceMeasurement> launched(const InventedPhysics& physics, std::int64_t ranks,
+                                        const std::vector<Probe>& probes) {
   ThreadsBootstrap::Shared shared(ranks);
   std::vector<DeviceMeasurement> all(static_cast<std::size_t>(ranks));
   std::vector<std::jthread> threads;
@@ -146,7 +150,8 @@ TEST(MeasureDevice, FindsTheInventedNetwork) {
   const InventedPhysics physics = InventedPhysics::of_h100();
   const LaunchLayout layout = LaunchLayout::of({"a", "a", "a", "a", "b", "b", "b", "b"});
   std::vector<Probe> probes;
-  for (const MessageProbe& probe : message_probes(layout, true)) probes.emplace_back(probe);
+  for (const MessageProbe& probe : message_probes(layout, true))
+    if (probe.bytes.value() % 3 != 1 || probe.beside_gemm) probes.emplace_back(probe);  // every other power of two
   shuffle_probes(probes, 1);
   const std::vector<DeviceMeasurement> all = launched(physics, 8, probes);
   for (const DeviceMeasurement& one : all) {
@@ -187,9 +192,8 @@ TEST(MeasureDevice, FindsTheInventedNetwork) {
 class MeasureDeviceJournal : public testing::Test {
  protected:
   void SetUp() override {
-    file_ = fs::temp_directory_path() /
-            ("foretoken_gpu_journal_" + std::to_string(getpid()) +
-             testing::UnitTest::GetInstance()->current_test_info()->name());
+    file_ = fs::temp_directory_path() / ("foretoken_gpu_journal_" + std::to_string(getpid()) +
+                                         testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove(file_);
   }
   void TearDown() override { fs::remove(file_); }
@@ -272,11 +276,13 @@ TEST(MeasureDevice, RepeatsUntilItIsKnownOrTimeIsOver) {
   InventedPhysics quiet = InventedPhysics::of_h100();
   quiet.noise = 0;
   InventedGpu gpu(quiet, 0, 1);
-  for (const ProbeTimes& times : measured(gpu, some_probes(), options_on(gpu)).times) EXPECT_EQ(times.picoseconds.size(), 8U);
+  for (const ProbeTimes& times : measured(gpu, some_probes(), options_on(gpu)).times)
+    EXPECT_EQ(times.picoseconds.size(), 8U);
   InventedPhysics noisy = quiet;
   noisy.noise = 0.2;
   InventedGpu slow(noisy, 0, 1);
-  for (const ProbeTimes& times : measured(slow, some_probes(), options_on(slow)).times) EXPECT_GT(times.picoseconds.size(), 8U);
+  for (const ProbeTimes& times : measured(slow, some_probes(), options_on(slow)).times)
+    EXPECT_GT(times.picoseconds.size(), 8U);
   InventedGpu hurried(noisy, 0, 1);
   for (const ProbeTimes& times : measured(hurried, some_probes(), options_on(hurried, 1e-6)).times)
     EXPECT_EQ(times.picoseconds.size(), 3U);

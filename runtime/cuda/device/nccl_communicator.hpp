@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "runtime/cuda/bootstrap.hpp"
+#include "runtime/cuda/run_cuda.hpp"
 #include "runtime/nccl_calls.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -55,9 +56,9 @@ class NcclCommunicator {
   /// input and output; a side that it does not have is null.
   void queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream);
 
-  /// What NCCL's own model says that each collective takes which was queued outside of a capture, one per (communicator,
-  /// function, count): asked before it is first queued, in a group of its own (ncclGroupSimulateEnd). Empty where the
-  /// library has no such function; sends and receives have no estimate.
+  /// What NCCL's own model says that each collective takes which was queued outside of a capture, one per
+  /// (communicator, function, count): asked before it is first queued, in a group of its own (ncclGroupSimulateEnd).
+  /// Empty where the library has no such function; sends and receives have no estimate.
   [[nodiscard]] const std::vector<NcclEstimate>& estimates() const;
 
   /// Looks whether a communicator has failed meanwhile. @throws Error{rank_failed} naming it and the reason

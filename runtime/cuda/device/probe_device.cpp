@@ -110,9 +110,7 @@ class CudaProbeDevice final : public ProbeDevice {
   CudaProbeDevice(Bootstrap& bootstrap, ProbedMachine machine)
       : bootstrap_(bootstrap),
         machine_(std::move(machine)),
-        watchdog_([] {
-          end_with("a call of CUDA or NCCL has not come back while the GPUs were measured");
-        }),
+        watchdog_([] { end_with("a call of CUDA or NCCL has not come back while the GPUs were measured"); }),
         compute_(false),
         communication_(true),
         begin_(true),
@@ -311,7 +309,8 @@ std::unique_ptr<ProbeDevice> open_probe_device(Bootstrap& bootstrap) {
     throw Error(ErrorCode::invalid_input,
                 fmt::format("two ranks would be on one GPU ({}); start one process per GPU", *twice));
   // A switch that some GPUs cannot use is of no use.
-  for (const std::string& can : tell_all(bootstrap, machine.multicast ? "yes" : "no")) machine.multicast &= can == "yes";
+  for (const std::string& can : tell_all(bootstrap, machine.multicast ? "yes" : "no"))
+    machine.multicast &= can == "yes";
   return std::make_unique<CudaProbeDevice>(bootstrap, std::move(machine));
 }
 
