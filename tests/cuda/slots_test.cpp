@@ -112,8 +112,16 @@ struct RankRows {
   Bytes returned;
 };
 
+// A rank's op of that name; roles have others besides.
+const plan::Op& op_of(const plan::Plan& plan, std::int32_t rank, const std::string& name) {
+  const auto& ops = plan.program.role_of(RankId(rank)).ops;
+  const auto found = std::find_if(ops.begin(), ops.end(), [&](const plan::Op& op) { return op.name == name; });
+  EXPECT_NE(found, ops.end()) << "no " << name;
+  return *found;
+}
+
 // Makes the calls of all ranks; sends and receives between two are in their order.
-void carry(const plan::Plan& plan, const runtime::NcclLowering& lowering, const std::string& name, OpId id,
+void carry(const plan::Plan& plan, const runtime::NcclLowering& lowering, const std::string& name,
            std::vector<RankRows>& ranks) {
   struct Sent {
     const std::byte* data;
@@ -122,8 +130,7 @@ void carry(const plan::Plan& plan, const runtime::NcclLowering& lowering, const 
   std::map<std::pair<std::int32_t, std::int32_t>, std::vector<Sent>> sent;
   const auto each_call = [&](const auto& body) {
     for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
-      const plan::Op& op = plan.program.role_of(RankId(r)).ops[id.index()];
-      ASSERT_EQ(op.name, name);
+      const plan::Op& op = op_of(plan, r, name);
       const Slots slots = message_slots(plan, op);
       const std::vector<std::int64_t> blocks(static_cast<std::size_t>(slots.places), slots.block_rows);
       const runtime::NcclOperation operation = lowering.operation(RankId(r), op, {blocks, blocks, {}, {}});
@@ -183,16 +190,14 @@ class SlotsBetweenRanks {
   // One layer there and back.
   void run(std::int64_t step, const std::string& dispatch, const std::string& combine) {
     ranks_.assign(static_cast<std::size_t>(plan_.program.ranks), {});
-    const OpId there = find(dispatch);
-    for (std::int32_t r = 0; r < plan_.program.ranks; ++r) leave(r, step, there);
-    carry(plan_, lowering_, dispatch, there, ranks_);
-    for (std::int32_t r = 0; r < plan_.program.ranks; ++r) arrive(r, step, there);
-    const OpId back = find(combine);
-    for (std::int32_t r = 0; r < plan_.program.ranks; ++r) go_back(r, back);
-    carry(plan_, lowering_, combine, back, ranks_);
+    for (std::int32_t r = 0; r < plan_.program.ranks; ++r) leave(r, step, dispatch);
+    carry(plan_, lowering_, dispatch, ranks_);
+    for (std::int32_t r = 0; r < plan_.program.ranks; ++r) arrive(r, step, dispatch);
+    for (std::int32_t r = 0; r < plan_.program.ranks; ++r) go_back(r, combine);
+    carry(plan_, lowering_, combine, ranks_);
     for (std::int32_t r = 0; r < plan_.program.ranks; ++r) {
       RankRows& own = ranks_[static_cast<std::size_t>(r)];
-      const plan::Op& op = op_of(r, back);
+      const plan::Op& op = op_of(plan_, r, combine);
       own.returned.resize(own.packed.size());
       move_rows(own.host_rows.back(), row_bytes(), message_slots(plan_, op), own.host_rows, own.returned, own.coming,
                 false);
@@ -201,25 +206,15 @@ class SlotsBetweenRanks {
   }
 
  private:
-  [[nodiscard]] const plan::Op& op_of(std::int32_t rank, OpId id) const {
-    return plan_.program.role_of(RankId(rank)).ops[id.index()];
-  }
-  [[nodiscard]] OpId find(const std::string& name) const {
-    const auto& ops = plan_.program.roles.front().ops;
-    for (std::size_t o = 0; o < ops.size(); ++o)
-      if (ops[o].name == name) return OpId(o);
-    ADD_FAILURE() << "no " << name;
-    return {};
-  }
   [[nodiscard]] std::int64_t row_bytes() const { return plan_.scenario.model.hidden * kElement; }
   [[nodiscard]] std::span<const std::int32_t> table(std::int32_t rank, std::size_t offset, std::int64_t count) const {
     return indices_[static_cast<std::size_t>(rank)].all().subspan(offset, static_cast<std::size_t>(count));
   }
 
   // Numbers the rows as if the router had just chosen the experts, and fills the slots.
-  void leave(std::int32_t rank, std::int64_t step, OpId id) {
+  void leave(std::int32_t rank, std::int64_t step, const std::string& name) {
     RankRows& own = ranks_[static_cast<std::size_t>(rank)];
-    const plan::Op& op = op_of(rank, id);
+    const plan::Op& op = op_of(plan_, rank, name);
     const IndexTables::Layer& layer = indices_[static_cast<std::size_t>(rank)].layer(op);
     const RoutedRowTable& truth = tables_[static_cast<std::size_t>(rank)].at(step, op.layer, op.micro_batch);
     const auto place_of_expert = table(rank, layer.place_of_expert, plan_.scenario.model.experts);
@@ -260,9 +255,9 @@ class SlotsBetweenRanks {
     move_rows(own.host_rows.back(), row_bytes(), slots, own.host_rows, own.packed, own.leaving, true);
   }
 
-  void arrive(std::int32_t rank, std::int64_t step, OpId id) {
+  void arrive(std::int32_t rank, std::int64_t step, const std::string& name) {
     RankRows& own = ranks_[static_cast<std::size_t>(rank)];
-    const plan::Op& op = op_of(rank, id);
+    const plan::Op& op = op_of(plan_, rank, name);
     if (!std::get<plan::ExchangeOp>(op.detail).host) return;
     const Slots slots = message_slots(plan_, op);
     const Arrivals arrivals = indices_[static_cast<std::size_t>(rank)].layer(op).arrivals;
@@ -278,9 +273,9 @@ class SlotsBetweenRanks {
     move_rows(truth.rows, row_bytes(), slots, own.hosted.source_rows, own.rows, own.coming, false);
   }
 
-  void go_back(std::int32_t rank, OpId id) {
+  void go_back(std::int32_t rank, const std::string& name) {
     RankRows& own = ranks_[static_cast<std::size_t>(rank)];
-    const plan::Op& op = op_of(rank, id);
+    const plan::Op& op = op_of(plan_, rank, name);
     const Slots slots = message_slots(plan_, op);
     const auto bytes = static_cast<std::size_t>(slots.places * slots.block_rows * row_bytes());
     own.leaving.assign(bytes, std::byte{0x5A});
@@ -326,6 +321,11 @@ TEST(SlotsBetweenRanks, OfTokensAndExpertsThatDoNotDivideEvenly) {
 // 12 counts of 4 bytes are 48: a header of two rows of 18 columns, 36 bytes each.
 TEST(SlotsBetweenRanks, WithHeadersOfTwoRows) {
   there_and_back({kColocated, R"(deployment.attention={"tp":1,"dp":2})", "model.hidden=18", "model.experts=24"});
+}
+
+// Three experts on four ranks: the last is source alone, and messages are a group of sends and receives.
+TEST(SlotsBetweenRanks, WithARankWithoutExperts) {
+  there_and_back({kRoundRobin, R"(deployment.attention={"tp":1,"dp":4})", "model.experts=3", "workload.sequences=7"});
 }
 
 TEST(SlotsBetweenRanks, OfOneRank) { there_and_back({kColocated}); }
