@@ -6,6 +6,21 @@
 
 namespace foretoken::sim {
 
+namespace {
+
+// How many rows a token becomes. Whoever has tokens has chosen their experts just before.
+std::int64_t rows_per_token(const plan::Program& program, const Meeting& meeting) {
+  for (const Participant& participant : meeting.participants) {
+    const auto& ops = program.role_of(participant.rank).ops;
+    if (!std::get<plan::ExchangeOp>(ops[participant.op.index()].detail).source) continue;
+    for (std::size_t op = participant.op.index(); op-- > 0;)
+      if (const auto* route = std::get_if<plan::RouteOp>(&ops[op].detail)) return route->top_k;
+  }
+  return 1;
+}
+
+}  // namespace
+
 ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& transport, const Meeting& meeting,
                                  const plan::RoutedRows& rows) {
   const plan::Communication& communication = program.communications[meeting.communication.index()];
@@ -53,9 +68,11 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& 
     if (messages_[m].to != messages_[m].from) add(messages_[m].to, m);
   }
 
+  const Bytes sent_max = *std::max_element(sent.begin(), sent.end());
+  ExchangeUnits units{sent_max.value() / std::max<std::int64_t>(1, row_bytes), Bytes(row_bytes)};
+  if (communication.kind == plan::OpKind::dispatch) units.count /= rows_per_token(program, meeting);
   const ExchangeTraits traits =
-      transport.exchange(op_, ranks, messages_, static_cast<std::int64_t>(rows.rows_of_expert.size()),
-                         *std::max_element(sent.begin(), sent.end()));
+      transport.exchange(op_, ranks, messages_, static_cast<std::int64_t>(rows.rows_of_expert.size()), sent_max, units);
   latency_ = traits.latency;
   provenance_ = traits.provenance;
   find_cpu_times(transport);

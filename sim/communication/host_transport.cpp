@@ -207,7 +207,8 @@ void HostTransport::add_ends(RankId from, RankId to, double sender, double recei
 
 // Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
 ExchangeTraits HostTransport::exchange(ExchangeOp, std::span<const RankId> participants,
-                                       std::span<const ExchangeMessage> messages, std::int64_t, Bytes) const {
+                                       std::span<const ExchangeMessage> messages, std::int64_t, Bytes,
+                                       ExchangeUnits) const {
   Seconds wait = cost_.wake();
   for (const ExchangeMessage& message : messages)
     wait = std::max(wait, wait_for(participants[static_cast<std::size_t>(message.from)],

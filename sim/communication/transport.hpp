@@ -83,9 +83,10 @@ class Transport {
   /// @param messages  all of the exchange, between the ranks in `participants`
   /// @param experts   that the group has
   /// @param sent_max  the most that a rank sends, its own share included
+  /// @param units     of that rank
   [[nodiscard]] virtual ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
                                                 std::span<const ExchangeMessage> messages, std::int64_t experts,
-                                                Bytes sent_max) const = 0;
+                                                Bytes sent_max, ExchangeUnits units) const = 0;
   /// @param uses  out, replaced
   [[nodiscard]] virtual MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                             std::vector<ResourceUse>& uses) const = 0;
