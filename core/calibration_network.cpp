@@ -61,14 +61,19 @@ json json_of(const MessageCalibration& message) {
 }
 
 json json_of(const ExchangeCalibration& exchange) {
-  return {{"latency_one_node", text_of(exchange.latency_one_node)},
-          {"latency_across_nodes", text_of(exchange.latency_across_nodes)},
-          {"queue_latency", text_of(exchange.queue_latency)},
-          {"rate_in_node", text_of(exchange.rate_in_node)},
-          {"rate_across_nodes", text_of(exchange.rate_across_nodes)},
-          {"queues", {exchange.queues_min, exchange.queues_max}},
-          {"fitted", json_of(exchange.fitted)},
-          {"source", exchange.source}};
+  json out = {{"latency_one_node", text_of(exchange.latency_one_node)},
+              {"latency_across_nodes", text_of(exchange.latency_across_nodes)},
+              {"queue_latency", text_of(exchange.queue_latency)},
+              {"rate_in_node", text_of(exchange.rate_in_node)},
+              {"rate_across_nodes", text_of(exchange.rate_across_nodes)},
+              {"queues", {exchange.queues_min, exchange.queues_max}},
+              {"fitted", json_of(exchange.fitted)},
+              {"source", exchange.source}};
+  if (exchange.blocks)
+    out["blocks"] = {{"unit_latency", text_of(exchange.blocks->unit_latency)},
+                     {"rate", text_of(exchange.blocks->rate)},
+                     {"sms", exchange.blocks->sms}};
+  return out;
 }
 
 json json_of(const TreeCalibration& tree) {
@@ -217,6 +222,16 @@ MessageCalibration read_message(const JsonReader& place) {
   return message;
 }
 
+ExchangeBlocks read_blocks(const JsonReader& place) {
+  JsonObject object(place);
+  ExchangeBlocks blocks;
+  blocks.unit_latency = latency(object, "unit_latency");
+  blocks.rate = rate(object, "rate");
+  blocks.sms = static_cast<int>(object.require("sms").as_integer(1, kRanksMax));
+  object.finish();
+  return blocks;
+}
+
 ExchangeCalibration read_exchange(const JsonReader& place) {
   JsonObject object(place);
   ExchangeCalibration exchange;
@@ -226,6 +241,7 @@ ExchangeCalibration read_exchange(const JsonReader& place) {
   exchange.rate_in_node = rate(object, "rate_in_node");
   exchange.rate_across_nodes = rate(object, "rate_across_nodes");
   std::tie(exchange.queues_min, exchange.queues_max) = integer_range(object, "queues");
+  if (const auto blocks = object.optional("blocks")) exchange.blocks = read_blocks(*blocks);
   exchange.fitted = read_fitted_ranges(object);
   exchange.source = object.require("source").as_string();
   object.finish();

@@ -106,6 +106,14 @@ struct MessageCalibration {
   std::string source;
 };
 
+/// Thread blocks of an exchange kernel that has one for every expert, as far as there are SMs. Between them they work
+/// through what their rank sends, each one thing after the other: tokens in a dispatch, rows in a combine.
+struct ExchangeBlocks {
+  Seconds unit_latency;  // of one of them, however short
+  BytesPerSecond rate;   // of one block, counted in the bytes of one row per unit
+  int sms = 1;           // of the device: there are no more blocks
+};
+
 /// Expert dispatch or combine with one message per (source, destination expert).
 struct ExchangeCalibration {
   Seconds latency_one_node;
@@ -115,7 +123,8 @@ struct ExchangeCalibration {
   BytesPerSecond rate_across_nodes;  // ceiling of what one rank sends over its NIC, which sets it
   // What the kernel moves across nodes however fast the NIC. Of no file: sim::with_hierarchical_exchange knows it.
   BytesPerSecond kernel_rate_across_nodes{std::numeric_limits<double>::infinity()};
-  int queues_min = 1;  // destination experts that the fit saw
+  std::optional<ExchangeBlocks> blocks;  // without: as many as it takes
+  int queues_min = 1;                    // destination experts that the fit saw
   int queues_max = 4096;
   std::vector<FittedRange> fitted;  // bytes: what one rank sends, its own share included
   std::string source;

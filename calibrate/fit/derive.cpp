@@ -64,6 +64,8 @@ Calibration derive(const Calibration& from, const DeviceSpec& measured, const De
   out.compute.at_best = out.network.at_best = options.at_best;
   scale_compute(out.compute, measured, device);
   if (options.nvlink) scale_nvlink(out.network, *options.nvlink);
+  for (ExchangeCalibration* exchange : {&out.network.dispatch, &out.network.combine})
+    if (exchange->blocks) exchange->blocks->sms = device.sms;
   for (CalibrationSource& source : out.sources)
     source.note = fmt::format("measured on {}. {}", measured.name, source.note);
   return out;

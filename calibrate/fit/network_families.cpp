@@ -285,13 +285,19 @@ void fit_direct(NetworkCalibration& network, std::span<const CollectiveSample> s
 
 void fit_exchange_in_node(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
   const ExchangeCalibration& guess = network.dispatch;
-  fit_exchange(network, samples,
-               {guess.latency_one_node.value(), guess.queue_latency.value(), guess.rate_in_node.value()},
-               [](ExchangeCalibration& exchange, std::span<const double> p) {
-                 exchange.latency_one_node = Seconds(p[0]);
-                 exchange.queue_latency = Seconds(p[1]);
-                 exchange.rate_in_node = BytesPerSecond(p[2]);
-               });
+  std::vector<double> start{guess.latency_one_node.value(), guess.queue_latency.value(), guess.rate_in_node.value()};
+  if (guess.blocks) {
+    start.push_back(guess.blocks->rate.value());
+    start.push_back(guess.blocks->unit_latency.value());
+  }
+  fit_exchange(network, samples, start, [](ExchangeCalibration& exchange, std::span<const double> p) {
+    exchange.latency_one_node = Seconds(p[0]);
+    exchange.queue_latency = Seconds(p[1]);
+    exchange.rate_in_node = BytesPerSecond(p[2]);
+    if (!exchange.blocks) return;
+    exchange.blocks->rate = BytesPerSecond(p[3]);
+    exchange.blocks->unit_latency = Seconds(p[4]);
+  });
 }
 
 void fit_exchange_across_nodes(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
@@ -371,8 +377,11 @@ Seconds predicted(const sim::NetworkCost& cost, sim::ExchangeOp op, const Exchan
   const int on_node = sample.ranks / sample.nodes;
   const Bytes in_node = sent * (on_node - 1) / sample.ranks;
   const Bytes across_nodes = sent * (sample.ranks - on_node) / sample.ranks;
-  return sim::exchange_alone(cost.exchange(op, sample.ranks, sample.nodes, sample.experts, sent), in_node,
-                             across_nodes);
+  const Bytes row =
+      op == sim::ExchangeOp::dispatch ? dispatch_row_bytes(sample.hidden) : combine_row_bytes(sample.hidden);
+  return sim::exchange_alone(cost.exchange(op, sample.ranks, sample.nodes, sample.experts, sent,
+                                           sim::units_of(op, sample.tokens, sample.top_k, row)),
+                             in_node, across_nodes);
 }
 
 Seconds predicted(const sim::NetworkCost& cost, const MessageSample& sample) {

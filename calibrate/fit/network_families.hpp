@@ -28,7 +28,8 @@ void fit_nvls_tree(NetworkCalibration& network, std::span<const CollectiveSample
 
 void fit_direct(NetworkCalibration& network, std::span<const CollectiveSample> samples);
 
-/// latency_one_node, queue_latency and rate_in_node of dispatch and combine. Samples: one node.
+/// latency_one_node, queue_latency and rate_in_node of dispatch and combine, and what a block takes if they have
+/// blocks. Samples: one node.
 void fit_exchange_in_node(NetworkCalibration& network, std::span<const ExchangeSample> samples);
 
 /// latency_across_nodes and rate_across_nodes. Needs fit_exchange_in_node. Samples: several nodes.

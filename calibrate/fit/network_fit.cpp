@@ -36,10 +36,12 @@ void set_links(NetworkCalibration& network, const std::filesystem::path& points)
 
 }  // namespace
 
-NetworkFit fit_network(const std::filesystem::path& sources) {
+NetworkFit fit_network(const std::filesystem::path& sources, int sms) {
   const NetworkMeasurements all = read_network_measurements(sources);
   NetworkReport report;
   NetworkCalibration network = network_first_guess();
+  for (ExchangeCalibration* exchange : {&network.dispatch, &network.combine})
+    exchange->blocks = ExchangeBlocks{Seconds(1e-6), BytesPerSecond(20e9), sms};
   set_links(network, sources / "04_compute_memory_network.json");
   std::vector<NetworkScore> scores = score_network(all, network);
 
@@ -88,11 +90,9 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
     report.add("direct all_reduce", other, true, NetworkCost(network), Algorithm::direct, direct_rows(other));
   }
 
-  const std::vector<ExchangeSample> many_experts = keep(all.one_node, enough_experts);
-  hold_out_exchange(report, network, many_experts);
-  fit_exchange_in_node(network, many_experts);
-  report.add("1 node, all rows from 128 experts", false, NetworkCost(network), many_experts);
-  report.add("1 node, 8 or 16 experts", true, NetworkCost(network), keep(all.one_node, std::not_fn(enough_experts)));
+  hold_out_exchange(report, network, all.one_node);
+  fit_exchange_in_node(network, all.one_node);
+  report.add("1 node, all rows", false, NetworkCost(network), all.one_node);
   const auto across = [](const ExchangeSample& s) { return s.nodes > 1; };
   report.add("1 node, older library", true, NetworkCost(network), keep(all.legacy, std::not_fn(across)));
 
@@ -102,7 +102,7 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
   report.add("2 nodes, all rows", false, NetworkCost(network), legacy_two_nodes);
   report.add("4 nodes of H800, same NIC", true, NetworkCost(network),
              keep(all.readme, [&](const ExchangeSample& s) { return across(s) && s.group == "DeepEP V1"; }));
-  const auto [fewest, most] = std::minmax_element(many_experts.begin(), many_experts.end(),
+  const auto [fewest, most] = std::minmax_element(all.one_node.begin(), all.one_node.end(),
                                                   [](const auto& a, const auto& b) { return a.experts < b.experts; });
   for (ExchangeCalibration* exchange : {&network.dispatch, &network.combine}) {
     exchange->queues_min = fewest->experts;
@@ -147,8 +147,8 @@ NetworkFit fit_network(const std::filesystem::path& sources) {
        "trees. 2 nodes flatter a tree: more of them load each NIC twice as much, which is derived, not measured"},
       {"aic-custom-all-reduce", aiconfigurator + "sglang/0.5.14", "Apache-2.0", std::ssize(direct),
        "SGLang's custom all-reduce inside a CUDA graph, 2 and 8 H100, up to 4 MiB"},
-      {"deepep-one-node", aiconfigurator + "sglang/0.5.12", "Apache-2.0", std::ssize(many_experts),
-       deepep_note + "8 H100 in one node, tables with at least 128 experts"},
+      {"deepep-one-node", aiconfigurator + "sglang/0.5.12", "Apache-2.0", std::ssize(all.one_node),
+       deepep_note + "8 H100 in one node"},
       {"deepep-two-nodes", aiconfigurator + "sglang/0.5.6.post2", "Apache-2.0", std::ssize(legacy_two_nodes),
        deepep_note + "16 GPUs on 2 nodes, H100 or H200 (the table does not say); fixes latency_across_nodes and "
                      "rate_across_nodes of dispatch and combine"},

@@ -27,7 +27,8 @@ struct NetworkFit {
 ///   aic_custom_allreduce_h100.csv, aic_deepep_ll_h100_1node_0.5.12.csv, aic_deepep_ll_legacy_1-2node.csv,
 ///   aic_deepep_normal_h100_1node_0.5.12.csv, aic_deepep_normal_legacy_1-2node.csv,
 ///   vidur_h100_dgx_all_reduce.csv, vidur_h100_dgx_send_recv.csv
+/// @param sms of the GPUs that were measured
 /// @throws Error{invalid_input} naming file and place for missing or damaged files
-NetworkFit fit_network(const std::filesystem::path& sources);
+NetworkFit fit_network(const std::filesystem::path& sources, int sms);
 
 }  // namespace foretoken::calibrate

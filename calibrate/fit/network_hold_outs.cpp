@@ -106,6 +106,14 @@ void hold_out_exchange(NetworkReport& report, const NetworkCalibration& before,
                    errors_of(cost, op, keep(rows, own)));
     ++fold;
   }
+  // What one sort of rows says of the other: the same kernel, short of blocks or of bandwidth.
+  for (const bool train_many : {true, false}) {
+    const auto seen = [&](const ExchangeSample& row) { return enough_experts(row) == train_many; };
+    NetworkCalibration trial = before;
+    fit_exchange_in_node(trial, keep(rows, seen));
+    report.add(train_many ? "1 node, 8 or 16 experts, from more of them" : "1 node, 128 experts or more, from fewer",
+               true, NetworkCost(trial), keep(rows, std::not_fn(seen)));
+  }
   hold_out_beyond(before, rows, fit_exchange_in_node,
                   [&](const NetworkCost& cost, const std::vector<ExchangeSample>& held_out, const char* what) {
                     report.add(fmt::format("1 node, {} (tokens)", what), true, cost, held_out);

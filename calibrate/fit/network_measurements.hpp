@@ -43,7 +43,8 @@ std::vector<CollectiveSample> rows_of_run(const std::vector<CollectiveSample>& s
 /// What NCCL takes for the sample's collective by itself. int8 is what NVLS cannot reduce.
 CollectiveAlgorithm algorithm_of(const CollectiveSample& sample);
 
-/// DeepEP starts thread blocks in proportion to the experts: with fewer it is short of blocks, not of bandwidth.
+/// Of two sorts of rows: DeepEP's low-latency kernels have a thread block for every expert, up to the number of SMs.
+/// With 8 or 16 experts they are short of blocks, from 128 on of bandwidth.
 bool enough_experts(const ExchangeSample& sample);
 
 /// The run of nccl-tests on two nodes with NCCL's own choice, without the rows whose times are of warming up: 8 and

@@ -126,10 +126,9 @@ std::vector<NetworkScore> score_network(const NetworkMeasurements& all, const Ne
   NetworkCalibration network = links;
   score_nccl(scores, all, network);
 
-  const auto low_latency = keep(all.one_node, enough_experts);
-  const auto low_latency_seen = every_other_shape(low_latency);
+  const auto low_latency_seen = every_other_shape(all.one_node);
   const auto low_latency_across = keep(all.legacy, kAcross);
-  fit_exchange_in_node(network, keep(low_latency, low_latency_seen));
+  fit_exchange_in_node(network, keep(all.one_node, low_latency_seen));
   fit_exchange_across_nodes(network, every_other_row(low_latency_across, true));
   const auto normal_seen = every_other_shape(all.normal);
   const auto normal_across = keep(all.normal_legacy, kAcross);
@@ -138,7 +137,7 @@ std::vector<NetworkScore> score_network(const NetworkMeasurements& all, const Ne
 
   const NetworkCost cost(network);
   score_exchanges(scores, "DeepEP low-latency, 1 node,", "every other shape", cost,
-                  keep(low_latency, std::not_fn(low_latency_seen)));
+                  keep(all.one_node, std::not_fn(low_latency_seen)));
   score_exchanges(scores, "DeepEP low-latency, 2 nodes,", "every other row", cost,
                   every_other_row(low_latency_across, false));
   score_exchanges(scores, "DeepEP normal, 1 node,", "every other shape", cost,

@@ -197,7 +197,8 @@ AloneResult Alone::exchange(ExchangeOp op, ExchangeAlgorithm algorithm, const To
       low_latency ? static_cast<double>(exchange.row.value()) * exchange.tokens * exchange.top_k : bytes.in_node_sent;
   const Bytes sent_bytes(static_cast<std::int64_t>(sent));
   const ExchangeEstimate estimate =
-      low_latency ? fabric_.cost().exchange(op, ranks, exchange.nodes, exchange.experts, sent_bytes)
+      low_latency ? fabric_.cost().exchange(op, ranks, exchange.nodes, exchange.experts, sent_bytes,
+                                            units_of(op, exchange.tokens, exchange.top_k, exchange.row))
                   : fabric_.cost().hierarchical_exchange(op, ranks, exchange.nodes, sms, sent_bytes);
   Flows flows(fabric_);
   const auto set_rates = [&](RankId rank) {

@@ -6,6 +6,21 @@
 
 namespace foretoken::sim {
 
+namespace {
+
+// How many rows a token becomes. Whoever has tokens has chosen their experts just before.
+std::int64_t rows_per_token(const plan::Program& program, const Meeting& meeting) {
+  for (const Participant& participant : meeting.participants) {
+    const auto& ops = program.role_of(participant.rank).ops;
+    if (!std::get<plan::ExchangeOp>(ops[participant.op.index()].detail).source) continue;
+    for (std::size_t op = participant.op.index(); op-- > 0;)
+      if (const auto* route = std::get_if<plan::RouteOp>(&ops[op].detail)) return route->top_k;
+  }
+  return 1;
+}
+
+}  // namespace
+
 ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& transport, const Meeting& meeting,
                                  const plan::RoutedRows& rows) {
   const plan::Communication& communication = program.communications[meeting.communication.index()];
@@ -54,13 +69,17 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& 
     if (messages_[m].to != messages_[m].from) add(messages_[m].to, m);
   }
 
-  find_latencies(transport, ranks, static_cast<std::int64_t>(rows.rows_of_expert.size()),
-                 *std::max_element(sent.begin(), sent.end()));
+  const Bytes sent_max = *std::max_element(sent.begin(), sent.end());
+  ExchangeUnits units;
+  if (communication.kind != plan::OpKind::exchange_counts)
+    units = {sent_max.value() / std::max<std::int64_t>(1, row_bytes), Bytes(row_bytes)};
+  if (communication.kind == plan::OpKind::dispatch) units.count /= rows_per_token(program, meeting);
+  find_latencies(transport, ranks, static_cast<std::int64_t>(rows.rows_of_expert.size()), sent_max, units);
   find_cpu_times(transport);
 }
 
 void ExchangePattern::find_latencies(const Transport& transport, const std::vector<RankId>& ranks, std::int64_t experts,
-                                     Bytes sent_max) {
+                                     Bytes sent_max, ExchangeUnits units) {
   std::vector<std::vector<ExchangeMessage>> later;  // [round - 1]
   std::vector<ExchangeMessage> first;
   for (const ExchangeMessage& message : messages_) {
@@ -68,7 +87,7 @@ void ExchangePattern::find_latencies(const Transport& transport, const std::vect
     if (round > later.size()) later.resize(round);
     (round == 0 ? first : later[round - 1]).push_back(message);
   }
-  const ExchangeTraits traits = transport.exchange(op_, ranks, first, experts, sent_max);
+  const ExchangeTraits traits = transport.exchange(op_, ranks, first, experts, sent_max, units);
   latencies_.push_back(traits.latency);
   provenance_ = traits.provenance;
   for (const auto& messages : later) latencies_.push_back(transport.next_round(ranks, messages));

@@ -39,7 +39,7 @@ class ExchangePattern {
 
  private:
   void find_latencies(const Transport& transport, const std::vector<RankId>& ranks, std::int64_t experts,
-                      Bytes sent_max);
+                      Bytes sent_max, ExchangeUnits units);
   void find_cpu_times(const Transport& transport);
 
   sim::ExchangeOp op_;

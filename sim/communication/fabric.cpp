@@ -241,10 +241,11 @@ Footprint Fabric::transfer(RankId from, RankId to, Bytes bytes) const {
 }
 
 ExchangeTraits Fabric::exchange(ExchangeOp op, std::span<const RankId> participants,
-                                std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max) const {
+                                std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max,
+                                ExchangeUnits units) const {
   const int nodes = group(participants).nodes;
   const ExchangeEstimate estimate =
-      cost_.exchange(op, static_cast<int>(participants.size()), nodes, static_cast<int>(experts), sent_max);
+      cost_.exchange(op, static_cast<int>(participants.size()), nodes, static_cast<int>(experts), sent_max, units);
   ExchangeTraits traits{estimate.latency,
                         worst(estimate.provenance, span_provenance(nodes > 1 ? Span::across_nodes : Span::in_node))};
   for (const ExchangeMessage& message : messages)

@@ -53,8 +53,8 @@ class Fabric final : public Transport {
   [[nodiscard]] Footprint transfer(RankId from, RankId to, Bytes bytes) const override;
   /// Latency: the calibrated one, or that of the longest route if it is longer.
   [[nodiscard]] ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
-                                        std::span<const ExchangeMessage> messages, std::int64_t experts,
-                                        Bytes sent_max) const override;
+                                        std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max,
+                                        ExchangeUnits units) const override;
   /// A flow of `bytes` over its route, under the ceilings of both ranks' kernels.
   [[nodiscard]] MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                     std::vector<ResourceUse>& uses) const override;

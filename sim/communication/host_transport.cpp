@@ -207,7 +207,8 @@ void HostTransport::add_ends(RankId from, RankId to, double sender, double recei
 
 // Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
 ExchangeTraits HostTransport::exchange(ExchangeOp, std::span<const RankId> participants,
-                                       std::span<const ExchangeMessage> messages, std::int64_t, Bytes) const {
+                                       std::span<const ExchangeMessage> messages, std::int64_t, Bytes,
+                                       ExchangeUnits) const {
   return round(participants, messages, 1);
 }
 

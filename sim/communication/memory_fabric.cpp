@@ -43,9 +43,9 @@ Footprint MemoryFabric::transfer(RankId from, RankId to, Bytes bytes) const {
 }
 
 ExchangeTraits MemoryFabric::exchange(ExchangeOp op, std::span<const RankId> participants,
-                                      std::span<const ExchangeMessage> messages, std::int64_t experts,
-                                      Bytes sent_max) const {
-  return fabric_.exchange(op, participants, messages, experts, sent_max);
+                                      std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max,
+                                      ExchangeUnits units) const {
+  return fabric_.exchange(op, participants, messages, experts, sent_max, units);
 }
 
 MessageLoad MemoryFabric::message(ExchangeOp op, RankId from, RankId to, Bytes bytes,

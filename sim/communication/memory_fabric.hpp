@@ -38,8 +38,8 @@ class MemoryFabric final : public Transport {
                                      Bytes bytes) const override;
   [[nodiscard]] Footprint transfer(RankId from, RankId to, Bytes bytes) const override;
   [[nodiscard]] ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
-                                        std::span<const ExchangeMessage> messages, std::int64_t experts,
-                                        Bytes sent_max) const override;
+                                        std::span<const ExchangeMessage> messages, std::int64_t experts, Bytes sent_max,
+                                        ExchangeUnits units) const override;
   [[nodiscard]] MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                     std::vector<ResourceUse>& uses) const override;
   double compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const override;

@@ -84,9 +84,10 @@ class Transport {
   /// @param messages  of the exchange's first round, between the ranks in `participants`
   /// @param experts   that the group has
   /// @param sent_max  the most that a rank sends, its own share included
+  /// @param units     of that rank
   [[nodiscard]] virtual ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
                                                 std::span<const ExchangeMessage> messages, std::int64_t experts,
-                                                Bytes sent_max) const = 0;
+                                                Bytes sent_max, ExchangeUnits units) const = 0;
   /// The latency of a later round.
   [[nodiscard]] virtual Seconds next_round(std::span<const RankId> participants,
                                            std::span<const ExchangeMessage> messages) const;

@@ -21,6 +21,14 @@ Bytes whole_bytes(double bytes) {
 
 Seconds time_of(double bytes, BytesPerSecond rate) { return Seconds(bytes / rate.value()); }
 
+// Of one block after the other: how often each has one more unit to work through.
+Seconds time_in_blocks(const ExchangeBlocks& fit, int queues, const ExchangeUnits& units) {
+  if (units.count == 0 || queues == 0) return Seconds(0);
+  const auto shares = [](std::int64_t all, std::int64_t among) { return (all + among - 1) / among; };
+  const std::int64_t blocks = shares(queues, shares(queues, fit.sms));
+  return (fit.unit_latency + units.row / fit.rate) * static_cast<double>(shares(units.count, blocks));
+}
+
 int ring_turns(CollectiveOp op) { return op == CollectiveOp::all_reduce ? 2 : 1; }
 
 Provenance provenance_of(const std::vector<FittedCollective>& fitted, CollectiveOp op, const CollectiveGroup& group,
@@ -214,7 +222,8 @@ MessageEstimate NetworkCost::message(Span span, Bytes bytes) const {
   return result;
 }
 
-ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes) const {
+ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes,
+                                       ExchangeUnits units) const {
   FORETOKEN_CHECK(nodes >= 1 && ranks >= nodes && queues >= 0, "an exchange needs a rank on each of its nodes");
   const ExchangeCalibration& exchange = op == ExchangeOp::dispatch ? calibration_.dispatch : calibration_.combine;
   ExchangeEstimate result;
@@ -224,6 +233,7 @@ ExchangeEstimate NetworkCost::exchange(ExchangeOp op, int ranks, int nodes, int 
   if (ranks == 1) return result;
   result.latency = (nodes == 1 ? exchange.latency_one_node : exchange.latency_across_nodes) +
                    exchange.queue_latency * static_cast<double>(queues);
+  if (exchange.blocks) result.latency = result.latency + time_in_blocks(*exchange.blocks, queues, units);
   const bool seen = queues >= exchange.queues_min && queues <= exchange.queues_max;
   const bool inside = seen && std::any_of(exchange.fitted.begin(), exchange.fitted.end(),
                                           [&](const FittedRange& range) { return range.holds(ranks, nodes, bytes); });
@@ -271,6 +281,7 @@ NetworkCalibration with_hierarchical_exchange(NetworkCalibration network, int sm
     exchange.latency_one_node = fitted->latency_one_node;
     exchange.latency_across_nodes = fitted->latency_across_nodes;
     exchange.queue_latency = Seconds(0.0);
+    exchange.blocks.reset();
     exchange.rate_in_node = estimate.rate_in_node;
     exchange.rate_across_nodes = estimate.nic_rate;
     exchange.kernel_rate_across_nodes = estimate.kernel_rate;

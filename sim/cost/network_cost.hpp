@@ -68,6 +68,13 @@ struct LinkRate {
   Provenance provenance = Provenance::assumed;
 };
 
+/// What the thread blocks of an exchange kernel work through one after the other, of the rank that sends most, its own
+/// share included.
+struct ExchangeUnits {
+  std::int64_t count = 0;  // tokens (dispatch) or rows (combine); 0: not counted
+  Bytes row{};             // of one token for one expert
+};
+
 enum class Span : std::uint8_t { in_node, across_nodes };
 enum class ExchangeOp : std::uint8_t { dispatch, combine };
 
@@ -129,11 +136,18 @@ class NetworkCost {
   /// Fixed part and ceilings of a token exchange among `ranks` GPUs on `nodes`.
   ///
   ///   latency = latency(nodes == 1 ? one node : across) + queues x queue_latency
+  ///             + ceil(units / blocks) (unit_latency + row / rate),  blocks = ceil(queues / ceil(queues / SMs))
+  ///
+  /// The second line is of calibrations that know the kernel's blocks: there is one for every expert, or for every few
+  /// where experts are more than SMs, and few experts leave most SMs idle. Source of the form: DeepEP's low-latency
+  /// kernels, csrc/kernels/internode_ll.cu. It adds to the time on the links, as the published times do: a block casts
+  /// a token and waits for it before it copies.
   ///
   /// @param queues  destination experts (dispatch) or source experts (combine) over all ranks: each is told its count
   /// @param bytes   what the busiest rank sends, its own share included; decides the provenance alone
   /// One rank takes no time: nothing leaves it.
-  [[nodiscard]] ExchangeEstimate exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes) const;
+  [[nodiscard]] ExchangeEstimate exchange(ExchangeOp op, int ranks, int nodes, int queues, Bytes bytes,
+                                          ExchangeUnits units = {}) const;
 
   /// The same for the kernels that send a token once per node (ExchangeAlgorithm::hierarchical).
   ///

@@ -28,6 +28,11 @@ struct TokenExchangeBytes {
   double across_sent = 0;
 };
 
+/// What the blocks of the kernel work through where a rank has `tokens`: these, or the rows that come back to them.
+inline ExchangeUnits units_of(ExchangeOp op, std::int64_t tokens, std::int64_t top_k, Bytes row) {
+  return {op == ExchangeOp::dispatch ? tokens : tokens * top_k, row};
+}
+
 /// Of one payload row.
 ///
 ///   fp8: hidden values and a 4-byte scale per 128 of them; others: hidden values.

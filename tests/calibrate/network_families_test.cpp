@@ -139,6 +139,38 @@ TEST(NetworkFamilies, ExchangeIsFoundAgainNodeByNode) {
   EXPECT_EQ(found.dispatch.fitted[0].bytes_min, Bytes(8 * 4240));
 }
 
+TEST(NetworkFamilies, BlocksOfExchangesAreFoundAgain) {
+  NetworkCalibration made = truth();
+  made.dispatch.blocks = ExchangeBlocks{Seconds(1.5e-6), BytesPerSecond(6e9), 100};
+  made.combine.blocks = ExchangeBlocks{Seconds(0.25e-6), BytesPerSecond(60e9), 100};
+  const sim::NetworkCost cost(made);
+  const auto samples = [&](const std::vector<int>& all_experts, int hidden) {
+    std::vector<ExchangeSample> all;
+    for (const int experts : all_experts) {
+      for (int tokens = 1; tokens <= 1024; tokens *= 4) {
+        ExchangeSample sample{"invented", 8, 1, hidden, tokens, 2, experts, {}, {}};
+        sample.dispatch = predicted(cost, sim::ExchangeOp::dispatch, sample);
+        sample.combine = predicted(cost, sim::ExchangeOp::combine, sample);
+        all.push_back(sample);
+      }
+    }
+    return all;
+  };
+  std::vector<ExchangeSample> seen = samples({8, 64, 256}, 4096);
+  for (const ExchangeSample& sample : samples({8, 64, 256}, 7168)) seen.push_back(sample);
+  NetworkCalibration found = truth();
+  for (ExchangeCalibration* exchange : {&found.dispatch, &found.combine})
+    exchange->blocks = ExchangeBlocks{Seconds(1e-6), BytesPerSecond(20e9), 100};
+  fit_exchange_in_node(found, seen);
+  EXPECT_EQ(found.dispatch.blocks->sms, 100);
+  // Another width, and numbers of experts in between.
+  const sim::NetworkCost again(found);
+  for (const ExchangeSample& sample : samples({16, 128}, 5120)) {
+    EXPECT_NEAR(ratio(predicted(again, sim::ExchangeOp::dispatch, sample), sample.dispatch), 1.0, 0.01);
+    EXPECT_NEAR(ratio(predicted(again, sim::ExchangeOp::combine, sample), sample.combine), 1.0, 0.01);
+  }
+}
+
 TEST(NetworkFamilies, TreesAreFoundAgain) {
   NetworkCalibration made = truth();
   made.tree = TreeCalibration{Seconds(7e-6), BytesPerSecond(30e9), {}, ""};
@@ -224,7 +256,7 @@ TEST(NetworkFamilies, TooFewSamplesAreAnError) {
   NetworkCalibration network = network_first_guess();
   EXPECT_THROW(fit_ring(network, {}), Error);
   EXPECT_THROW(fit_messages(network, {}), Error);
-  EXPECT_THROW((void)fit_network("no/such/folder"), Error);
+  EXPECT_THROW((void)fit_network("no/such/folder", 132), Error);
 }
 
 }  // namespace

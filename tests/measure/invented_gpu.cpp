@@ -4,6 +4,7 @@
 
 #include "calibrate/fit/network_families.hpp"
 #include "core/error.hpp"
+#include "foretoken_places.hpp"
 #include "sim/cost/network_cost.hpp"
 #include "sim/cost/token_exchange.hpp"
 

@@ -19,6 +19,7 @@
 #include "calibrate/measure/device_probes.hpp"
 #include "calibrate/measure/device_samples.hpp"
 #include "core/error.hpp"
+#include "foretoken_places.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/network_cost.hpp"
 #include "tests/measure/invented_gpu.hpp"

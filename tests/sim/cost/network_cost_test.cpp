@@ -266,6 +266,26 @@ TEST(NetworkCost, ExchangePaysForEveryQueueAndWaitsForTheSlowerRoad) {
   EXPECT_EQ(cost().exchange(ExchangeOp::dispatch, 64, 8, 16, Bytes(kMB)).provenance, Provenance::extrapolated);
 }
 
+TEST(NetworkCost, FewExpertsLeaveSmsIdle) {
+  NetworkCalibration network = testing::invented_network();
+  network.dispatch.blocks = ExchangeBlocks{Seconds(1e-6), BytesPerSecond(4e9), 10};
+  const NetworkCost cost(network);
+  const auto latency = [&](int experts, std::int64_t tokens) {
+    return us(cost.exchange(ExchangeOp::dispatch, 8, 1, experts, Bytes(kMB), {tokens, Bytes(4000)}).latency);
+  };
+  // A token takes its block 1 us + 4 kB / 4 GB/s = 2 us. 8 experts: 8 blocks, 33 tokens in 5 rounds; 8 + 8 x 0.25 us
+  // besides.
+  EXPECT_NEAR(latency(8, 33), 10.0 + 5 * 2.0, 1e-9);
+  EXPECT_NEAR(latency(8, 32), 10.0 + 4 * 2.0, 1e-9);
+  // 16 experts, two to a block on 10 SMs: 8 blocks again.
+  EXPECT_NEAR(latency(16, 33), 12.0 + 5 * 2.0, 1e-9);
+  // Nobody said what is sent: no rounds. The combine has no blocks, nor have the other kernels.
+  EXPECT_NEAR(us(cost.exchange(ExchangeOp::dispatch, 8, 1, 8, Bytes(kMB)).latency), 10.0, 1e-9);
+  EXPECT_NEAR(us(cost.exchange(ExchangeOp::combine, 8, 1, 8, Bytes(kMB), {99, Bytes(4000)}).latency), 14.0, 1e-9);
+  network.hierarchical_dispatch = HierarchicalCalibration{};
+  EXPECT_FALSE(with_hierarchical_exchange(network, 12).dispatch.blocks);
+}
+
 TEST(NetworkCost, OtherExchangeKernelsTakeTheirOwnRates) {
   NetworkCalibration network = testing::invented_network();
   HierarchicalCalibration fitted;
