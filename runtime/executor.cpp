@@ -44,6 +44,8 @@ CommunicationBuffers Executor::buffers_of(const plan::Op& op) const {
   CommunicationBuffers buffers;
   if (!op.inputs.empty()) buffers.in = compute_.bytes(op.inputs.front());
   if (!op.outputs.empty()) buffers.out = compute_.bytes(op.outputs.front());
+  if (op.inputs.size() > 1) buffers.in_weights = compute_.bytes(op.inputs[1]);
+  if (op.outputs.size() > 1) buffers.out_weights = compute_.bytes(op.outputs[1]);
   return buffers;
 }
 

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <iterator>
+
 #include "core/error.hpp"
+#include "plan/program/node_rows.hpp"
+#include "runtime/node_exchange.hpp"
 
 namespace foretoken::runtime {
 namespace {
@@ -39,8 +43,22 @@ std::vector<RankId> NcclFamily::members(RankId rank) const {
 
 ExchangeRows rows_of(const RowTables& tables, const plan::Op& op, std::int64_t routed_step) {
   if (op.kind != OpKind::dispatch && op.kind != OpKind::combine) return {};
-  return {tables.at(routed_step, op.layer, op.micro_batch).rows_to,
-          tables.hosted(routed_step, op.layer, op.micro_batch, op.chunk).rows_from};
+  if (!plan::sends_once_per_node(tables.plan()))
+    return {tables.at(routed_step, op.layer, op.micro_batch).rows_to,
+            tables.hosted(routed_step, op.layer, op.micro_batch, op.chunk).rows_from,
+            {},
+            {}};
+  const NodeExchange all = node_exchange(tables.plan(), tables.rank(), routed_step, op.layer, op.micro_batch, op.chunk);
+  const std::vector<std::int64_t> none(static_cast<std::size_t>(tables.plan().scenario.deployment.ep), 0);
+  ExchangeRows rows{none, none, none, none};
+  const auto at = [](std::int32_t peer) { return static_cast<std::size_t>(peer); };
+  for (const NodeExchange::Lot& lot : all.leaving) rows.to[at(lot.peer)] = std::ssize(lot.rows);
+  for (const NodeExchange::Lot& lot : all.passing) rows.passed_to[at(lot.peer)] = std::ssize(lot.rows);
+  for (const NodeExchange::Arrival& arrival : all.arriving) {
+    rows.from[at(arrival.peer)] = arrival.direct;
+    rows.passed_from[at(arrival.peer)] = arrival.forwarded;
+  }
+  return rows;
 }
 
 NcclLowering::NcclLowering(const plan::Plan& plan) : plan_(plan) {
@@ -135,8 +153,7 @@ bool NcclLowering::all_to_all(const plan::Communication& communication) const {
 NcclOperation NcclLowering::exchange(RankId rank, const plan::Op& op, const ExchangeRows& rows) const {
   const auto& detail = std::get<plan::ExchangeOp>(op.detail);
   const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
-  FORETOKEN_CHECK(communication.exchange == ExchangeAlgorithm::low_latency,
-                  op.name + ": once per node is not made of NCCL calls here");
+  if (communication.exchange == ExchangeAlgorithm::hierarchical) return exchange_once_per_node(rank, op, rows);
   const std::int64_t ep = plan_.scenario.deployment.ep;
   const std::int64_t own = plan_.placement.ep_index_of(rank);
   const bool counts = op.kind == OpKind::exchange_counts;
@@ -197,6 +214,55 @@ NcclOperation NcclLowering::exchange(RankId rank, const plan::Op& op, const Exch
   operation.calls = grouped(std::move(calls));
   if (operation.calls.empty()) operation.family = -1;
   if (copy.count > 0) operation.calls.push_back(copy);
+  return operation;
+}
+
+NcclOperation NcclLowering::exchange_once_per_node(RankId rank, const plan::Op& op, const ExchangeRows& rows) const {
+  const auto& detail = std::get<plan::ExchangeOp>(op.detail);
+  const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
+  const std::int64_t ep = plan_.scenario.deployment.ep;
+  const auto own = static_cast<std::int32_t>(plan_.placement.ep_index_of(rank));
+  const bool returns = op.kind == OpKind::combine;
+  plan::NodeWays ways(plan_);
+  ways.enter(rank.value() / ep, op.layer);
+
+  std::array<std::vector<NcclCall>, 2> rounds;
+  const auto add = [&](std::size_t round, NcclFunction function, std::int32_t peer, std::int64_t count,
+                       std::int64_t& offset) {
+    const std::int64_t elements = count * detail.cols;
+    const bool sends = function == NcclFunction::send;
+    if (elements == 0 || peer == own) return;
+    rounds[round].push_back({.function = function,
+                             .dtype = communication.dtype,
+                             .peer = peer,
+                             .count = elements,
+                             .from = sends ? offset : 0,
+                             .to = sends ? 0 : offset});
+    offset += elements;
+  };
+  std::int64_t visitors = 0;
+  std::int64_t away = 0;  // and back
+  for (std::int32_t peer = 0; peer < static_cast<std::int32_t>(ep); ++peer) {
+    const auto p = static_cast<std::size_t>(peer);
+    const std::size_t back_round = ways.node_of(peer) == ways.node_of(own) ? 0 : 1;
+    if (returns) {
+      add(back_round, NcclFunction::send, peer, rows.from[p] + rows.passed_from[p], visitors);
+      add(back_round, NcclFunction::recv, peer, rows.to[p] + rows.passed_to[p], away);
+    } else {
+      add(0, NcclFunction::recv, peer, rows.from[p], visitors);
+      add(1, NcclFunction::recv, peer, rows.passed_from[p], visitors);
+      add(0, NcclFunction::send, peer, rows.to[p], away);
+    }
+  }
+  for (std::int32_t peer = 0; !returns && peer < static_cast<std::int32_t>(ep); ++peer)
+    add(1, NcclFunction::send, peer, rows.passed_to[static_cast<std::size_t>(peer)], away);
+  if (rounds[0].empty() && rounds[1].empty()) return {};
+  NcclOperation operation{family_of_group_.at({communication.group, op.stream}), {}};
+  for (const auto& calls : rounds) {
+    operation.calls.push_back({.function = NcclFunction::group_start});
+    operation.calls.insert(operation.calls.end(), calls.begin(), calls.end());
+    operation.calls.push_back({.function = NcclFunction::group_end});
+  }
   return operation;
 }
 

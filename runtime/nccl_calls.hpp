@@ -70,6 +70,12 @@ constexpr bool is_collective(NcclFunction function) {
 
 /// One call. Offsets are in elements of the op's first input and first output; where a communication has slots, in
 /// elements of a staging buffer of [rank of the communicator][header_rows + slots][cols] (combine: [slots]).
+///
+/// Where a token is sent once per node, an op's calls are two groups, the rounds of runtime/node_exchange.hpp, and rows
+/// are copied or added up before, between and after them. Offsets are then in elements of two staging buffers:
+///
+///   dispatch  from: leaving lots but for the rank's own, then passing lots    to: visitors
+///   combine   from: visitors    to: for each other peer its rows in leaving, then those in passing
 struct NcclCall {
   NcclFunction function = NcclFunction::copy;
   DType dtype = DType::fp16;
@@ -98,6 +104,9 @@ struct NcclOperation {
 struct ExchangeRows {
   std::vector<std::int64_t> to;    // as source, to each host
   std::vector<std::int64_t> from;  // as host, from each source
+  // Where a token is sent once per node, the above are the rows of leaving and of arriving (direct), and these are:
+  std::vector<std::int64_t> passed_to;    // passing
+  std::vector<std::int64_t> passed_from;  // arriving (forwarded)
 };
 
 /// Of a rank's tables, as they are now; empty if the op is no dispatch or combine.
@@ -118,6 +127,7 @@ class NcclLowering {
   void add_link(RankId sender, const plan::TransferOp& transfer);
   [[nodiscard]] NcclOperation collective(const plan::Op& op) const;
   [[nodiscard]] NcclOperation exchange(RankId rank, const plan::Op& op, const ExchangeRows& rows) const;
+  [[nodiscard]] NcclOperation exchange_once_per_node(RankId rank, const plan::Op& op, const ExchangeRows& rows) const;
   [[nodiscard]] NcclOperation transfer(RankId rank, const plan::Op& op) const;
   [[nodiscard]] bool all_to_all(const plan::Communication& communication) const;
 

@@ -221,7 +221,9 @@ class RowTables::Builder {
 };
 
 RowTables::RowTables(const plan::Plan& plan, RankId rank)
-    : builder_(std::make_unique<Builder>(plan, rank)),
+    : plan_(plan),
+      rank_(rank),
+      builder_(std::make_unique<Builder>(plan, rank)),
       routed_steps_(plan.routing.routed_steps()),
       known_(plan.routing.known()) {
   const plan::ModelSpec& model = plan.scenario.model;

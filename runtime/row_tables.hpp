@@ -60,8 +60,13 @@ class RowTables {
   /// The most that an extent has in any routed step; where the routing is not known, in any routing at all.
   [[nodiscard]] std::int64_t rows_max(const plan::Extent& extent) const;
 
+  [[nodiscard]] const plan::Plan& plan() const { return plan_; }
+  [[nodiscard]] RankId rank() const { return rank_; }
+
  private:
   class Builder;
+  const plan::Plan& plan_;
+  RankId rank_;
   std::unique_ptr<Builder> builder_;
   std::int64_t routed_steps_;
   bool known_;  // who goes to which expert, beforehand

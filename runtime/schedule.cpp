@@ -36,7 +36,14 @@ void carry_out(std::span<const LocalWork> work) {
     }
     auto* const target = reinterpret_cast<float*>(piece.target);
     const auto* const source = reinterpret_cast<const float*>(piece.source);
-    for (std::size_t i = 0; i < piece.bytes / kElementBytes; ++i) target[i] += source[i];
+    const std::size_t numbers = piece.bytes / kElementBytes;
+    if (piece.kind == LocalWork::Kind::add) {
+      for (std::size_t i = 0; i < numbers; ++i) target[i] += source[i];
+    } else if (piece.kind == LocalWork::Kind::scale) {
+      for (std::size_t i = 0; i < numbers; ++i) target[i] = *piece.factor * source[i];
+    } else {
+      for (std::size_t i = 0; i < numbers; ++i) target[i] += *piece.factor * source[i];
+    }
   }
 }
 
@@ -227,10 +234,8 @@ Schedule ScheduleBuilder::exchange(const plan::Op& op, const CommunicationBuffer
   const auto& detail = std::get<plan::ExchangeOp>(op.detail);
   const plan::Communication& communication = plan_.program.communications[detail.communication.index()];
   if (communication.exchange == ExchangeAlgorithm::hierarchical)
-    throw Error(ErrorCode::invalid_input,
-                fmt::format("{}: this plan sends a token once per node (hierarchical), which the host does not do; run "
-                            "it with --set deployment.collectives.exchange=low_latency",
-                            op.name));
+    return op.kind == plan::OpKind::dispatch ? dispatch_once_per_node(op, buffers, routed_step)
+                                             : combine_once_per_node(op, buffers, routed_step);
   if (communication.slots > 0)
     return op.kind == plan::OpKind::dispatch ? dispatch_slots(op, buffers, routed_step)
                                              : combine_slots(op, buffers, routed_step);

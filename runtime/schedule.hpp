@@ -22,13 +22,15 @@ struct Message {
   std::size_t bytes = 0;
 };
 
-/// `target` becomes a copy of `source`, or has fp32 numbers added to it.
+/// `target` becomes a copy of `source`, or has fp32 numbers added to it; scale and add_scaled: the same with each
+/// number times `factor`.
 struct LocalWork {
-  enum class Kind : std::uint8_t { copy, add };
+  enum class Kind : std::uint8_t { copy, add, scale, add_scaled };
   Kind kind = Kind::copy;
   std::byte* target = nullptr;
   const std::byte* source = nullptr;
   std::size_t bytes = 0;
+  const float* factor = nullptr;  // read when the work is done
 };
 
 struct Round {
@@ -50,6 +52,9 @@ void carry_out(std::span<const LocalWork> work);
 struct CommunicationBuffers {
   std::span<std::byte> in;
   std::span<std::byte> out;
+  // Where a token is sent once per node: the second input and output.
+  std::span<std::byte> in_weights;   // dispatch: the tokens' routes; combine: the rows' weights
+  std::span<std::byte> out_weights;  // dispatch: the rows' weights
 };
 
 /// Builds the schedules of one rank's communication ops.
@@ -85,6 +90,8 @@ class ScheduleBuilder {
   Schedule exchange_counts(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
   Schedule dispatch_slots(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
   Schedule combine_slots(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
+  Schedule dispatch_once_per_node(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
+  Schedule combine_once_per_node(const plan::Op& op, const CommunicationBuffers& buffers, std::int64_t routed_step);
   Schedule transfer(const plan::Op& op, const CommunicationBuffers& buffers) const;
 
   void ring_reduce_scatter(Schedule& schedule, const Group& group, const Parts& parts, std::byte* sums,

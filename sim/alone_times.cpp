@@ -1,12 +1,10 @@
 #include "sim/alone_times.hpp"
 
 #include <algorithm>
-#include <optional>
 
 #include "plan/program/wire_rows.hpp"
 #include "sim/communication/fabric.hpp"
 #include "sim/communication/meeting_footprint.hpp"
-#include "sim/communication/node_rows.hpp"
 #include "sim/cost/network_cost.hpp"
 
 namespace foretoken::sim {
@@ -16,13 +14,11 @@ struct AloneTimes::Network {
           plan::RowCounter& counter)
       : index(plan.program),
         meetings(plan.program, index),
-        cost(sends_once_per_node(plan) ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
-                                       : calibration.network),
+        cost(plan::sends_once_per_node(plan) ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
+                                             : calibration.network),
         fabric(machine, cost, plan.program.ranks),
         capacities(fabric.capacities()),
-        wire(plan, counter) {
-    if (sends_once_per_node(plan)) by_node.emplace(plan, machine, counter);
-  }
+        wire(plan, counter) {}
 
   ProgramIndex index;
   Meetings meetings;
@@ -30,7 +26,6 @@ struct AloneTimes::Network {
   Fabric fabric;
   std::vector<double> capacities;
   plan::WireRows wire;
-  std::optional<NodeRows> by_node;         // where a token is sent once per node
   std::map<std::int32_t, double> demands;  // scratch: by resource
   std::vector<ResourceUse> uses;           // scratch
 };
@@ -74,8 +69,7 @@ Seconds AloneTimes::exchange(const Meetings::Place& place) {
   auto pattern = patterns_.find(place.meeting);
   if (pattern == patterns_.end()) {
     const plan::Communication& communication = plan_.program.communications[meeting.communication.index()];
-    const plan::RoutedRows& rows = network_->by_node ? network_->by_node->rows(communication, meeting.instance, 0)
-                                                     : network_->wire.rows(communication, meeting.instance, 0);
+    const plan::RoutedRows& rows = network_->wire.rows(communication, meeting.instance, 0);
     pattern = patterns_.try_emplace(place.meeting, plan_.program, network_->fabric, meeting, rows).first;
   }
   const auto messages = pattern->second.messages_of(place.participant);
@@ -93,7 +87,7 @@ Seconds AloneTimes::exchange(const Meetings::Place& place) {
   double longest = 0;
   for (const auto& [resource, demand] : network_->demands)
     longest = std::max(longest, demand / network_->capacities[static_cast<std::size_t>(resource)]);
-  return pattern->second.latency() + Seconds(longest);
+  return pattern->second.latency(0) + Seconds(longest);
 }
 
 }  // namespace foretoken::sim

@@ -15,7 +15,6 @@
 #include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/host_transport.hpp"
 #include "sim/communication/memory_fabric.hpp"
-#include "sim/communication/node_rows.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/host_cost.hpp"
 #include "sim/cost/network_cost.hpp"
@@ -118,19 +117,15 @@ struct GpuRun {
   const KernelInterference* interference = nullptr;
   std::optional<LaunchModel> launches;
   FaultTimeline* faults = nullptr;
-  NodeRows* node_rows = nullptr;  // where exchanges send a token once per node
 };
 
 Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& counter, const SimulateOptions& options,
-          const DurationOf& duration, const GpuRun& gpu = {}) {
-  plan::WireRows rows(plan, counter);
+          const DurationOf& duration, plan::NodeRows::Legs legs, const GpuRun& gpu = {}) {
+  plan::WireRows rows(plan, counter, legs);
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine({plan.program, transport, duration,
-                     [&](const plan::Communication& communication, std::int64_t instance,
-                         std::int64_t routed_step) -> const plan::RoutedRows& {
-                       if (gpu.node_rows != nullptr) return gpu.node_rows->rows(communication, instance, routed_step);
-                       return rows.rows(communication, instance, routed_step);
-                     },
+                     [&](const plan::Communication& communication, std::int64_t instance, std::int64_t routed_step)
+                         -> const plan::RoutedRows& { return rows.rows(communication, instance, routed_step); },
                      plan.scenario.measure.warmup_steps, plan.scenario.measure.steps, routed_steps, gpu.interference,
                      gpu.launches, gpu.faults, options.accuracy, options.link_samples, options.every_step});
 }
@@ -162,11 +157,9 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     throw input_error("--communicator " + options.communicator, "", "is of hosts, and the topology has GPUs",
                       "leave it out");
   const ComputeCost compute(calibration.compute, machine.device(), options.framework);
-  const bool once_per_node = sends_once_per_node(plan);
-  const NetworkCost network(once_per_node ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
-                                          : calibration.network);
-  std::optional<NodeRows> node_rows;
-  if (once_per_node) node_rows.emplace(plan, machine, rows);
+  const NetworkCost network(plan::sends_once_per_node(plan)
+                                ? with_hierarchical_exchange(calibration.network, kHierarchicalSms)
+                                : calibration.network);
   Fabric fabric(machine, network, plan.program.ranks);
   FaultTimeline faults(plan.faults, fabric);
   OpDurations durations(plan.program, compute, rows);
@@ -175,7 +168,8 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     estimate.time = estimate.time / faults.speed(rank);
     return estimate;
   };
-  GpuRun gpu{nullptr, launches_of(plan.scenario, calibration.launch), &faults, node_rows ? &*node_rows : nullptr};
+  GpuRun gpu{nullptr, launches_of(plan.scenario, calibration.launch), &faults};
+  const auto legs = plan::NodeRows::Legs::together;
   const bool overlap = options.interference && overlaps(plan.program);
   Trace trace;
   if (overlap) {
@@ -184,9 +178,9 @@ Trace simulate_gpus(const plan::Plan& plan, const plan::Machine& machine, const 
     gpu.interference = &kernels;
     const MemoryFabric shared(fabric, calibration.interference, calibration.compute.memory.bandwidth,
                               plan.program.ranks);
-    trace = run(plan, shared, rows, options, duration, gpu);
+    trace = run(plan, shared, rows, options, duration, legs, gpu);
   } else {
-    trace = run(plan, fabric, rows, options, duration, gpu);
+    trace = run(plan, fabric, rows, options, duration, legs, gpu);
   }
   trace.assumed = assumed_of(plan.scenario, calibration, overlap);
   return trace;
@@ -205,8 +199,10 @@ Trace simulate_host(const plan::Plan& plan, const plan::Machine& machine, const 
   const HostCost cost(*calibration.host, options.communicator, ranks_on_computer(machine, plan.program.ranks));
   const HostTransport transport(machine, cost, plan.program.ranks, calibration.host->network);
   HostDurations durations(plan, cost, rows);
-  return run(plan, transport, rows, options,
-             [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); });
+  return run(
+      plan, transport, rows, options,
+      [&](RankId rank, OpId op, std::int64_t routed_step) { return durations.of(rank, op, routed_step); },
+      plan::NodeRows::Legs::apart);
 }
 
 // A machine and a calibration of one kind. Their names are compared too, but what a file lacks must not be used.

@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "plan/program/exchange_slots.hpp"
+#include "plan/program/node_rows.hpp"
 
 namespace foretoken::plan {
 namespace {
@@ -191,12 +192,17 @@ void LayerLowering::norm(std::int64_t layer, MicroBatchState& batch, WeightKind 
 void LayerLowering::settle(MicroBatchState& batch) {
   if (!batch.returned.valid()) return;
   const std::int64_t layer = batch.routed_layer;
-  const Extent rows = Extent::fixed(batch.owned * model_.top_k);
-  Op sum = op(OpKind::unpermute, "unpermute", layer, batch, RowwiseOp{rows, model_.hidden, false, false, batch.owned});
-  sum.inputs = {batch.returned, batch.routes};
-  batch.delta = activation(sum.name, Extent::fixed(batch.owned), model_.hidden);
-  sum.outputs = {batch.delta};
-  builder_.emit(std::move(sum));
+  if (once_per_node()) {
+    batch.delta = batch.returned;
+  } else {
+    const Extent rows = Extent::fixed(batch.owned * model_.top_k);
+    Op sum =
+        op(OpKind::unpermute, "unpermute", layer, batch, RowwiseOp{rows, model_.hidden, false, false, batch.owned});
+    sum.inputs = {batch.returned, batch.routes};
+    batch.delta = activation(sum.name, Extent::fixed(batch.owned), model_.hidden);
+    sum.outputs = {batch.delta};
+    builder_.emit(std::move(sum));
+  }
   batch.returned = TensorId();
   if (!batch.shared.valid()) return;
   Op add = op(OpKind::add, "add_shared", layer, batch, RowwiseOp{Extent::fixed(batch.owned), model_.hidden});
@@ -245,8 +251,10 @@ void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batc
   route.inputs = {batch.normed, weight(WeightKind::router, layer, 1, model_.hidden, model_.experts)};
   route.outputs = {batch.routes};
   builder_.emit(std::move(route));
-  if (!sliced_) return;
+  if (sliced_) dispatch(layer, batch);
+}
 
+TensorId LayerLowering::pack(std::int64_t layer, MicroBatchState& batch) {
   const Extent rows = Extent::fixed(batch.owned * model_.top_k);
   Op pack = op(OpKind::permute, "pack", layer, batch, permutation(rows, RowOrder::pack));
   const TensorId packed = dispatched(pack.name, rows);
@@ -258,14 +266,18 @@ void LayerLowering::route_and_dispatch(std::int64_t layer, MicroBatchState& batc
     pack.outputs.push_back(batch.counts);
   }
   builder_.emit(std::move(pack));
-  dispatch(layer, batch, packed);
+  return packed;
 }
 
-void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch, TensorId packed) {
+void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch) {
+  const std::vector<TensorId> sent =
+      once_per_node() ? std::vector{batch.normed, batch.routes} : std::vector{pack(layer, batch)};
+  const std::int64_t cols = model_.hidden + (once_per_node() ? weight_cols(model_) : 0);
   const std::int64_t experts_here = local_experts(layer);
   const bool chunked = deployment_.overlap == Overlap::micro_stages;
   const std::int64_t chunks = chunked ? deployment_.chunks : 1;
   batch.arrived.assign(static_cast<std::size_t>(chunks), TensorId());
+  batch.weights.assign(static_cast<std::size_t>(chunks), TensorId());
   for (std::int64_t c = 0; c < chunks; ++c) {
     const std::int64_t chunk = chunked ? c : -1;
     const bool source = source_of(chunk);
@@ -273,15 +285,21 @@ void LayerLowering::dispatch(std::int64_t layer, MicroBatchState& batch, TensorI
     if (deployment_.dispatch_mode == DispatchMode::exact) exchange_counts(layer, batch, chunk);
     Op send = op(OpKind::dispatch, "dispatch" + chunk_suffix(chunk), layer, batch,
                  ExchangeOp{context_.communications.get(exchange_communication(OpKind::dispatch, layer, batch, chunk)),
-                            source, experts_here > 0, source ? batch.owned * model_.top_k : 0, model_.hidden});
+                            source, experts_here > 0, source ? batch.owned * model_.top_k : 0, cols});
     send.chunk = static_cast<std::int16_t>(chunk);
     send.dtype = model_.dispatch_dtype;
     send.stream = exchange_stream(chunk);
-    if (source) send.inputs = {packed};
+    if (source) send.inputs = sent;
     if (experts_here > 0) {
+      const Extent rows = Extent::routed(layer, batch.index, chunk);
       TensorId& arrived = batch.arrived[static_cast<std::size_t>(c)];
-      arrived = dispatched(send.name + ".rows", Extent::routed(layer, batch.index, chunk));
+      arrived = dispatched(send.name + ".rows", rows);
       send.outputs = {arrived};
+      if (once_per_node()) {
+        TensorId& weights = batch.weights[static_cast<std::size_t>(c)];
+        weights = builder_.tensor(Tensor{send.name + ".weights", TensorKind::activation, DType::fp32, 1, rows, 1});
+        send.outputs.push_back(weights);
+      }
     }
     builder_.emit(std::move(send));
   }
@@ -406,8 +424,10 @@ void LayerLowering::combine_arrivals(std::int64_t layer, MicroBatchState& batch)
     back.chunk = static_cast<std::int16_t>(chunk);
     back.stream = exchange_stream(chunk);
     if (experts_here > 0) back.inputs = {batch.computed[c]};
+    if (experts_here > 0 && once_per_node()) back.inputs.push_back(batch.weights[c]);
     if (source) {
-      batch.returned = activation(back.name + ".rows", Extent::fixed(batch.owned * model_.top_k), model_.hidden);
+      const std::int64_t rows = once_per_node() ? batch.owned : batch.owned * model_.top_k;
+      batch.returned = activation(back.name + ".rows", Extent::fixed(rows), model_.hidden);
       back.outputs = {batch.returned};
     }
     builder_.emit(std::move(back));

@@ -6,7 +6,8 @@
 //               after the experts.
 //   dispatch    every rank owns a slice of its replica's tokens (all of them when tp = 1). With tp > 1 the slices are
 //               all-gathered before attention and reduce-scattered after it (sequence parallelism); token rows travel
-//               to the ranks of their experts and back.
+//               to the ranks of their experts and back. Where a token is sent once per node (hierarchical), its
+//               exchanges take rows from tokens and add them up themselves: nothing is packed or unpermuted.
 //
 // A layer is cut into phases at its communications, so that lower.cpp can interleave two micro-batches phase by phase.
 #pragma once
@@ -47,6 +48,7 @@ struct MicroBatchState {
   TensorId shared;                 // output of the shared experts; invalid if there are none
   std::vector<TensorId> arrived;   // [chunk] rows at this host
   std::vector<TensorId> computed;  // [chunk] expert outputs at this host
+  std::vector<TensorId> weights;   // [chunk] of the rows at this host; where a token is sent once per node
   TensorId returned;               // expert outputs of the owned tokens, back at their rank
 };
 
@@ -86,7 +88,8 @@ class LayerLowering {
   TensorId kv_cache(std::int64_t layer, const MicroBatchState& batch, std::int64_t cols);
   void gather(std::int64_t layer, MicroBatchState& batch);
   void route_and_dispatch(std::int64_t layer, MicroBatchState& batch);
-  void dispatch(std::int64_t layer, MicroBatchState& batch, TensorId packed);
+  TensorId pack(std::int64_t layer, MicroBatchState& batch);
+  void dispatch(std::int64_t layer, MicroBatchState& batch);
   void exchange_counts(std::int64_t layer, const MicroBatchState& batch, std::int64_t chunk);
   Communication exchange_communication(OpKind kind, std::int64_t layer, const MicroBatchState& batch,
                                        std::int64_t chunk) const;
@@ -110,6 +113,7 @@ class LayerLowering {
   TensorId gemm(WeightKind kind, std::int64_t layer, const MicroBatchState& batch, TensorId input, std::int64_t rows,
                 std::int64_t n, std::int64_t k);
   [[nodiscard]] RowwiseOp permutation(Extent rows, RowOrder order) const;
+  [[nodiscard]] bool once_per_node() const { return deployment_.exchange_algorithm == ExchangeAlgorithm::hierarchical; }
   [[nodiscard]] bool dense(std::int64_t layer) const { return model_.dense(layer); }
   [[nodiscard]] Stream communication_stream() const;
   [[nodiscard]] Stream exchange_stream(std::int64_t chunk) const;

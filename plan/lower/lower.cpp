@@ -303,10 +303,6 @@ void check_algorithms(const Scenario& scenario, std::int64_t nodes, const Machin
     throw Error(ErrorCode::invalid_input,
                 fmt::format("deployment.collectives: \"direct\" joins every pair of {} ranks; use \"ring\" above {}",
                             deployment.tp, kDirectRanksMax));
-  if (deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical && machine.is_host())
-    throw input_error(scenario.file, "/deployment/collectives/exchange",
-                      "\"hierarchical\" is chosen, but the ranks of a host send to each other directly",
-                      "write \"low_latency\"");
   const auto check = [&](CollectiveChoice choice, const char* key) {
     const bool in_switch = choice == CollectiveChoice::nvls || choice == CollectiveChoice::nvls_tree;
     if ((!in_switch && choice != CollectiveChoice::tree) || deployment.tp == 1) return;
@@ -344,6 +340,9 @@ Program lower(const Scenario& scenario, const Placement& placement, const Machin
       fmt::format("tp {} dp {} stages {} ep {} {} chunks {}", deployment.tp, deployment.dp, deployment.stages,
                   deployment.ep, name_of(deployment.placement, kExpertPlacementNames), deployment.chunks);
   program.groups = {GroupFamily{"tp", deployment.tp, 1}, GroupFamily{"ep", deployment.ep, 1}};
+  // Where a token is sent once per node, the program says which ranks share one.
+  if (deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
+    program.groups.push_back(GroupFamily{"node", machine.gpus() / machine.nodes(), 1});
   LoweringContext context{scenario, placement,  machine,    layers,
                           {},       GroupId(0), GroupId(1), nodes_of_tp_groups(deployment, machine)};
   check_algorithms(scenario, context.nodes_of_tp_group, machine);

@@ -19,6 +19,7 @@ struct PairRows {
   std::int32_t source = 0;
   std::int32_t host = 0;
   std::int64_t rows = 0;
+  std::int32_t round = 0;  // of an exchange in several (NodeRows::Legs::apart)
 };
 
 /// The rows of one routed step, layer, micro-batch, chunk (-1: all) and expert-group instance.

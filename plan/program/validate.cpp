@@ -154,6 +154,8 @@ void check_exchange(const Program& program, const Participation& participation, 
 
 void check_groups(const Program& program, const Placement& placement, const Participation& participation) {
   for (std::size_t g = 0; g < program.groups.size(); ++g) {
+    const auto uses = [&](const Communication& communication) { return communication.group == GroupId(g); };
+    if (std::none_of(program.communications.begin(), program.communications.end(), uses)) continue;
     // The stage tells which layers' exchanges concern an instance; the roles tell everything else.
     const auto instances = instances_of(program, program.groups[g]);
     for (std::size_t c = 0; c < program.communications.size(); ++c) {

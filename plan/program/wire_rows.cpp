@@ -2,7 +2,12 @@
 
 namespace foretoken::plan {
 
+WireRows::WireRows(const Plan& plan, RowCounter& rows, NodeRows::Legs legs) : plan_(plan), rows_(rows) {
+  if (sends_once_per_node(plan)) node_rows_.emplace(plan, rows, legs);
+}
+
 const RoutedRows& WireRows::rows(const Communication& communication, std::int64_t instance, std::int64_t routed_step) {
+  if (node_rows_) return node_rows_->rows(communication, instance, routed_step);
   const RoutedRows& useful =
       rows_.rows(routed_step, communication.layer, communication.micro_batch, communication.chunk, instance);
   const bool counts = communication.kind == OpKind::exchange_counts;
@@ -34,31 +39,46 @@ ExchangeVolume exchange_volume(const Plan& plan) {
   if (plan.scenario.deployment.exchange != ExpertExchange::dispatch) return volume;
   RowCounter counter(plan.placement, plan.routing, plan.scenario.model.experts);
   WireRows wire(plan, counter);
+  NodeWays ways(plan);
+  const bool once_per_node = sends_once_per_node(plan);
   const auto moved = [](const RoutedRows& routed) {
     std::int64_t rows = 0;
     for (const PairRows& pair : routed.pairs)
       if (pair.source != pair.host) rows += pair.rows;
     return static_cast<double>(rows);
   };
+  const auto crossed = [&](const RoutedRows& routed) {
+    std::int64_t rows = 0;
+    for (const PairRows& pair : routed.pairs)
+      if (ways.node_of(pair.source) != ways.node_of(pair.host)) rows += pair.rows;
+    return static_cast<double>(rows);
+  };
   const std::int64_t steps = plan.routing.routed_steps();
   for (const Communication& c : plan.program.communications) {
     const bool counts = c.kind == OpKind::exchange_counts;
     if (!is_exchange(c.kind)) continue;
-    const double row_bytes =
-        static_cast<double>(bytes_per_element(c.dtype) * (counts ? 1 : plan.scenario.model.hidden)) /
-        static_cast<double>(steps);
+    const double element_bytes = static_cast<double>(bytes_per_element(c.dtype)) / static_cast<double>(steps);
+    const double row_bytes = element_bytes * static_cast<double>(counts ? 1 : plan.scenario.model.hidden);
+    const bool weighed = once_per_node && c.kind == OpKind::dispatch;
+    const double wire_bytes =
+        row_bytes + (weighed ? element_bytes * static_cast<double>(weight_cols(plan.scenario.model)) : 0);
     const std::int64_t per_stage = plan.scenario.deployment.ranks_per_stage() / plan.scenario.deployment.ep;
     const std::int64_t first = plan.placement.stage_of_layer(c.layer) * per_stage;
-    for (std::int64_t instance = first; instance < first + per_stage; ++instance)
+    for (std::int64_t instance = first; instance < first + per_stage; ++instance) {
+      if (once_per_node) ways.enter(instance, c.layer);
       for (std::int64_t step = 0; step < steps; ++step) {
-        const double bytes = row_bytes * moved(wire.rows(c, instance, step));
+        const RoutedRows& sent = wire.rows(c, instance, step);
         if (counts) {
-          volume.counts += bytes;
+          volume.counts += wire_bytes * moved(sent);
           continue;
         }
-        volume.wire += bytes;
-        volume.useful += row_bytes * moved(counter.rows(step, c.layer, c.micro_batch, c.chunk, instance));
+        volume.wire += wire_bytes * moved(sent);
+        if (once_per_node) volume.wire_across += wire_bytes * crossed(sent);
+        const RoutedRows& useful = counter.rows(step, c.layer, c.micro_batch, c.chunk, instance);
+        volume.useful += row_bytes * moved(useful);
+        if (once_per_node) volume.useful_across += row_bytes * crossed(useful);
       }
+    }
   }
   return volume;
 }

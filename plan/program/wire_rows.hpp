@@ -4,6 +4,7 @@
 //   capacity          dispatch: header_rows + slots from every source to every host; combine: slots the other way; what
 //                     stays on its rank is copied as it is
 //   exchange_counts   one number per expert of the host, from every source to every host
+//   hierarchical      as node_rows.hpp says: a token once per node, and there once per host
 //
 // Both executors send exactly these.
 #pragma once
@@ -12,6 +13,7 @@
 #include <optional>
 
 #include "plan/plan.hpp"
+#include "plan/program/node_rows.hpp"
 #include "plan/program/resolve.hpp"
 
 namespace foretoken::plan {
@@ -20,7 +22,8 @@ namespace foretoken::plan {
 class WireRows {
  public:
   /// Keeps references to both; they must outlive it.
-  WireRows(const Plan& plan, RowCounter& rows) : plan_(plan), rows_(rows) {}
+  /// @param legs of an exchange that sends a token once per node
+  WireRows(const Plan& plan, RowCounter& rows, NodeRows::Legs legs = NodeRows::Legs::together);
 
   /// Of one dispatch, combine or exchange_counts, one expert-group instance and routed step. `rows_of_expert` are the
   /// useful ones; a row has as many columns as the op says. The reference is valid until the next call.
@@ -30,14 +33,18 @@ class WireRows {
   const Plan& plan_;
   RowCounter& rows_;
   RoutedRows routed_;
+  std::optional<NodeRows> node_rows_;  // where a token is sent once per node
 };
 
 /// Bytes of token rows that a step's exchanges move between different ranks, all ranks and micro-batches together; the
 /// mean over the routed steps.
 struct ExchangeVolume {
   double useful = 0;  // rows that routing gives
-  double wire = 0;    // with empty slots and headers
+  double wire = 0;    // with empty slots and headers; hierarchical: with weights and what is passed on within a node
   double counts = 0;  // of exchange_counts, beside those
+  // Of the first two, between nodes; where a token is sent once per node.
+  double useful_across = 0;
+  double wire_across = 0;
 };
 
 /// @throws Error{invalid_input} if the plan's routing is not known (`model`)

@@ -26,6 +26,7 @@ struct Place {
 struct Posted {
   Place place;
   NcclCall call;
+  std::int32_t group = 0;  // of its op's groups
 };
 
 class Checker {
@@ -128,8 +129,11 @@ class Checker {
         if (log[e].family != family) continue;
         const Place place{members[m].value(), static_cast<std::int32_t>(e)};
         check_grouping(place);
+        std::int32_t groups = 0;  // begun
         for (const NcclCall& call : log[e].calls) {
-          if (is_collective(call.function)) collectives[m].push_back({place, call});
+          groups += call.function == NcclFunction::group_start ? 1 : 0;
+          const std::int32_t group = std::max(0, groups - 1);
+          if (is_collective(call.function)) collectives[m].push_back({place, call, group});
           const bool sends = call.function == NcclFunction::send;
           if (!sends && call.function != NcclFunction::recv) continue;
           if (call.peer < 0 || call.peer >= static_cast<std::int32_t>(members.size()) || call.peer == own) {
@@ -137,8 +141,8 @@ class Checker {
                                 name_of(call.function), call.peer, name_of_family(family)));
             continue;
           }
-          if (sends) messages[{own, call.peer}].first.push_back({place, call});
-          else messages[{call.peer, own}].second.push_back({place, call});
+          if (sends) messages[{own, call.peer}].first.push_back({place, call, group});
+          else messages[{call.peer, own}].second.push_back({place, call, group});
         }
       }
     }
@@ -172,7 +176,9 @@ class Checker {
     if (alone > 1) problem(fmt::format("{}: {} calls without a group around them", shown(place), alone));
   }
 
-  // Two ends of one sequence: of two members' collectives, or of the messages from one rank to another.
+  // Two ends of one sequence: of two members' collectives, or of the messages from one rank to another. An op's groups
+  // are carried out one after the other, so that both ends have to be in the same one of their ops: then no group waits
+  // for a later one.
   void compare(const std::vector<Posted>& a, const std::vector<Posted>& b, std::int32_t family, bool collective) {
     const std::size_t common = std::min(a.size(), b.size());
     for (std::size_t i = 0; i < common; ++i) {
@@ -181,10 +187,10 @@ class Checker {
       const bool agree = x.count == y.count && x.dtype == y.dtype &&
                          (!collective || (x.function == y.function && x.peer == y.peer)) &&
                          at(a[i].place).step == at(b[i].place).step;
-      if (agree) continue;
-      problem(fmt::format("communicator \"{}\": {} {} at {} meets {} at {}", name_of_family(family),
+      if (agree && a[i].group == b[i].group) continue;
+      problem(fmt::format("communicator \"{}\": {} {} at {} meets {} at {}{}", name_of_family(family),
                           collective ? "collective" : "message", shown(x), shown(a[i].place), shown(y),
-                          shown(b[i].place)));
+                          shown(b[i].place), agree ? ", in another group of the op" : ""));
       return;  // what follows is shifted
     }
     if (a.size() == b.size()) return;

@@ -8,6 +8,7 @@
 
 #include "core/error.hpp"
 #include "plan/program/resolve.hpp"
+#include "plan/program/wire_rows.hpp"
 #include "runtime/step_order.hpp"
 
 namespace foretoken::runtime {
@@ -31,7 +32,8 @@ class Recorder {
       : plan_(plan),
         lowering_(plan),
         routing_(routing_of(plan)),
-        counter_(plan.placement, routing_, plan.scenario.model.experts) {
+        counter_(plan.placement, routing_, plan.scenario.model.experts),
+        wire_(plan, counter_, plan::NodeRows::Legs::apart) {
     for (const plan::Role& role : plan.program.roles) orders_.push_back(step_order(role));
   }
 
@@ -75,8 +77,12 @@ class Recorder {
     if (op.kind != plan::OpKind::dispatch && op.kind != plan::OpKind::combine) return rows;
     const std::int64_t ep = plan_.scenario.deployment.ep;
     const std::int64_t own = plan_.placement.ep_index_of(rank);
-    rows.to.assign(static_cast<std::size_t>(ep), 0);
-    rows.from.assign(static_cast<std::size_t>(ep), 0);
+    for (auto* side : {&rows.to, &rows.from, &rows.passed_to, &rows.passed_from})
+      side->assign(static_cast<std::size_t>(ep), 0);
+    if (plan::sends_once_per_node(plan_)) {
+      add_hops(rows, hops_of(op, rank.value() / ep, routed_step), static_cast<std::int32_t>(own));
+      return rows;
+    }
     for (const plan::PairRows& pair :
          counter_.rows(routed_step, op.layer, op.micro_batch, op.chunk, rank.value() / ep).pairs) {
       if (pair.source == own) rows.to[static_cast<std::size_t>(pair.host)] = pair.rows;
@@ -85,11 +91,35 @@ class Recorder {
     return rows;
   }
 
+  // Rows of a dispatch by pair and round; its combine's go the same ways.
+  using Hops = std::vector<plan::PairRows>;
+  const Hops& hops_of(const plan::Op& op, std::int64_t instance, std::int64_t routed_step) {
+    const auto [known, added] = hops_.try_emplace({routed_step, op.layer, op.micro_batch, op.chunk, instance});
+    if (!added) return known->second;
+    plan::Communication dispatch;
+    dispatch.kind = plan::OpKind::dispatch;
+    dispatch.layer = op.layer;
+    dispatch.micro_batch = op.micro_batch;
+    dispatch.chunk = op.chunk;
+    return known->second = wire_.rows(dispatch, instance, routed_step).pairs;
+  }
+
+  void add_hops(ExchangeRows& rows, const Hops& hops, std::int32_t own) const {
+    const auto at = [](std::int32_t peer) { return static_cast<std::size_t>(peer); };
+    for (const plan::PairRows& hop : hops) {
+      if (hop.source == hop.host) continue;
+      if (hop.source == own) (hop.round == 0 ? rows.to : rows.passed_to)[at(hop.host)] = hop.rows;
+      if (hop.host == own) (hop.round == 0 ? rows.from : rows.passed_from)[at(hop.source)] = hop.rows;
+    }
+  }
+
   const plan::Plan& plan_;
   NcclLowering lowering_;
   std::vector<StepOrder> orders_;  // [role]
   plan::Routing routing_;
   plan::RowCounter counter_;
+  plan::WireRows wire_;
+  std::map<std::tuple<std::int64_t, std::int16_t, std::int16_t, std::int16_t, std::int64_t>, Hops> hops_;
 };
 
 }  // namespace
@@ -98,9 +128,6 @@ Recording record(const plan::Plan& plan) {
   if (plan.program.ranks > kRecordedRanksMax)
     throw Error(ErrorCode::invalid_input, fmt::format("{} ranks are more than the {} whose calls of NCCL are recorded",
                                                       plan.program.ranks, kRecordedRanksMax));
-  if (plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
-    throw input_error(plan.scenario.file, "/deployment/collectives/exchange",
-                      "\"hierarchical\" is chosen, and that is not made of NCCL calls here", "write \"low_latency\"");
   return Recorder(plan).run();
 }
 

@@ -36,7 +36,7 @@ struct Recording {
 
 /// Records every routed step, and one step more, so that the way from the last back to the first is there too.
 /// Where the model's own router decides, a uniform draw stands for it.
-/// @throws Error{invalid_input} if the plan has over 1,024 ranks, or exchanges once per node
+/// @throws Error{invalid_input} if the plan has over 1,024 ranks
 Recording record(const plan::Plan& plan);
 
 }  // namespace foretoken::runtime

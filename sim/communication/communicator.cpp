@@ -165,6 +165,7 @@ Communicator::ExchangeState& Communicator::exchange_state(std::int32_t meeting, 
   state.posted.assign(participants, 0);
   state.begun.assign(participants, 0);
   state.left.resize(participants);
+  state.left_in_round.assign(participants, 0);
   for (std::size_t p = 0; p < participants; ++p) {
     state.left[p] = static_cast<std::int32_t>(state.pattern->messages_of(static_cast<std::int32_t>(p)).size());
     if (state.left[p] > 0) ++state.participants_left;
@@ -210,19 +211,33 @@ void Communicator::post_exchange(const Meetings::Place& place, std::int32_t step
     effects.ended.push_back({p.rank, p.op, step});
     return;
   }
-  ExchangeState& state = exchange_state(place.meeting, step);
-  state.posted[static_cast<std::size_t>(place.participant)] = 1;
-  for (const std::int32_t m : state.pattern->messages_of(place.participant)) {
+  post_round(place, step, exchange_state(place.meeting, step), now, effects);
+}
+
+void Communicator::post_round(const Meetings::Place& place, std::int32_t step, ExchangeState& state, SimTime now,
+                              CommunicationEffects& effects) {
+  const Meeting& meeting = meetings_[place.meeting];
+  std::int32_t& posted = state.posted[static_cast<std::size_t>(place.participant)];
+  std::int32_t& left = state.left_in_round[static_cast<std::size_t>(place.participant)];
+  const auto messages = state.pattern->messages_of(place.participant);
+  std::int32_t round = 0;
+  for (left = 0; left == 0;) {
+    FORETOKEN_CHECK(posted < state.pattern->rounds(), "a round after the last one");
+    round = posted++;
+    for (const std::int32_t m : messages) left += state.pattern->message(m).round == round ? 1 : 0;
+  }
+  for (const std::int32_t m : messages) {
     const ExchangeMessage& message = state.pattern->message(m);
     const std::int32_t peer = message.from == place.participant ? message.to : message.from;
-    if (state.posted[static_cast<std::size_t>(peer)] == 0) continue;
+    if (message.round != round || state.posted[static_cast<std::size_t>(peer)] <= round) continue;
     begin_participant(meeting, step, state, place.participant, effects);
     begin_participant(meeting, step, state, peer, effects);
     // Ranks that post at one instant start their messages as one batch: one event and one solve.
-    if (state.batch < 0 || state.batch_time != now) {
+    if (state.batch < 0 || state.batch_time != now || state.batch_round != round) {
       state.batch = new_batch({place.meeting, step, {}});
       state.batch_time = now;
-      effects.timers.push_back({later(now, state.pattern->latency()), state.batch});
+      state.batch_round = round;
+      effects.timers.push_back({later(now, state.pattern->latency(round)), state.batch});
     }
     batches_[static_cast<std::size_t>(state.batch)].messages.push_back(m);
   }
@@ -286,7 +301,7 @@ std::optional<SimTime> Communicator::next_completion() {
   return later(busy_since_, Seconds(time));
 }
 
-void Communicator::complete(CommunicationEffects& effects) {
+void Communicator::complete(SimTime now, CommunicationEffects& effects) {
   tags_.clear();
   network_.complete(tags_);
   for (const std::int32_t tag : tags_) {
@@ -305,7 +320,11 @@ void Communicator::complete(CommunicationEffects& effects) {
     // The last participant to end takes the state with it; only one message can be the last, and `to` is its last side.
     const auto& participants = meetings_[flow.meeting].participants;
     const auto one_less = [&](std::int32_t participant, std::int32_t peer) {
-      if (--state.left[static_cast<std::size_t>(participant)] != 0) return;
+      const bool round_over = --state.left_in_round[static_cast<std::size_t>(participant)] == 0;
+      if (--state.left[static_cast<std::size_t>(participant)] != 0) {
+        if (round_over) post_round({flow.meeting, participant}, flow.step, state, now, effects);
+        return;
+      }
       const Participant& p = participants[static_cast<std::size_t>(participant)];
       effects.last_peers.push_back({{p.rank, p.op, flow.step}, participants[static_cast<std::size_t>(peer)].rank});
       end_participant({flow.meeting, participant}, flow.step, state, effects);

@@ -3,7 +3,8 @@
 //   collective      begins when all members have posted; latency; one coupled activity; ends for all members together
 //   send, recv      begin when both have posted; latency; one flow; end together
 //   dispatch,       every message begins when both of its sides have posted; latency; one flow. A rank's op begins with
-//   combine         its first message and ends with its last one; without messages it ends when it is posted
+//   combine         its first message and ends with its last one; without messages it ends when it is posted. Where
+//                   they are in rounds, a rank posts each when its messages of the one before have ended
 //
 // Latencies hold no link. What moves nothing (no bytes, a group of one) takes no time once everybody is there.
 #pragma once
@@ -93,8 +94,8 @@ class Communicator {
 
   /// When the network next finishes something, to the nearest picosecond; nothing if it is idle or stuck.
   std::optional<SimTime> next_completion();
-  /// Finishes what next_completion() announced.
-  void complete(CommunicationEffects& effects);
+  /// Finishes what next_completion() announced, now.
+  void complete(SimTime now, CommunicationEffects& effects);
 
   /// What each of the transport's resources has given until `now`, when everything due by then has been carried out.
   std::vector<double> carried(SimTime now) { return network_.carried(to_seconds(now - busy_since_).value()); }
@@ -109,13 +110,15 @@ class Communicator {
   };
   struct ExchangeState {
     const ExchangePattern* pattern = nullptr;
-    std::vector<char> posted;            // [participant]
-    std::vector<char> begun;             // [participant]
-    std::vector<std::int32_t> left;      // [participant] messages to go
-    std::int32_t participants_left = 0;  // that have any
+    std::vector<std::int32_t> posted;         // [participant] rounds
+    std::vector<char> begun;                  // [participant]
+    std::vector<std::int32_t> left;           // [participant] messages to go
+    std::vector<std::int32_t> left_in_round;  // [participant] of those, in the last round posted
+    std::int32_t participants_left = 0;       // that have any
     bool any_begun = false;
-    std::int32_t batch = -1;  // opened at batch_time, still taking messages
+    std::int32_t batch = -1;  // opened at batch_time for messages of batch_round, still taking them
     SimTime batch_time{-1};
+    std::int32_t batch_round = 0;
   };
   // What starts together after one latency; as an activity's tag, a flow of it.
   struct Batch {
@@ -133,6 +136,9 @@ class Communicator {
 
   void advance_network(SimTime now);
   void post_exchange(const Meetings::Place& place, std::int32_t step, SimTime now, CommunicationEffects& effects);
+  /// The participant's next round that has messages.
+  void post_round(const Meetings::Place& place, std::int32_t step, ExchangeState& state, SimTime now,
+                  CommunicationEffects& effects);
   /// The meeting's, found anew after routes have changed.
   const Footprint& footprint(std::int32_t meeting, std::int32_t step);
   /// What `call` returns; if it finds no way, the error says for what.

@@ -31,7 +31,8 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& 
     const std::int32_t host = participant_of[static_cast<std::size_t>(pair.host)];
     FORETOKEN_CHECK(source >= 0 && host >= 0, communication.name + ": rows for a rank that does not take part");
     const bool dispatch = op_ == sim::ExchangeOp::dispatch;
-    const ExchangeMessage message{dispatch ? source : host, dispatch ? host : source, Bytes(pair.rows * row_bytes)};
+    const ExchangeMessage message{dispatch ? source : host, dispatch ? host : source, Bytes(pair.rows * row_bytes),
+                                  pair.round};
     sent[static_cast<std::size_t>(message.from)] += message.bytes;
     const bool in_place = message.from == message.to;
     if (message.bytes == Bytes(0) || (in_place && !transport.copies_in_place())) continue;
@@ -53,25 +54,39 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& 
     if (messages_[m].to != messages_[m].from) add(messages_[m].to, m);
   }
 
-  const ExchangeTraits traits =
-      transport.exchange(op_, ranks, messages_, static_cast<std::int64_t>(rows.rows_of_expert.size()),
-                         *std::max_element(sent.begin(), sent.end()));
-  latency_ = traits.latency;
-  provenance_ = traits.provenance;
+  find_latencies(transport, ranks, static_cast<std::int64_t>(rows.rows_of_expert.size()),
+                 *std::max_element(sent.begin(), sent.end()));
   find_cpu_times(transport);
+}
+
+void ExchangePattern::find_latencies(const Transport& transport, const std::vector<RankId>& ranks, std::int64_t experts,
+                                     Bytes sent_max) {
+  std::vector<std::vector<ExchangeMessage>> later;  // [round - 1]
+  std::vector<ExchangeMessage> first;
+  for (const ExchangeMessage& message : messages_) {
+    const auto round = static_cast<std::size_t>(message.round);
+    if (round > later.size()) later.resize(round);
+    (round == 0 ? first : later[round - 1]).push_back(message);
+  }
+  const ExchangeTraits traits = transport.exchange(op_, ranks, first, experts, sent_max);
+  latencies_.push_back(traits.latency);
+  provenance_ = traits.provenance;
+  for (const auto& messages : later) latencies_.push_back(transport.next_round(ranks, messages));
 }
 
 void ExchangePattern::find_cpu_times(const Transport& transport) {
   for (std::size_t p = 0; p < participants(); ++p) {
     std::int64_t count = 0;
+    std::vector<char> round_moves(latencies_.size(), 0);
     Bytes moved(0);
     Bytes copied(0);
     for (const std::int32_t m : messages_of(static_cast<std::int32_t>(p))) {
       const bool in_place = message(m).from == message(m).to;
       count += in_place ? 0 : 1;
+      if (!in_place) round_moves[static_cast<std::size_t>(message(m).round)] = 1;
       (in_place ? copied : moved) += message(m).bytes;
     }
-    cpu_.push_back(transport.exchange_cpu(count, moved, copied));
+    cpu_.push_back(transport.exchange_cpu(std::count(round_moves.begin(), round_moves.end(), 1), count, moved, copied));
   }
 }
 

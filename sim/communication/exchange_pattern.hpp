@@ -1,4 +1,5 @@
-// Dispatch and combine as messages: one per (source, host) pair with rows, with its size.
+// Dispatch and combine as messages: one per (source, host) pair with rows, with its size; in rounds where the rows say
+// so.
 #pragma once
 
 #include <cstdint>
@@ -29,16 +30,20 @@ class ExchangePattern {
   [[nodiscard]] std::span<const std::int32_t> messages_of(std::int32_t participant) const;
   [[nodiscard]] std::size_t participants() const { return begin_.size() - 1; }
   [[nodiscard]] sim::ExchangeOp op() const { return op_; }
-  [[nodiscard]] Seconds latency() const { return latency_; }
+  /// >= 1
+  [[nodiscard]] std::int32_t rounds() const { return static_cast<std::int32_t>(latencies_.size()); }
+  [[nodiscard]] Seconds latency(std::int32_t round) const { return latencies_[static_cast<std::size_t>(round)]; }
   [[nodiscard]] Provenance provenance() const { return provenance_; }
   /// CPU time of a participant, where ranks are threads.
   [[nodiscard]] Seconds cpu(std::int32_t participant) const { return cpu_[static_cast<std::size_t>(participant)]; }
 
  private:
+  void find_latencies(const Transport& transport, const std::vector<RankId>& ranks, std::int64_t experts,
+                      Bytes sent_max);
   void find_cpu_times(const Transport& transport);
 
   sim::ExchangeOp op_;
-  Seconds latency_{};
+  std::vector<Seconds> latencies_;  // [round]
   Provenance provenance_ = Provenance::measured;
   std::vector<ExchangeMessage> messages_;
   std::vector<std::int32_t> begin_;  // [participant] -> offset into of_participant_

@@ -29,10 +29,10 @@ HostTerms host_collective_amounts(CollectiveOp op, CollectiveAlgorithm algorithm
 
 HostTerms host_transfer_amounts(Bytes bytes) { return host_exchange_amounts(1, bytes, Bytes(0)); }
 
-HostTerms host_exchange_amounts(std::int64_t messages, Bytes bytes, Bytes copied) {
+HostTerms host_exchange_amounts(std::int64_t messages, Bytes bytes, Bytes copied, std::int64_t rounds) {
   HostTerms terms;
   terms[HostTerm::communication_ops] = 1;
-  terms[HostTerm::communication_rounds] = messages > 0 ? 1 : 0;
+  terms[HostTerm::communication_rounds] = messages > 0 ? static_cast<double>(rounds) : 0;
   terms[HostTerm::communication_messages] = static_cast<double>(messages);
   terms[HostTerm::communication_bytes] = static_cast<double>(bytes.value());
   terms[HostTerm::communication_copied] = static_cast<double>(copied.value());

@@ -38,6 +38,7 @@ HostTerms host_transfer_amounts(Bytes bytes);
 /// @param messages  sent and received, those without rows left out
 /// @param bytes     sent and received
 /// @param copied    rows to oneself
-HostTerms host_exchange_amounts(std::int64_t messages, Bytes bytes, Bytes copied);
+/// @param rounds    with messages, where there are any
+HostTerms host_exchange_amounts(std::int64_t messages, Bytes bytes, Bytes copied, std::int64_t rounds = 1);
 
 }  // namespace foretoken::sim

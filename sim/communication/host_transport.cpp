@@ -208,15 +208,28 @@ void HostTransport::add_ends(RankId from, RankId to, double sender, double recei
 // Of the op itself and its round, whatever they move: every participant does this at once, before its messages.
 ExchangeTraits HostTransport::exchange(ExchangeOp, std::span<const RankId> participants,
                                        std::span<const ExchangeMessage> messages, std::int64_t, Bytes) const {
+  return round(participants, messages, 1);
+}
+
+// Where all ranks only copy nobody waits.
+Seconds HostTransport::next_round(std::span<const RankId> participants,
+                                  std::span<const ExchangeMessage> messages) const {
+  const bool copies = std::all_of(messages.begin(), messages.end(),
+                                  [](const ExchangeMessage& message) { return message.from == message.to; });
+  return copies ? Seconds(0) : round(participants, messages, 0).latency;
+}
+
+ExchangeTraits HostTransport::round(std::span<const RankId> participants, std::span<const ExchangeMessage> messages,
+                                    double ops) const {
   Seconds wait = cost_.wake();
   for (const ExchangeMessage& message : messages)
     wait = std::max(wait, wait_for(participants[static_cast<std::size_t>(message.from)],
                                    participants[static_cast<std::size_t>(message.to)]));
   HostTerms amounts;
-  amounts[HostTerm::communication_ops] = 1;
+  amounts[HostTerm::communication_ops] = ops;
   amounts[HostTerm::communication_rounds] = 1;
-  const HostEstimate op = cost_.communication(amounts);
-  return {wait + op.alone, op.provenance};
+  const HostEstimate work = cost_.communication(amounts);
+  return {wait + work.alone, work.provenance};
 }
 
 MessageLoad HostTransport::message(ExchangeOp, RankId from, RankId to, Bytes bytes,
@@ -249,8 +262,8 @@ Seconds HostTransport::compute_cpu(const Estimate& estimate) const {
   return cpu_of({estimate.time, estimate.time * std::max(1.0, estimate.crowding), estimate.provenance});
 }
 
-Seconds HostTransport::exchange_cpu(std::int64_t messages, Bytes bytes, Bytes copied) const {
-  return cpu_of(cost_.communication(host_exchange_amounts(messages, bytes, copied)));
+Seconds HostTransport::exchange_cpu(std::int64_t rounds, std::int64_t messages, Bytes bytes, Bytes copied) const {
+  return cpu_of(cost_.communication(host_exchange_amounts(messages, bytes, copied, rounds)));
 }
 
 }  // namespace foretoken::sim

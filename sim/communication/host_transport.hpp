@@ -55,13 +55,16 @@ class HostTransport final : public Transport {
   [[nodiscard]] ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
                                         std::span<const ExchangeMessage> messages, std::int64_t experts,
                                         Bytes sent_max) const override;
+  [[nodiscard]] Seconds next_round(std::span<const RankId> participants,
+                                   std::span<const ExchangeMessage> messages) const override;
   [[nodiscard]] MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                     std::vector<ResourceUse>& uses) const override;
 
   [[nodiscard]] bool copies_in_place() const override { return true; }
   double compute_uses(RankId rank, const Estimate& estimate, std::vector<ResourceUse>& uses) const override;
   [[nodiscard]] Seconds compute_cpu(const Estimate& estimate) const override;
-  [[nodiscard]] Seconds exchange_cpu(std::int64_t messages, Bytes bytes, Bytes copied) const override;
+  [[nodiscard]] Seconds exchange_cpu(std::int64_t rounds, std::int64_t messages, Bytes bytes,
+                                     Bytes copied) const override;
   [[nodiscard]] bool has_cpu_times() const override { return true; }
 
  private:
@@ -80,6 +83,9 @@ class HostTransport final : public Transport {
   void put_on_share(RankId rank, double amount, std::vector<ResourceUse>& uses) const;
   [[nodiscard]] double rate_of(const plan::Link& link) const;
   [[nodiscard]] bool crosses(RankId from, RankId to) const { return machine_.node_of(from) != machine_.node_of(to); }
+  /// A round of an exchange and `ops` ops: how long until their messages move, whatever those are.
+  [[nodiscard]] ExchangeTraits round(std::span<const RankId> participants, std::span<const ExchangeMessage> messages,
+                                     double ops) const;
   /// From the end of a message until its receiver goes on.
   [[nodiscard]] Seconds wait_for(RankId from, RankId to) const;
   using LinkLoads = std::map<std::int32_t, double>;  // resource -> bytes

@@ -8,6 +8,7 @@ double Transport::compute_uses(RankId, const Estimate&, std::vector<ResourceUse>
   FORETOKEN_CHECK(false, "nothing is shared among the kernels of different GPUs");
 }
 Seconds Transport::compute_cpu(const Estimate&) const { return Seconds(0); }
-Seconds Transport::exchange_cpu(std::int64_t, Bytes, Bytes) const { return Seconds(0); }
+Seconds Transport::exchange_cpu(std::int64_t, std::int64_t, Bytes, Bytes) const { return Seconds(0); }
+Seconds Transport::next_round(std::span<const RankId>, std::span<const ExchangeMessage>) const { return Seconds(0); }
 
 }  // namespace foretoken::sim

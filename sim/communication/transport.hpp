@@ -36,6 +36,7 @@ struct ExchangeMessage {
   std::int32_t from = 0;
   std::int32_t to = 0;
   Bytes bytes;
+  std::int32_t round = 0;  // begins at a rank when that has done with its messages of the round before
 };
 
 /// What all messages of an exchange have in common.
@@ -80,12 +81,15 @@ class Transport {
                                              std::span<const RankId> members, Bytes bytes) const = 0;
   [[nodiscard]] virtual Footprint transfer(RankId from, RankId to, Bytes bytes) const = 0;
 
-  /// @param messages  all of the exchange, between the ranks in `participants`
+  /// @param messages  of the exchange's first round, between the ranks in `participants`
   /// @param experts   that the group has
   /// @param sent_max  the most that a rank sends, its own share included
   [[nodiscard]] virtual ExchangeTraits exchange(ExchangeOp op, std::span<const RankId> participants,
                                                 std::span<const ExchangeMessage> messages, std::int64_t experts,
                                                 Bytes sent_max) const = 0;
+  /// The latency of a later round.
+  [[nodiscard]] virtual Seconds next_round(std::span<const RankId> participants,
+                                           std::span<const ExchangeMessage> messages) const;
   /// @param uses  out, replaced
   [[nodiscard]] virtual MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                             std::vector<ResourceUse>& uses) const = 0;
@@ -101,8 +105,9 @@ class Transport {
   [[nodiscard]] virtual bool copies_in_place() const { return false; }
   /// CPU time of a compute op: longer than alone where all cores are at work.
   [[nodiscard]] virtual Seconds compute_cpu(const Estimate& estimate) const;
-  /// CPU time of a rank in an exchange.
-  [[nodiscard]] virtual Seconds exchange_cpu(std::int64_t messages, Bytes bytes, Bytes copied) const;
+  /// CPU time of a rank in an exchange. @param rounds with messages
+  [[nodiscard]] virtual Seconds exchange_cpu(std::int64_t rounds, std::int64_t messages, Bytes bytes,
+                                             Bytes copied) const;
   /// Whether the times above are known.
   [[nodiscard]] virtual bool has_cpu_times() const { return false; }
 };

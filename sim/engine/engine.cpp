@@ -235,7 +235,7 @@ void Engine::run_to_the_end() {
       // The network keeps unrounded time: all that rounds to this picosecond ends before anything else happens in it,
       // or a timer would move the network past what is due within it.
       do {
-        communicator_.complete(effects_);
+        communicator_.complete(now_, effects_);
         carry_out_effects();
         completion = communicator_.next_completion();
       } while (completion && *completion <= now_);

@@ -196,6 +196,16 @@ TEST(DispatchModes, TellUsefulAndWireBytes) {
   EXPECT_EQ(exact.at("counts"), (64 * 16 - 16) * 4.0 * 4);
 }
 
+// Two experts of a token on one node come by one row, and go back by one: fewer bytes between nodes than rows for each
+// expert would be, for all that the row has its weights behind it.
+TEST(DispatchModes, OncePerNodeSendsLessBetweenNodes) {
+  const Json bytes = Json::parse(foretoken({"plan", "scenarios/paper/large-ep64.json", "--json", "--set",
+                                            "deployment.collectives={\"exchange\":\"hierarchical\"}"}))
+                         .at("exchange_bytes_per_step");
+  EXPECT_LT(bytes.at("wire_across_nodes"), bytes.at("useful_across_nodes"));
+  EXPECT_LT(bytes.at("wire_across_nodes"), bytes.at("wire"));
+}
+
 TEST(RecordedRouting, SaysWhatDoesNotFit) {
   EXPECT_THAT(
       foretoken(command("simulate", {"--set", kModel, "--topology", "topologies/hgx-h100-2nodes-ndr400.json"}), 2),

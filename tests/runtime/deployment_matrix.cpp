@@ -72,6 +72,7 @@ Factor dispatch_modes() {
   Factor modes;
   for (const char* mode : {"planned", "capacity", "exact"})
     modes.push_back({mode, {fmt::format("deployment.experts.dispatch_mode={}", mode)}});
+  modes.push_back({"once_per_node", {R"(deployment.collectives={"exchange":"hierarchical"})"}});
   return modes;
 }
 

@@ -29,7 +29,7 @@ std::vector<Combination> pairwise(const std::vector<Factor>& factors, const Poss
 std::string name_of(const std::vector<Factor>& factors, const Combination& combination);
 std::vector<std::string> settings_of(const std::vector<Factor>& factors, const Combination& combination);
 
-/// Of a scenario with exchange "dispatch".
+/// Of a scenario with exchange "dispatch": the three modes, and once_per_node (hierarchical, planned).
 Factor dispatch_modes();
 /// none, two_batch and micro_stages with `chunks` chunks.
 Factor overlaps(int chunks);

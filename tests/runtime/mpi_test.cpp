@@ -122,6 +122,7 @@ std::vector<Case> cases() {
   const Settings tp2{R"(deployment.attention={"tp":2,"dp":1})"};
   const Settings flow{R"(deployment.pipeline={"stages":2,"schedule":"flow"})", "deployment.micro_batches=3"};
   const Settings sequence_parallel{kEp4[0], R"(deployment.attention={"tp":2,"dp":2})"};
+  const Settings once_per_node{R"(deployment.collectives={"exchange":"hierarchical"})"};
   const Settings direct{
       R"(deployment.collectives={"all_reduce":"direct","all_gather":"direct","reduce_scatter":"direct"})"};
   return {
@@ -134,6 +135,13 @@ std::vector<Case> cases() {
       {"ep4_tp2_dp2_two_batch", 4,
        sequence_parallel + Settings{"deployment.micro_batches=2", "deployment.overlap=two_batch"}},
       {"ep4_micro_stages", 4, kEp4 + Settings{"deployment.overlap=micro_stages", "deployment.chunks=2"}},
+      // Two nodes of two; two of four.
+      {"ep4_once_per_node", 4,
+       kEp4 + once_per_node + Settings{"cluster.nodes=32", "model.experts=11", "model.top_k=3"}},
+      {"ranks8_once_per_node_micro_stages", 8,
+       Settings{kEp4[0], R"(deployment.attention={"tp":2,"dp":4})", "model.experts=16", "workload.sequences=33",
+                "cluster.nodes=16", "deployment.overlap=micro_stages", "deployment.chunks=4"} +
+           once_per_node},
       // 256 KiB each way: beyond what MPI sends without asking.
       {"large_messages",
        2,

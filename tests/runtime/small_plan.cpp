@@ -23,14 +23,14 @@ constexpr const char* kScenario = R"({
 })";
 
 // Its memory holds whatever a test asks for: what this machine has is the runtime's to say.
-plan::Machine invented_machine(bool nvls) {
+plan::Machine invented_machine(bool nvls, std::int64_t nodes = 1) {
   plan::Topology topology;
   topology.name = "invented";
   topology.device.name = "invented";
   topology.device.memory = Bytes(std::int64_t{1} << 50);
   topology.nvls = nvls;
-  topology.nodes = 1;
-  topology.gpus_per_node = 64;
+  topology.nodes = nodes;
+  topology.gpus_per_node = 64 / nodes;
   topology.nvlink_bandwidth = topology.pcie_bandwidth = topology.nic_bandwidth = BytesPerSecond(1e9);
   topology.nvlink_latency = topology.pcie_latency = topology.nic_latency = Seconds(1e-6);
   return plan::build_machine(topology);
@@ -41,7 +41,8 @@ plan::Machine invented_machine(bool nvls) {
 plan::Plan small_plan(const std::vector<std::string>& settings, bool nvls) {
   JsonDocument document = JsonDocument::from_text(kScenario, "small");
   for (const std::string& setting : settings) document.set(setting);
-  return plan::make_plan(plan::parse_scenario(document), invented_machine(nvls));
+  const plan::Scenario scenario = plan::parse_scenario(document);
+  return plan::make_plan(scenario, invented_machine(nvls, scenario.cluster.nodes.value_or(1)));
 }
 
 plan::Plan paper_plan(const std::string& name, const std::vector<std::string>& settings) {

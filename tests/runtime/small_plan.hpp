@@ -9,7 +9,8 @@
 namespace foretoken::test {
 
 /// The model has 3 layers, hidden 32, 4 heads of 8, 4 experts of 24 and top 2; 8 sequences at context 5, 2 routed
-/// steps, uniform, seed 1. One rank, unless the settings say otherwise.
+/// steps, uniform, seed 1. One rank, unless the settings say otherwise. "cluster.nodes=21" makes nodes of 64 / 21 = 3
+/// ranks; otherwise all are on one.
 /// @param settings as --set takes them: "deployment.attention.tp=2"
 /// @param nvls     whether the machine's switch can add
 plan::Plan small_plan(const std::vector<std::string>& settings = {}, bool nvls = false);

@@ -100,6 +100,41 @@ TEST(SimulateHost, RefusesWhatDoesNotGoTogether) {
   EXPECT_THAT(refusal(host(), norms_alone(), {}, {"execution={\"mode\":\"eager\"}"}), HasSubstr("/execution"));
 }
 
+// A wait takes 1 ms in memory and 10 ms between nodes, and nothing else takes any time. 4 ranks on 2 nodes, 4 layers:
+// sent straight to each expert's rank, a dispatch waits once for a message from the other node, and so does a combine.
+// Once per node, what comes from there is then handed on in memory, and the sums of a node are waited for before they
+// leave it. On one node nothing is handed on.
+TEST(SimulateHost, OncePerNodeIsOneRoundAfterTheOther) {
+  plan::Topology topology;
+  topology.name = "invented";
+  topology.device.name = "any";
+  topology.device.memory = Bytes(std::int64_t{1} << 40);
+  topology.nodes = 2;
+  topology.gpus_per_node = 2;
+  topology.cores_per_node = 2;
+  topology.emulated = true;
+  topology.nics_per_node = 1;
+  topology.nic_bandwidth = BytesPerSecond(1e18);
+  const plan::Machine two = plan::build_machine(topology);
+  topology.nodes = 1;
+  topology.gpus_per_node = 4;
+  const plan::Machine one = plan::build_machine(topology);
+  Calibration calibration = norms_alone();
+  for (HostTerms& costs : calibration.host->unit_costs) costs[HostTerm::norm_elements] = 0;
+  calibration.host->communication.front().wake = Seconds(1e-3);
+  calibration.host->network = {"invented", 1, 0, Seconds(10e-3), Bytes(0), {}, {}};
+  const auto step = [&](const plan::Machine& machine, const std::string& exchange) {
+    const plan::Scenario scenario = scenario_of(
+        "large-ep-r4.json",
+        {"deployment.attention={\"tp\":1,\"dp\":4}", "deployment.collectives={\"exchange\":\"" + exchange + "\"}"});
+    return compute_metrics(simulate(plan::make_plan(scenario, machine), machine, calibration)).tpot.mean.value();
+  };
+  EXPECT_NEAR(step(two, "low_latency"), 4 * 2 * 10e-3, 1e-6);
+  EXPECT_NEAR(step(two, "hierarchical"), 4 * 2 * (10e-3 + 1e-3), 1e-6);
+  EXPECT_NEAR(step(one, "low_latency"), 4 * 2 * 1e-3, 1e-6);
+  EXPECT_NEAR(step(one, "hierarchical"), 4 * 2 * 1e-3, 1e-6);
+}
+
 // A cost of a second per element is legal, and leads past what picoseconds in 64 bits can count.
 TEST(SimulateHost, AbsurdCostsAreBadInput) {
   Calibration absurd = norms_alone();

@@ -9,9 +9,9 @@
 #include "plan/memory.hpp"
 #include "plan/program/text.hpp"
 #include "plan/program/wire_rows.hpp"
-#include "plan/scenario/names.hpp"
 #include "runtime/recording/check_recording.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/exchange_volume.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/write_file.hpp"
 
@@ -21,10 +21,7 @@ namespace {
 std::string volume_text(const plan::Plan& plan) {
   const auto volume = plan::summary_volume(plan);
   if (!volume) return "";
-  return fmt::format(
-      "  dispatch and combine ({}): {:.2f} MB per step between ranks, {:.2f} MB of it useful; counts {:.3f} MB\n",
-      name_of(plan.scenario.deployment.dispatch_mode, plan::kDispatchModeNames), volume->wire / 1e6,
-      volume->useful / 1e6, volume->counts / 1e6);
+  return fmt::format("  dispatch and combine {}\n", text_of(*volume, plan.scenario));
 }
 
 nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::MemoryUse>& memory) {
@@ -54,8 +51,7 @@ nlohmann::ordered_json plan_json(const Loaded& loaded, const std::vector<plan::M
                               {"device", loaded.machine.device().name},
                               {"device_memory_bytes", loaded.machine.device().memory.value()},
                               {"roles", roles}};
-  if (const auto volume = plan::summary_volume(loaded.plan))
-    json["exchange_bytes_per_step"] = {{"useful", volume->useful}, {"wire", volume->wire}, {"counts", volume->counts}};
+  if (const auto volume = plan::summary_volume(loaded.plan)) json["exchange_bytes_per_step"] = json_of(*volume);
   return json;
 }
 

@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "plan/scenario/names.hpp"
 #include "tools/cli/conditions.hpp"
+#include "tools/cli/exchange_volume.hpp"
 #include "tools/cli/numbers.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/explain/shown_ranks.hpp"
@@ -191,8 +191,7 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"step_ms", distribution_json(m.step)},
             {"breakdown", breakdown_json(result.breakdown)}};
   if (const auto conditions = conditions_of(loaded.scenario); !conditions.empty()) json["conditions"] = conditions;
-  if (const auto bytes = exchange_of(loaded, result))
-    json["exchange_bytes_per_step"] = {{"useful", bytes->useful}, {"wire", bytes->wire}, {"counts", bytes->counts}};
+  if (const auto bytes = exchange_of(loaded, result)) json["exchange_bytes_per_step"] = json_of(*bytes);
   if (result.accuracy > 0) json["sharing"] = {{"accuracy", result.accuracy}, {"error", result.sharing_error}};
   if (result.sampling) json["layers_sampled"] = sampling_json(*result.sampling);
   if (!result.communicator.empty()) json["communicator"] = result.communicator;
@@ -292,10 +291,7 @@ std::string result_text(const Loaded& loaded, const Result& result) {
     text += fmt::format("  Communication: {:.3f} ms exposed, {:.3f} ms hidden behind compute\n", milliseconds(exposed),
                         milliseconds(hidden));
   if (const auto bytes = exchange_of(loaded, result))
-    text += fmt::format(
-        "  Dispatch and combine ({}): {:.2f} MB per step between ranks, {:.2f} MB of it useful; counts {:.3f} MB\n",
-        name_of(loaded.scenario.deployment.dispatch_mode, plan::kDispatchModeNames), bytes->wire / 1e6,
-        bytes->useful / 1e6, bytes->counts / 1e6);
+    text += fmt::format("  Dispatch and combine {}\n", text_of(*bytes, loaded.scenario));
   text += "  The busy time rests on:";
   const char* separator = " ";
   for (const auto& [value, name] : kProvenanceNames) {

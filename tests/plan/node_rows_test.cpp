@@ -1,5 +1,5 @@
 // Tokens that go once to each node: counted by hand, and against a count by sets.
-#include "sim/communication/node_rows.hpp"
+#include "plan/program/node_rows.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,7 +12,7 @@
 #include "core/json_reader.hpp"
 #include "plan/machine/topology.hpp"
 
-namespace foretoken::sim {
+namespace foretoken::plan {
 namespace {
 
 // Two nodes of four, with memory for the plans.
@@ -107,7 +107,7 @@ TEST(NodeRows, CountsEachTokenOncePerNodeAndRank) {
     const plan::Machine machine = two_nodes();
     const plan::Plan plan = plan_for(machine, experts, top_k, tp, placement);
     plan::RowCounter rows(plan.placement, plan.routing, plan.scenario.model.experts);
-    NodeRows node_rows(plan, machine, rows);
+    NodeRows node_rows(plan, rows);
     int exchanges = 0;
     for (const plan::Communication& communication : plan.program.communications) {
       if (communication.kind != plan::OpKind::dispatch) continue;
@@ -126,12 +126,53 @@ TEST(NodeRows, CountsEachTokenOncePerNodeAndRank) {
   }
 }
 
+// The program says which ranks share a node; rows are taken from tokens, with their weights, and come back as sums.
+TEST(NodeRows, TheProgramSaysWhatTravels) {
+  const Plan plan = plan_for(two_nodes(), 8, 2, 1, "colocated");
+  EXPECT_EQ(plan.program.groups.back().name, "node");
+  EXPECT_EQ(plan.program.groups.back().size, 4);
+  for (const Role& role : plan.program.roles)
+    for (const Op& op : role.ops) {
+      EXPECT_NE(op.name, "l0.m0.pack");
+      EXPECT_NE(op.kind, OpKind::unpermute);
+      const auto* exchange = std::get_if<ExchangeOp>(&op.detail);
+      if (exchange == nullptr) continue;
+      // 64 columns of bf16; 2 weights in fp32 are 4 of those.
+      EXPECT_EQ(exchange->cols, op.kind == OpKind::dispatch ? 64 + 4 : 64);
+      EXPECT_EQ(op.inputs.size(), 2U);
+      EXPECT_EQ(op.outputs.size(), op.kind == OpKind::dispatch ? 2U : 1U);
+    }
+}
+
+// Legs apart are the same rows, and what a node is handed on comes after what crosses.
+TEST(NodeRows, LegsApartAreTheSameRows) {
+  const plan::Plan plan = plan_for(two_nodes(), 16, 5, 2, "round_robin");
+  RowCounter rows(plan.placement, plan.routing, plan.scenario.model.experts);
+  NodeRows together(plan, rows);
+  NodeRows apart(plan, rows, NodeRows::Legs::apart);
+  for (const Communication& communication : plan.program.communications) {
+    if (!is_exchange(communication.kind)) continue;
+    Pairs of_pairs;
+    for (const PairRows& pair : apart.rows(communication, 0, 1).pairs) {
+      const bool crosses = pair.source / 4 != pair.host / 4;
+      if (pair.source == pair.host) continue;
+      of_pairs[{pair.source, pair.host}] += pair.rows;
+      if (crosses || communication.kind == OpKind::combine) {
+        EXPECT_EQ(pair.round, crosses && communication.kind == OpKind::combine ? 1 : 0);
+      }
+    }
+    Pairs expected = pairs_of(together.rows(communication, 0, 1));
+    std::erase_if(expected, [](const auto& entry) { return entry.first.first == entry.first.second; });
+    EXPECT_EQ(of_pairs, expected);
+  }
+}
+
 // All 8 experts are a token's: every rank's 7 or 8 tokens cross once and reach all four ranks of both nodes.
 TEST(NodeRows, TokensOfAllExpertsCrossOnce) {
   const plan::Machine machine = two_nodes();
   const plan::Plan plan = plan_for(machine, 8, 8, 1, "colocated");
   plan::RowCounter rows(plan.placement, plan.routing, 8);
-  NodeRows node_rows(plan, machine, rows);
+  NodeRows node_rows(plan, rows);
   const Pairs pairs = pairs_of(node_rows.rows(plan.program.communications.front(), 0, 0));
   // 60 tokens over 8 ranks: 8, 8, 8, 8, 7, 7, 7, 7. Rank 1 sends its 8 to rank 5 in the other node, and to each rank of
   // its own; to each of those it also hands on the 7 that came from rank 5.
@@ -146,7 +187,7 @@ TEST(NodeRows, LessCrossesThanByExpert) {
   const plan::Machine machine = two_nodes();
   const plan::Plan plan = plan_for(machine, 8, 8, 1, "colocated");
   plan::RowCounter rows(plan.placement, plan.routing, 8);
-  NodeRows node_rows(plan, machine, rows);
+  NodeRows node_rows(plan, rows);
   const auto across = [&](const plan::RoutedRows& routed) {
     std::int64_t sum = 0;
     for (const plan::PairRows& pair : routed.pairs)
@@ -159,4 +200,4 @@ TEST(NodeRows, LessCrossesThanByExpert) {
 }
 
 }  // namespace
-}  // namespace foretoken::sim
+}  // namespace foretoken::plan
