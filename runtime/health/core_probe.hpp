@@ -16,10 +16,12 @@ struct CoreProbeOptions {
   Bytes copied{std::int64_t{16} << 20};  // beyond what a core's own caches hold
 };
 
-/// Wall time: what a core is not given counts as slow.
+/// By wall time: what a core is not given counts as slow. By the thread's CPU time: what it does while it has a core.
 struct CoreReading {
   FlopsPerSecond product;  // 2 m n k / time, fp32
   BytesPerSecond copy;     // bytes copied / time: as many are read, and as many written
+  FlopsPerSecond product_by_cpu{};
+  BytesPerSecond copy_by_cpu{};
 };
 
 /// On the calling thread. @throws Error{infeasible} if the memory is not there

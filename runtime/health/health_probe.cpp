@@ -1,5 +1,7 @@
 #include "runtime/health/health_probe.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <thread>
@@ -39,10 +41,21 @@ class HealthProbe {
     collect(all_.between_nodes, between);
     collect(all_.cores, std::vector{core_});
     if (rank_ != kLeader) return std::nullopt;
+    all_.cores_shared = cores_shared();
     return std::move(all_);
   }
 
  private:
+  // Emulated nodes are one computer.
+  [[nodiscard]] bool cores_shared() const {
+    const std::int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+    if (options_.turns.one_at_a_time) return ranks_ > cores;
+    for (std::size_t node = 0; node < all_.hosts.size(); ++node)
+      if (std::count(all_.node_of_rank.begin(), all_.node_of_rank.end(), static_cast<std::int32_t>(node)) > cores)
+        return true;
+    return false;
+  }
+
   void enter(HealthStage stage) const {
     if (at_) at_(stage);
   }

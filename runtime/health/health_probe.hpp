@@ -33,6 +33,7 @@ struct HealthReadings {
   std::vector<CoreReading> cores;          // [rank]
   std::vector<LinkReading> within_nodes;   // in the order of the turns
   std::vector<LinkReading> between_nodes;
+  bool cores_shared = false;  // a computer has more ranks than cores: they take turns on them
 };
 
 /// What a rank is at, for others to read when it no longer answers.

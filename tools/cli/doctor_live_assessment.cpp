@@ -164,14 +164,44 @@ class Assessment {
   void cores() {
     std::vector<Cost> product;
     std::vector<Cost> copy;
+    // Ranks that take turns on the cores get now more and now less of them, which is no fault of theirs: then they are
+    // compared by what they do while they have one.
+    const bool by_cpu = readings().cores_shared;
     for (std::size_t r = 0; r < readings().cores.size(); ++r) {
-      product.push_back({{RankId(r)}, 1 / readings().cores[r].product.value()});
-      copy.push_back({{RankId(r)}, 1 / readings().cores[r].copy.value()});
+      const runtime::CoreReading& core = readings().cores[r];
+      product.push_back({{RankId(r)}, 1 / (by_cpu ? core.product_by_cpu : core.product).value()});
+      copy.push_back({{RankId(r)}, 1 / (by_cpu ? core.copy_by_cpu : core.copy).value()});
     }
+    const std::string clock = by_cpu ? ", by CPU time," : "";
     const std::vector<std::optional<double>> expected(product.size(), expected_product());
-    name_ranks("product (GEMM)", "FLOP/s", product, check("product", "FLOP/s", product, expected), kSlowCore);
-    name_ranks("memory copy", "B/s", copy, check("copy", "B/s", copy, std::vector<std::optional<double>>(copy.size())),
-               kSlowCore);
+    name_ranks("product (GEMM)" + clock, "FLOP/s", product, check("product", "FLOP/s", product, expected), kSlowCore);
+    name_ranks("memory copy" + clock, "B/s", copy,
+               check("copy", "B/s", copy, std::vector<std::optional<double>>(copy.size())), kSlowCore);
+    if (by_cpu) core_shares();
+  }
+
+  // A node whose ranks get less of a core than those of others, even the one that gets most: it is limited.
+  void core_shares() {
+    std::map<std::int32_t, double> most;
+    for (std::size_t r = 0; r < readings().cores.size(); ++r) {
+      const runtime::CoreReading& core = readings().cores[r];
+      double& share = most[node_of(RankId(r))];
+      share = std::max(share, core.product.value() / core.product_by_cpu.value());
+    }
+    std::vector<double> costs;
+    for (const auto& [node, share] : most) costs.push_back(1 / share);
+    for (const std::size_t node : runtime::outliers(costs, diagnosis_.rule)) {
+      const auto number = static_cast<std::int32_t>(node);
+      diagnosis_.findings.push_back(
+          {fmt::format("{}: product (GEMM) is slow on all its ranks, which are given little of the cores",
+                       node_name(number)),
+           fmt::format("the rank that gets most of a core gets {:.0f} % of it, on other nodes {:.0f} %",
+                       100 / costs[node], 100 / runtime::peers_of(costs, diagnosis_.rule).typical),
+           kSlowCore,
+           {number},
+           ranks_of(number),
+           ""});
+    }
   }
 
   // Seconds per FLOP of the product by itself on a core, by the calibration.
