@@ -151,7 +151,7 @@ TEST(CudaRun, GraphsAndSingleOpsAgreeToTheBit) {
 // In fp32 the device decides as the host does, and what it wrote down is what it did.
 TEST(CudaRun, RecordsWhatTheRouterDecided) {
   FORETOKEN_NEED_GPU();
-  for (const std::string mode : {"capacity", "exact"}) {
+  for (const char* mode : {"capacity", "exact"}) {
     const Settings settings{type_setting("fp32"), kRouter, dispatch(mode), "model.experts=11"};
     const CudaRunResult live = run_cuda(small_plan(settings));
     const runtime::RunResult host = runtime::run_threads(small_plan(settings));
