@@ -13,6 +13,7 @@
 #include "core/error.hpp"
 #include "plan/scenario/limits.hpp"
 #include "tools/cli/advise_command.hpp"
+#include "tools/cli/calibrate_cuda_command.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/completion.hpp"
 #include "tools/cli/doctor_live_command.hpp"
@@ -540,6 +541,11 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                    "Also store the timeline in FILE.json, for ui.perfetto.dev or chrome://tracing")
       ->type_name("FILE")
       ->check(kNotEmpty);
+  simulate
+      ->add_option("--nccl-choices", simulate_options.nccl_choices,
+                   "Collectives by the algorithms that NCCL chose in this result of run --backend cuda --nccl-chooses")
+      ->type_name("FILE")
+      ->check(kNotEmpty);
   simulate->callback([&] { chosen = [&] { run_simulate(simulate_options, interval_options, out, err); }; });
 
   RunOptions run_options;
@@ -552,6 +558,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
                   "host: on CPUs, in fp32 (default); cuda: on GPUs, one process per GPU, messages by NCCL")
       ->check(CLI::IsMember({"host", "cuda"}))
       ->type_name("NAME");
+  run->add_flag("--nccl-chooses", run_options.nccl_chooses,
+                "With --backend cuda: NCCL chooses the algorithms of collectives; the result records which");
   run->add_option("--deadline", run_options.deadline_seconds,
                   "End the run with exit code 6 when nothing has moved for this many seconds (default 30)")
       ->check(CLI::Range(0.1, 86400.0))
@@ -625,6 +633,8 @@ int run(const std::vector<std::string>& arguments, std::ostream& out, std::ostre
   calibrate->require_subcommand(1);
   AdviseOptions advise_options;
   add_advise(*calibrate, advise_options, chosen, out);
+  CalibrateCudaOptions cuda_options;
+  add_calibrate_cuda(*calibrate, cuda_options, chosen, out, err);
   CLI::App* fit = calibrate->add_subcommand("fit", "Fit a calibration to published measurements");
   fit->footer(
       "Example: foretoken calibrate fit --sources measurements/ --device topologies/devices/h100-sxm5-80gb.json --out "

@@ -36,6 +36,9 @@ foreach(folder IN LISTS test_folders)
     target_compile_definitions(${program} PRIVATE FORETOKEN_BINARY="$<TARGET_FILE:foretoken>")
     add_dependencies(${program} foretoken foretoken_completions)
     target_sources(${program} PRIVATE tests/plan/json_schema.cpp)  # what the command prints, against its schemas
+    if(folder STREQUAL "cli")
+      target_sources(${program} PRIVATE tests/measure/invented_gpu.cpp)  # a GPU that is made up
+    endif()
     if(folder STREQUAL "explain")
       target_sources(${program} PRIVATE tests/sim/tiny_program.cpp)  # small simulated traces
     endif()
