@@ -81,6 +81,39 @@ TEST(LiveDiagnosis, NamesARankWhoseCoreIsSlow) {
   EXPECT_THAT(diagnosis.findings[0].ranks, ElementsAre(RankId(5)));
 }
 
+// Ranks that take turns on the cores: whoever gets less of one is healthy, whose core does less by CPU time is not.
+TEST(LiveDiagnosis, RanksThatShareCoresAreJudgedByCpuTime) {
+  runtime::HealthReadings readings = healthy(2, 4);
+  readings.cores_shared = true;
+  for (runtime::CoreReading& core : readings.cores) {
+    core.product_by_cpu = FlopsPerSecond(10e9);
+    core.copy_by_cpu = BytesPerSecond(5e9);
+  }
+  readings.cores[5].product = FlopsPerSecond(4e9);
+  readings.cores[2].copy = BytesPerSecond(2e9);
+  EXPECT_THAT(assessed(readings).findings, IsEmpty());
+  readings.cores[5].product_by_cpu = FlopsPerSecond(5e9);
+  const LiveDiagnosis slow = assessed(readings);
+  ASSERT_EQ(slow.findings.size(), 1U);
+  EXPECT_THAT(slow.findings[0].what, AllOf(HasSubstr("rank 5 on node 1"), HasSubstr("by CPU time")));
+}
+
+// A quota of a node is none of its core's speed: its ranks get a quarter of one at most, those of the other all of one.
+TEST(LiveDiagnosis, OfSharedCoresANodeThatIsLimitedIsNamed) {
+  runtime::HealthReadings readings = healthy(2, 4);
+  readings.cores_shared = true;
+  for (std::size_t r = 0; r < readings.cores.size(); ++r) {
+    runtime::CoreReading& core = readings.cores[r];
+    core.product_by_cpu = FlopsPerSecond(10e9);
+    core.copy_by_cpu = BytesPerSecond(5e9);
+    if (r >= 4) core.product = FlopsPerSecond(2.5e9);
+  }
+  const LiveDiagnosis diagnosis = assessed(readings);
+  ASSERT_EQ(diagnosis.findings.size(), 1U);
+  EXPECT_THAT(diagnosis.findings[0].what, AllOf(HasSubstr("node 1: "), HasSubstr("GEMM")));
+  EXPECT_THAT(diagnosis.findings[0].evidence, AllOf(HasSubstr("25 %"), HasSubstr("100 %")));
+}
+
 TEST(LiveDiagnosis, NamesANodeWhoseCoresAreAllSlow) {
   runtime::HealthReadings readings = healthy(2, 4);
   for (std::size_t r = 4; r < 8; ++r) readings.cores[r].product = FlopsPerSecond(5e9);
@@ -233,6 +266,12 @@ TEST_F(DoctorLaunch, MeasuresAllOfAScenario) {
   EXPECT_EQ(kinds["bandwidth within node"], 12);
   EXPECT_EQ(kinds["latency within node"], 6);
   EXPECT_EQ(kinds["dispatch, ep of 4"], 1);
+}
+
+TEST_F(DoctorLaunch, RefusesACalibrationOfGpus) {
+  const Said said = shell("tools/mpirun -n 2 " + kDoctor + "--calibration topologies/calibrations/h100-sxm.json");
+  EXPECT_EQ(said.code, 2) << said.text;
+  EXPECT_THAT(said.text, AllOf(HasSubstr("it is a calibration of GPUs"), HasSubstr("calibrate host")));
 }
 
 TEST_F(DoctorLaunch, ARankThatIsKilledEndsAllWithOneMessage) {

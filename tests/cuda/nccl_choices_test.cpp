@@ -42,8 +42,8 @@ TEST(NcclChoices, AreReadInEveryForm) {
 
 TEST(NcclChoices, AreCountedAndEverythingElseIsPassedOver) {
   const std::string line = "AllReduce: 8 Bytes -> Algo TREE proto LL channel{Lo..Hi}={0..1}";
-  EXPECT_THAT(parse_nccl_choices("NCCL version 2.28.9+cuda13.0\n" + line + "\r\n" + line + "\nAlgorithm | Tree | Ring\n" +
-                                 "Max NThreads | 512 | 640\n" + line),
+  EXPECT_THAT(parse_nccl_choices("NCCL version 2.28.9+cuda13.0\n" + line + "\r\n" + line +
+                                 "\nAlgorithm | Tree | Ring\n" + "Max NThreads | 512 | 640\n" + line),
               ElementsAre(choice("AllReduce", 8, "tree", "ll", 2, 3)));
   EXPECT_THAT(parse_nccl_choices(""), IsEmpty());
 }
@@ -93,7 +93,8 @@ TEST_F(ChosenCollectives, AreThePlansWithWhatRankZeroSays) {
   EXPECT_TRUE(silent[0].agrees());
   EXPECT_THAT(settings_of(silent), IsEmpty());
 
-  const std::vector<NcclChoice> tree{choice("AllReduce", 1024, "tree", "ll", 2, 6), choice("AllReduce", 8, "ring", "ll", 1)};
+  const std::vector<NcclChoice> tree{choice("AllReduce", 1024, "tree", "ll", 2, 6),
+                                     choice("AllReduce", 8, "ring", "ll", 1)};
   const auto told = compare_choices(plan, std::vector{tree, nothing});
   ASSERT_THAT(told, SizeIs(1));
   EXPECT_THAT(told[0].chosen, ElementsAre(choice("AllReduce", 1024, "tree", "ll", 2)));
@@ -105,9 +106,9 @@ TEST_F(ChosenCollectives, AreThePlansWithWhatRankZeroSays) {
 }
 
 TEST_F(ChosenCollectives, AreNotSetWhereNcclTookSeveral) {
-  const auto told = compare_choices(plan, std::vector<std::vector<NcclChoice>>{
-                                              {choice("AllReduce", 1024, "tree", "ll", 2), choice("AllReduce", 1024, "ring", "ll", 2)},
-                                              {}});
+  const auto told = compare_choices(
+      plan, std::vector<std::vector<NcclChoice>>{
+                {choice("AllReduce", 1024, "tree", "ll", 2), choice("AllReduce", 1024, "ring", "ll", 2)}, {}});
   ASSERT_THAT(told, SizeIs(1));
   EXPECT_THAT(told[0].chosen, SizeIs(2));
   EXPECT_THAT(settings_of(told), IsEmpty());
@@ -118,7 +119,8 @@ TEST(NcclNotes, AskNcclAndLeaveNothingBehind) {
     const char* const value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): one thread
     return std::string(value == nullptr ? "" : value);
   };
-  for (const char* name : {"NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE", "NCCL_TOPO_DUMP_FILE"}) unsetenv(name);  // NOLINT
+  for (const char* name : {"NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE", "NCCL_TOPO_DUMP_FILE"})
+    unsetenv(name);  // NOLINT
   std::string log;
   {
     const NcclNotes notes;

@@ -121,6 +121,7 @@ void add_calibration_commands(CLI::App& app, CalibrationCommands& options, std::
   CLI::App* calibrate = app.add_subcommand("calibrate", "Make calibrations");
   calibrate->require_subcommand(1);
   add_advise(*calibrate, options.advise, chosen, out);
+  add_calibrate_cuda(*calibrate, options.cuda, chosen, out, err);
   add_fit(*calibrate, options.fit)->callback([&] { chosen = [&] { run_fit(options.fit, out, err); }; });
   add_derive(*calibrate, options.derive)->callback([&] { chosen = [&] { run_derive(options.derive, out); }; });
   add_calibrate_host(*calibrate, options.host)->callback([&] {

@@ -5,6 +5,7 @@
 #include <iosfwd>
 
 #include "tools/cli/advise_command.hpp"
+#include "tools/cli/calibrate_cuda_command.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/doctor_live_command.hpp"
 
@@ -21,6 +22,7 @@ struct CalibrationCommands {
   FitOptions fit;
   DeriveOptions derive;
   CalibrateHostOptions host;
+  CalibrateCudaOptions cuda;
   CalibrateNetworkOptions network;
 };
 

@@ -47,10 +47,12 @@ struct SimulateOptions : ScenarioOptions {
   bool explain = false;                         // --explain: critical path, stragglers, links
   bool sensitivity = false;                     // --sensitivity: TPOT with one better resource after the other
   std::filesystem::path trace;                  // --trace: timeline for ui.perfetto.dev
+  std::filesystem::path nccl_choices;           // --nccl-choices: a result of `run --backend cuda`
 };
 
 struct RunOptions : ScenarioOptions {
   std::string backend = "host";       // --backend: host or cuda
+  bool nccl_chooses = false;          // --nccl-chooses: its tuner decides, and not the plan
   double deadline_seconds = 30;       // --deadline: nothing moves for so long
   double busy_max = 1;                // --busy-max: of the computer's core time, else the run is unhealthy
   std::filesystem::path routing_out;  // --routing-out: what the model's own router decided

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "tools/cli/live_health.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/mpi_launch.hpp"
+#include "tools/cli/nccl_report.hpp"
 #include "tools/cli/result.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
@@ -81,7 +83,7 @@ std::string live_text(const runtime::RunResult& run) {
 }
 
 // What only a run on GPUs can say.
-Json gpu_json(const runtime::cuda::CudaRunResult& result) {
+Json gpu_json(const runtime::cuda::CudaRunResult& result, const plan::Topology& topology) {
   Json gpus = Json::array();
   for (const runtime::cuda::GpuRecord& gpu : result.gpus) {
     Json one{{"name", gpu.name},
@@ -99,13 +101,21 @@ Json gpu_json(const runtime::cuda::CudaRunResult& result) {
                                {"throttled", c.throttled}};
     gpus.push_back(std::move(one));
   }
+<<<<<<< HEAD
   return {{"driver", result.driver}, {"blas", result.blas},
           {"nccl", result.nccl},     {"algorithms", result.nccl_algorithms},
           {"graphs", result.graphs}, {"experts", name_of(result.experts)},
           {"gpus", std::move(gpus)}};
+=======
+  Json json{{"driver", result.driver}, {"blas", result.blas},
+            {"nccl", result.nccl},     {"algorithms", result.nccl_algorithms},
+            {"graphs", result.graphs}, {"gpus", std::move(gpus)}};
+  if (result.observed) json["observed"] = nccl_json(*result.observed, topology);
+  return json;
+>>>>>>> w-k
 }
 
-std::string gpu_text(const runtime::cuda::CudaRunResult& result) {
+std::string gpu_text(const runtime::cuda::CudaRunResult& result, const plan::Topology& topology) {
   const runtime::cuda::GpuRecord& first = result.gpus.front();
   std::string text = fmt::format(
       "  {} x {}; {}; {}{}; steps {}, experts' products {}\n", result.gpus.size(), first.name, result.driver,
@@ -114,6 +124,7 @@ std::string gpu_text(const runtime::cuda::CudaRunResult& result) {
   for (std::size_t r = 0; r < result.gpus.size(); ++r)
     for (const std::string& reason : result.gpus[r].conditions.throttled)
       text += fmt::format("  GPU of rank {} was slowed down: {}\n", r, reason);
+  if (result.observed) text += nccl_text(*result.observed, topology);
   return text;
 }
 
@@ -146,7 +157,7 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
   json["plan_hash"] = run.plan_hash;
   json["routing_hash"] = run.routing_hash;
   json["live"] = live_json(run);
-  if (gpus) json["live"]["cuda"] = gpu_json(*gpus);
+  if (gpus) json["live"]["cuda"] = gpu_json(*gpus, loaded.topology);
   if (!options.out.empty()) {
     Json whole = json;
     whole["resolved_scenario"] = Json::parse(loaded.document.json().dump());
@@ -154,7 +165,7 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
     write_file(options.out, whole.dump() + "\n");
   }
   if (options.json) out << json.dump(2) << "\n";
-  else out << result_text(loaded, result) << live_text(run) << (gpus ? gpu_text(*gpus) : "");
+  else out << result_text(loaded, result) << live_text(run) << (gpus ? gpu_text(*gpus, loaded.topology) : "");
 }
 
 // A result must not claim another network than it had.
@@ -205,11 +216,14 @@ void run_on_host(const RunOptions& options, std::ostream& out) {
 
 void run_on_gpus([[maybe_unused]] const RunOptions& options, [[maybe_unused]] std::ostream& out) {
 #ifdef FORETOKEN_CUDA
-  const auto live_options = [&](const Loaded& loaded) {
+  < < < < < < < HEAD const auto live_options = [&](const Loaded& loaded) {
     runtime::RunOptions live = runtime_options(options);
     live.experts = products_of_experts(loaded, options);
     return live;
   };
+=======
+  if (options.nccl_chooses) setenv("FORETOKEN_NCCL_CHOOSES", "1", 1);  // NOLINT(concurrency-mt-unsafe): no threads yet
+>>>>>>> w-k
   const bool launched = run_under_mpi([&](auto& mpi) {
     const Loaded loaded = load(options.scenarios.front(), options);
     if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, live_options(loaded)))

@@ -78,6 +78,8 @@ CLI::App* add_simulate(CLI::App& app, SimulateOptions& options, IntervalOptions&
                      "Also simulate with each resource 10 % better, one at a time: what to buy next");
   add_file(*simulate, "--trace", options.trace,
            "Also store the timeline in FILE.json, for ui.perfetto.dev or chrome://tracing");
+  add_file(*simulate, "--nccl-choices", options.nccl_choices,
+           "Collectives by the algorithms that NCCL chose in this result of run --backend cuda --nccl-chooses");
   return simulate;
 }
 
@@ -91,6 +93,8 @@ CLI::App* add_run(CLI::App& app, RunOptions& options) {
                   "host: on CPUs, in fp32 (default); cuda: on GPUs, one process per GPU, messages by NCCL")
       ->check(CLI::IsMember({"host", "cuda"}))
       ->type_name("NAME");
+  run->add_flag("--nccl-chooses", options.nccl_chooses,
+                "With --backend cuda: NCCL chooses the algorithms of collectives; the result records which");
   run->add_option("--deadline", options.deadline_seconds,
                   "End the run with exit code 6 when nothing has moved for this many seconds (default 30)")
       ->check(CLI::Range(0.1, 86400.0))

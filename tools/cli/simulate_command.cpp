@@ -14,6 +14,7 @@
 #include "tools/cli/interval_options.hpp"
 #include "tools/cli/interval_report.hpp"
 #include "tools/cli/load.hpp"
+#include "tools/cli/nccl_report.hpp"
 #include "tools/cli/result.hpp"
 #include "tools/cli/write_file.hpp"
 #include "tools/explain/timeline.hpp"
@@ -136,6 +137,14 @@ sim::SimulateOptions simulation_options(const SimulateOptions& options) {
 
 void run_simulate(const SimulateOptions& options, const IntervalOptions& interval_options, std::ostream& out,
                   std::ostream& err) {
+  if (!options.nccl_choices.empty()) {
+    SimulateOptions chosen = options;
+    chosen.nccl_choices.clear();
+    const std::vector<std::string> settings = settings_of_result(options.nccl_choices);
+    chosen.overrides.insert(chosen.overrides.begin(), settings.begin(), settings.end());
+    run_simulate(chosen, interval_options, out, err);
+    return;
+  }
   check_out(options);
   refuse_to_replace(options.out, options.calibration);
   check_trace(options);

@@ -41,6 +41,9 @@ foreach(folder IN LISTS test_folders)
   if(library STREQUAL "foretoken_tools")
     add_dependencies(${program} foretoken foretoken_completions)
     target_sources(${program} PRIVATE tests/plan/json_schema.cpp)  # what the command prints, against its schemas
+    if(folder STREQUAL "cli")
+      target_sources(${program} PRIVATE tests/measure/invented_gpu.cpp)  # a GPU that is made up
+    endif()
     if(folder STREQUAL "explain")
       target_sources(${program} PRIVATE tests/sim/tiny_program.cpp)  # small simulated traces
     endif()
