@@ -101,18 +101,12 @@ Json gpu_json(const runtime::cuda::CudaRunResult& result, const plan::Topology& 
                                {"throttled", c.throttled}};
     gpus.push_back(std::move(one));
   }
-<<<<<<< HEAD
-  return {{"driver", result.driver}, {"blas", result.blas},
-          {"nccl", result.nccl},     {"algorithms", result.nccl_algorithms},
-          {"graphs", result.graphs}, {"experts", name_of(result.experts)},
-          {"gpus", std::move(gpus)}};
-=======
   Json json{{"driver", result.driver}, {"blas", result.blas},
             {"nccl", result.nccl},     {"algorithms", result.nccl_algorithms},
-            {"graphs", result.graphs}, {"gpus", std::move(gpus)}};
+            {"graphs", result.graphs}, {"experts", name_of(result.experts)},
+            {"gpus", std::move(gpus)}};
   if (result.observed) json["observed"] = nccl_json(*result.observed, topology);
   return json;
->>>>>>> w-k
 }
 
 std::string gpu_text(const runtime::cuda::CudaRunResult& result, const plan::Topology& topology) {
@@ -216,14 +210,12 @@ void run_on_host(const RunOptions& options, std::ostream& out) {
 
 void run_on_gpus([[maybe_unused]] const RunOptions& options, [[maybe_unused]] std::ostream& out) {
 #ifdef FORETOKEN_CUDA
-  < < < < < < < HEAD const auto live_options = [&](const Loaded& loaded) {
+  if (options.nccl_chooses) setenv("FORETOKEN_NCCL_CHOOSES", "1", 1);  // NOLINT(concurrency-mt-unsafe): no threads yet
+  const auto live_options = [&](const Loaded& loaded) {
     runtime::RunOptions live = runtime_options(options);
     live.experts = products_of_experts(loaded, options);
     return live;
   };
-=======
-  if (options.nccl_chooses) setenv("FORETOKEN_NCCL_CHOOSES", "1", 1);  // NOLINT(concurrency-mt-unsafe): no threads yet
->>>>>>> w-k
   const bool launched = run_under_mpi([&](auto& mpi) {
     const Loaded loaded = load(options.scenarios.front(), options);
     if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, live_options(loaded)))
