@@ -105,13 +105,13 @@ std::vector<ExchangeSample> timed(sim::ExchangeOp op, std::span<const ExchangeSa
   return out;
 }
 
-template <class Apply>
-void fit_exchange(NetworkCalibration& network, std::span<const ExchangeSample> samples,
-                  const std::vector<double>& start, const Apply& apply) {
+template <class Start, class Apply>
+void fit_exchange(NetworkCalibration& network, std::span<const ExchangeSample> samples, const Start& start,
+                  const Apply& apply) {
   for (const sim::ExchangeOp op : {sim::ExchangeOp::dispatch, sim::ExchangeOp::combine}) {
     const std::vector<ExchangeSample> of_op = timed(op, samples);
     fit_family(
-        network, std::span<const ExchangeSample>(of_op), start,
+        network, std::span<const ExchangeSample>(of_op), start(exchange_of(network, op)),
         [&](NetworkCalibration& trial, std::span<const double> p) { apply(exchange_of(trial, op), p); },
         [op](const sim::NetworkCost& cost, const ExchangeSample& sample) { return predicted(cost, op, sample); },
         [op](const ExchangeSample& sample) { return time_of(op, sample); });
@@ -284,12 +284,11 @@ void fit_direct(NetworkCalibration& network, std::span<const CollectiveSample> s
 }
 
 void fit_exchange_in_node(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
-  const ExchangeCalibration& guess = network.dispatch;
-  std::vector<double> start{guess.latency_one_node.value(), guess.queue_latency.value(), guess.rate_in_node.value()};
-  if (guess.blocks) {
-    start.push_back(guess.blocks->rate.value());
-    start.push_back(guess.blocks->unit_latency.value());
-  }
+  const auto start = [](const ExchangeCalibration& guess) {
+    std::vector<double> p{guess.latency_one_node.value(), guess.queue_latency.value(), guess.rate_in_node.value()};
+    if (guess.blocks) p.insert(p.end(), {guess.blocks->rate.value(), guess.blocks->unit_latency.value()});
+    return p;
+  };
   fit_exchange(network, samples, start, [](ExchangeCalibration& exchange, std::span<const double> p) {
     exchange.latency_one_node = Seconds(p[0]);
     exchange.queue_latency = Seconds(p[1]);
@@ -301,12 +300,13 @@ void fit_exchange_in_node(NetworkCalibration& network, std::span<const ExchangeS
 }
 
 void fit_exchange_across_nodes(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
-  const ExchangeCalibration& guess = network.dispatch;
-  fit_exchange(network, samples, {guess.latency_across_nodes.value(), guess.rate_across_nodes.value()},
-               [](ExchangeCalibration& exchange, std::span<const double> p) {
-                 exchange.latency_across_nodes = Seconds(p[0]);
-                 exchange.rate_across_nodes = BytesPerSecond(p[1]);
-               });
+  const auto start = [](const ExchangeCalibration& guess) {
+    return std::vector<double>{guess.latency_across_nodes.value(), guess.rate_across_nodes.value()};
+  };
+  fit_exchange(network, samples, start, [](ExchangeCalibration& exchange, std::span<const double> p) {
+    exchange.latency_across_nodes = Seconds(p[0]);
+    exchange.rate_across_nodes = BytesPerSecond(p[1]);
+  });
 }
 
 void fit_hierarchical_in_node(NetworkCalibration& network, std::span<const ExchangeSample> samples) {
@@ -342,7 +342,7 @@ void fit_messages(NetworkCalibration& network, std::span<const MessageSample> sa
     std::vector<MessageSample> of_span;
     std::copy_if(samples.begin(), samples.end(), std::back_inserter(of_span),
                  [across](const MessageSample& sample) { return sample.across_nodes == across; });
-    if (of_span.empty()) continue;
+    if (of_span.empty() && !samples.empty()) continue;  // a span that was not measured stays as it is
     const auto which = [across](NetworkCalibration& trial) -> MessageCalibration& {
       return across ? trial.message_across_nodes : trial.message_in_node;
     };

@@ -29,7 +29,7 @@ struct NcclChoice {
   std::int64_t bytes = 0;
   std::string algorithm;  ///< NCCL's word in lower case: "ring", "tree", "nvls", "nvls_tree", "collnet_direct", "pat";
                           ///< of a symmetric kernel "symmetric"
-  std::string protocol;       ///< "simple", "ll", "ll128"; of a symmetric kernel its name
+  std::string protocol;   ///< "simple", "ll", "ll128"; of a symmetric kernel its name
   std::int64_t channels = 0;  ///< 0: it does not say
   std::int64_t times = 1;     ///< lines that say so
   auto operator<=>(const NcclChoice&) const = default;

@@ -79,6 +79,10 @@ void raise_nvlink(double factor, plan::Topology& topology, NetworkCalibration& n
 void raise_kernels(double factor, NetworkCalibration& network) {
   raise(factor, {&network.ring.ll_rate, &network.ring.ll128_rate, &network.ring.simple_local_rate});
   change_if_there<TreeCalibration>({&network.tree}, [&](auto& tree) { raise(factor, {&tree.ll_rate}); });
+  change_if_there<ExchangeBlocks>({&network.dispatch.blocks, &network.combine.blocks}, [&](auto& blocks) {
+    raise(factor, {&blocks.rate});
+    shorten(factor, {&blocks.unit_latency});
+  });
   change_if_there<HierarchicalCalibration>(
       {&network.hierarchical_dispatch, &network.hierarchical_combine}, [&](auto& exchange) {
         raise(factor, {&exchange.rate_in_node_per_sm, &exchange.rate_across_nodes_per_sm});
