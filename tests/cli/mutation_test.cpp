@@ -48,9 +48,11 @@ bool is_of_a_host(const std::string& scenario) {
 // What scenarios of hosts run on ships without a calibration, so those are planned.
 std::string command_for(const std::string& scenario) { return is_of_a_host(scenario) ? "plan" : "simulate"; }
 
-// The scaling series differs from large-ep64 in sizes alone: of its mutations every fourth is run.
+// The scaling series differs from large-ep64 in sizes alone, and that from the baseline in its deployment: of their
+// mutations every eighth and every third is run.
 std::size_t stride_of(const std::string& scenario) {
-  return kEvery * (scenario.find("scaling") == std::string::npos ? 1 : 4);
+  if (scenario.find("scaling") != std::string::npos) return 8 * kEvery;
+  return kEvery * (scenario.find("large-ep64") != std::string::npos ? 3 : 1);
 }
 
 /// The scenario with two steps instead of its dozen: what is damaged matters here, not how long it is simulated.

@@ -122,10 +122,10 @@ TEST_F(Netlab, NodesHaveTheirSharesOfTheCores) {
 
 // Its cgroups too.
 TEST_F(Netlab, NothingIsLeftOfKilledLabsWithShares) {
-  const Said said = netlab("stress topologies/lab/2x1-slow-node.json 10");
+  const Said said = netlab("stress topologies/lab/2x1-slow-node.json 5");
   if (said.code == 2) GTEST_SKIP() << "no shares of the cores here: " << said.text;
   EXPECT_EQ(said.code, 0) << said.text;
-  EXPECT_THAT(said.text, HasSubstr("2 killed: nothing is left"));
+  EXPECT_THAT(said.text, HasSubstr("1 killed: nothing is left"));
 }
 
 TEST_F(Netlab, OtherTopologiesAreRefusedByName) {

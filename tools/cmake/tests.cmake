@@ -8,6 +8,20 @@ include(GoogleTest)
 configure_file(${PROJECT_SOURCE_DIR}/tests/foretoken_places.hpp.in ${FORETOKEN_GENERATED}/foretoken_places.hpp)
 foretoken_precompiled(foretoken_test_headers LINK GTest::gmock HEADERS <gmock/gmock.h> <gtest/gtest.h>)
 
+# foretoken_oracles(<name> <library> <source>...): helpers of one folder of tests that others use too, compiled once.
+function(foretoken_oracles name library)
+  add_library(${name} STATIC EXCLUDE_FROM_ALL ${ARGN})
+  target_link_libraries(${name} PUBLIC ${library} GTest::gmock)
+  target_include_directories(${name} PRIVATE ${FORETOKEN_GENERATED})
+  foretoken_use_precompiled(${name} foretoken_test_headers)
+  set(foretoken_oracle_sources ${foretoken_oracle_sources} ${ARGN} PARENT_SCOPE)
+endfunction()
+foretoken_oracles(foretoken_schema_oracle foretoken_core tests/plan/json_schema.cpp)
+foretoken_oracles(foretoken_tiny_program foretoken_sim tests/sim/tiny_program.cpp)  # small simulated traces
+# Small plans, and what every live run must come to.
+foretoken_oracles(foretoken_live_oracles foretoken_runtime tests/runtime/small_plan.cpp tests/runtime/reference.cpp
+  tests/runtime/agreement.cpp tests/runtime/mpi_launch.cpp)
+
 file(GLOB test_folders CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/tests LIST_DIRECTORIES true ${PROJECT_SOURCE_DIR}/tests/*)
 list(REMOVE_ITEM test_folders bench fuzz)
 foreach(folder IN LISTS test_folders)
@@ -15,6 +29,7 @@ foreach(folder IN LISTS test_folders)
   if(NOT FORETOKEN_CUDA)
     list(FILTER sources EXCLUDE REGEX "^tests/cuda/device/")  # include headers of CUDA
   endif()
+  list(REMOVE_ITEM sources ${foretoken_oracle_sources})
   if(NOT sources)
     continue()
   endif()
@@ -30,22 +45,25 @@ foreach(folder IN LISTS test_folders)
   else()
     set(library foretoken_tools)
   endif()
-  target_link_libraries(${program} PRIVATE ${library} GTest::gmock GTest::gtest_main)
+  set(oracles)
+  if(folder STREQUAL "plan" OR library STREQUAL "foretoken_tools")
+    list(APPEND oracles foretoken_schema_oracle)  # what the command prints, against its schemas
+  endif()
+  if(folder MATCHES "^(sim|explain)$")
+    list(APPEND oracles foretoken_tiny_program)
+  endif()
+  if(folder MATCHES "^(runtime|cuda)$")
+    list(APPEND oracles foretoken_live_oracles)
+  endif()
+  target_link_libraries(${program} PRIVATE ${oracles} ${library} GTest::gmock GTest::gtest_main)
   target_include_directories(${program} PRIVATE ${FORETOKEN_GENERATED})
   if(NOT folder STREQUAL "style")
     foretoken_use_precompiled(${program} foretoken_test_headers)
   endif()
-  if(folder STREQUAL "cuda")  # small plans, and what every live run must come to
-    target_sources(${program} PRIVATE tests/runtime/small_plan.cpp tests/runtime/reference.cpp tests/runtime/agreement.cpp tests/runtime/mpi_launch.cpp)
-  endif()
   if(library STREQUAL "foretoken_tools")
     add_dependencies(${program} foretoken foretoken_completions)
-    target_sources(${program} PRIVATE tests/plan/json_schema.cpp)  # what the command prints, against its schemas
     if(folder STREQUAL "cli")
       target_sources(${program} PRIVATE tests/measure/invented_gpu.cpp)  # a GPU that is made up
-    endif()
-    if(folder STREQUAL "explain")
-      target_sources(${program} PRIVATE tests/sim/tiny_program.cpp)  # small simulated traces
     endif()
   endif()
   gtest_discover_tests(${program}
