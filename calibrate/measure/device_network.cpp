@@ -53,6 +53,7 @@ void fit_exchange(NetworkCalibration& network, const std::vector<ExchangeSample>
     };
     if (!across) {
       exchange.queue_latency = Seconds(0);
+      exchange.blocks.reset();  // of DeepEP's kernel; NCCL has none
       exchange.queues_min = 1;
       exchange.queues_max = queues_max;
       exchange.fitted.clear();
