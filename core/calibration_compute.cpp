@@ -21,7 +21,7 @@ constexpr double kLogSlowdownMax = 12;
 // 0.12350000000000001.
 double rounded(double value, double per_unit) { return std::round(value * per_unit) / per_unit; }
 
-std::string microseconds(Seconds time) { return fmt::format("{:.4f} us", time.value() * 1e6); }
+std::string microseconds_text(Seconds time) { return fmt::format("{:.4f} us", microseconds(time)); }
 std::string gigabytes_per_second(BytesPerSecond rate) { return fmt::format("{:.1f} GB/s", rate.value() / 1e9); }
 
 Lattice read_lattice(const JsonReader& place, const std::vector<std::string>& axis_names) {
@@ -113,7 +113,7 @@ Json lattice_json(const Lattice& lattice) {
 Json kernel_fit_json(const KernelFit& fit) {
   return {{"framework", fit.framework},
           {"source", fit.source},
-          {"floor", microseconds(fit.floor)},
+          {"floor", microseconds_text(fit.floor)},
           {"log_slowdown", lattice_json(fit.log_slowdown)},
           {"corner_sum_max", rounded(fit.corner_sum_max, 1e4)},
           {"held_out", to_json(fit.held_out)}};
@@ -124,7 +124,7 @@ Json attention_json(const std::vector<AttentionFit>& fits) {
   for (const AttentionFit& fit : fits) {
     Json entry = kernel_fit_json(fit);
     entry["kv_dtype"] = std::string(name_of(fit.kv_dtype));
-    entry["per_item"] = microseconds(fit.per_item);
+    entry["per_item"] = microseconds_text(fit.per_item);
     entry["head_dims"] = fit.head_dims;
     entry["group_min"] = fit.group_min;
     entry["group_max"] = fit.group_max;
@@ -191,7 +191,7 @@ nlohmann::json to_json(const ComputeCalibration& calibration) {
             {"bandwidth", gigabytes_per_second(calibration.l2.bandwidth)}}},
           {"memory",
            {{"source", calibration.memory.source},
-            {"floor", microseconds(calibration.memory.floor)},
+            {"floor", microseconds_text(calibration.memory.floor)},
             {"bandwidth", gigabytes_per_second(calibration.memory.bandwidth)}}},
           {"gemm", std::move(gemm)},
           {"attention_decode", attention_json(calibration.attention_decode)},

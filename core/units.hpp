@@ -57,6 +57,10 @@ using FlopsPerSecond = Quantity<struct FlopsPerSecondTag, double>;
 /// Simulated time in integer picoseconds: 2^63 ps are 106 days.
 using SimTime = Quantity<struct SimTimeTag, std::int64_t>;
 
+/// The numbers that reports write.
+constexpr double milliseconds(Seconds time) { return time.value() * 1e3; }
+constexpr double microseconds(Seconds time) { return time.value() * 1e6; }
+
 constexpr Seconds operator/(Bytes size, BytesPerSecond rate) {
   return Seconds(static_cast<double>(size.value()) / rate.value());
 }

@@ -5,11 +5,7 @@
 #include "core/error.hpp"
 
 namespace foretoken::runtime {
-namespace {
-
-constexpr std::chrono::milliseconds kPatience{20};
-
-}  // namespace
+namespace {}  // namespace
 
 void BlockingMessages::send(RankId to, std::span<const std::byte> bytes) {
   wait(communicator_.send(to, communication_, bytes), to);

@@ -17,6 +17,9 @@ namespace foretoken::runtime {
 /// A message under way, of the rank that posted it.
 using MessageId = std::int32_t;
 
+/// How long a rank rests at most before it looks again for what nobody woke it for.
+inline constexpr std::chrono::microseconds kPatience{20'000};
+
 class Communicator {
  public:
   Communicator() = default;

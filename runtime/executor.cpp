@@ -16,7 +16,6 @@ namespace {
 using std::chrono::steady_clock;
 
 // How long a rank rests at most before it looks whether it has waited too long.
-constexpr std::chrono::microseconds kPatience{20'000};
 
 }  // namespace
 

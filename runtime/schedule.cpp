@@ -6,20 +6,10 @@
 #include <cstring>
 
 #include "core/error.hpp"
+#include "runtime/schedule_pieces.hpp"
 
 namespace foretoken::runtime {
 namespace {
-
-constexpr std::size_t kElementBytes = 4;  // fp32 and int32: all that the host moves
-
-std::size_t bytes_of(std::int64_t rows, std::int64_t cols) {
-  return static_cast<std::size_t>(rows * cols) * kElementBytes;
-}
-
-// Messages without bytes are not sent: both ends leave them out.
-void add_message(std::vector<Message>& messages, RankId peer, std::byte* data, std::size_t bytes) {
-  if (bytes > 0) messages.push_back({peer, data, bytes});
-}
 
 void add_work(std::vector<LocalWork>& work, LocalWork::Kind kind, std::byte* target, const std::byte* source,
               std::size_t bytes) {

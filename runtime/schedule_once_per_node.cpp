@@ -6,23 +6,12 @@
 #include "core/error.hpp"
 #include "plan/program/node_rows.hpp"
 #include "runtime/node_exchange.hpp"
-#include "runtime/schedule.hpp"
+#include "runtime/schedule_pieces.hpp"
 
 namespace foretoken::runtime {
 namespace {
 
 using Kind = LocalWork::Kind;
-
-constexpr std::size_t kElementBytes = 4;  // fp32: all that the host moves here
-
-std::size_t bytes_of(std::int64_t rows, std::int64_t cols) {
-  return static_cast<std::size_t>(rows * cols) * kElementBytes;
-}
-
-// Messages without rows are not sent: both ends leave them out.
-void add_message(std::vector<Message>& messages, RankId peer, std::byte* data, std::size_t bytes) {
-  if (bytes > 0) messages.push_back({peer, data, bytes});
-}
 
 // Sums in rows of a room: what comes first to a row is copied there.
 class RowSums {

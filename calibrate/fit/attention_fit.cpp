@@ -22,7 +22,7 @@ constexpr std::array<double, 7> kItemKnots{2, 4, 6, 8, 10, 12, 14};
 // log2(context x head_dim) in decode, log2(query) in prefill: split-KV and tile choices change with every doubling.
 constexpr std::array<double, 24> kLengthKnots{1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12,
                                               13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24};
-constexpr double kSmoothness = 0.1;
+constexpr double kAttentionSmoothness = 0.1;
 
 // Items queue up, and each is short: only then do rows show what an item costs by itself.
 constexpr double kManyItems = 1024;
@@ -83,7 +83,7 @@ AttentionFit fit_to(sim::AttentionPhase phase, std::span<const AttentionSample> 
   const char* const second = phase == sim::AttentionPhase::decode ? "log2_item_elements" : "log2_query";
   fit.log_slowdown = fit_lattice(
       {axis_within("log2_items", kItemKnots, low[0], high[0]), axis_within(second, kLengthKnots, low[1], high[1])},
-      rows, kSmoothness);
+      rows, kAttentionSmoothness);
   return fit;
 }
 

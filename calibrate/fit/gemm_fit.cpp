@@ -21,7 +21,7 @@ namespace {
 constexpr std::array<double, 10> kRowKnots{2, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 constexpr std::array<double, 6> kWeightKnots{8, 10, 11, 12, 13, 14};
 // Held-out error is flat between 0.1 and 1 on every sweep that was tried; it is not tuned further.
-constexpr double kSmoothness = 0.3;
+constexpr double kGemmSmoothness = 0.3;
 
 GemmFit fit_to(std::span<const GemmSample> samples, const sim::MachineRates& rates) {
   GemmFit fit;
@@ -50,7 +50,7 @@ GemmFit fit_to(std::span<const GemmSample> samples, const sim::MachineRates& rat
   fit.log_slowdown = fit_lattice(
       {axis_within("log2_m", kRowKnots, low[0], high[0]), axis_within("log2_n", kWeightKnots, low[1], high[1]),
        axis_within("log2_k", kWeightKnots, low[2], high[2])},
-      rows, kSmoothness);
+      rows, kGemmSmoothness);
   return fit;
 }
 

@@ -12,6 +12,9 @@
 
 namespace foretoken::calibrate {
 
+/// Fits are scored apart below and from this size on.
+inline constexpr Bytes kSmall{std::int64_t{1} << 20};
+
 /// Every parameter at the first guess of its fit: round numbers of the right order for one machine of GPUs.
 NetworkCalibration network_first_guess();
 

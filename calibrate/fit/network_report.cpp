@@ -10,8 +10,6 @@ namespace {
 
 using sim::ExchangeOp;
 
-constexpr Bytes kSmall{std::int64_t{1} << 20};
-
 double error_of(Seconds prediction, Seconds measured) { return ratio(prediction, measured) - 1.0; }
 
 }  // namespace

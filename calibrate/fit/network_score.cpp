@@ -13,8 +13,6 @@ namespace {
 using sim::ExchangeOp;
 using sim::NetworkCost;
 
-constexpr Bytes kSmall{std::int64_t{1} << 20};
-
 class Errors {
  public:
   void add(Bytes bytes, Seconds prediction, Seconds measured) {
@@ -60,17 +58,17 @@ void score_exchanges(std::vector<NetworkScore>& scores, const std::string& famil
 
 // The shapes of a table, dealt out to two halves in ascending order.
 std::function<bool(const ExchangeSample&)> every_other_shape(const std::vector<ExchangeSample>& samples) {
-  using Shape = std::tuple<int, int, int>;
-  const auto shape_of = [](const ExchangeSample& s) { return Shape(s.hidden, s.top_k, s.experts); };
-  std::set<Shape> all;
-  for (const ExchangeSample& sample : samples) all.insert(shape_of(sample));
-  std::set<Shape> seen;
+  using Sizes = std::tuple<int, int, int>;
+  const auto sizes_of = [](const ExchangeSample& s) { return Sizes(s.hidden, s.top_k, s.experts); };
+  std::set<Sizes> all;
+  for (const ExchangeSample& sample : samples) all.insert(sizes_of(sample));
+  std::set<Sizes> seen;
   bool take = true;
-  for (const Shape& shape : all) {
+  for (const Sizes& shape : all) {
     if (take) seen.insert(shape);
     take = !take;
   }
-  return [=](const ExchangeSample& s) { return seen.contains(shape_of(s)); };
+  return [=](const ExchangeSample& s) { return seen.contains(sizes_of(s)); };
 }
 
 template <class Sample>

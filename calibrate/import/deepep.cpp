@@ -22,7 +22,7 @@
 namespace foretoken::calibrate {
 namespace {
 
-constexpr double kMicrosecondsMax = 1e8;
+constexpr double kKernelMicrosecondsMax = 1e8;
 constexpr std::int64_t kTokensMax = std::int64_t{1} << 24;
 constexpr std::int64_t kWidthMax = std::int64_t{1} << 20;
 constexpr std::int64_t kTopKMax = 4096;
@@ -87,10 +87,10 @@ class DeepEpReader {
 
   Error no_time(const LogLine& line, double time_us) const {
     return log_.error(line.number, fmt::format("a time of {} us", time_us),
-                      fmt::format("write one above 0, up to {:g}", kMicrosecondsMax));
+                      fmt::format("write one above 0, up to {:g}", kKernelMicrosecondsMax));
   }
 
-  static bool is_time(std::optional<double> value) { return value && *value > 0 && *value <= kMicrosecondsMax; }
+  static bool is_time(std::optional<double> value) { return value && *value > 0 && *value <= kKernelMicrosecondsMax; }
   static bool is_rank(std::optional<double> value) {
     return value && *value >= 0 && *value < static_cast<double>(plan::kGpusMax) &&
            *value == static_cast<double>(static_cast<std::int64_t>(*value));
@@ -252,7 +252,7 @@ class DeepEpReader {
                 "* EP:   3/16 | dispatch: 61 GB/s (SO), 210 GB/s (SU), 310.204 us, 65011712 bytes | copy: 1400 GB/s, "
                 "55.120 us");
     if (!is_time(kernel)) throw no_time(line, *kernel);
-    if (*copy < 0 || *copy > kMicrosecondsMax) throw no_time(line, *copy);
+    if (*copy < 0 || *copy > kKernelMicrosecondsMax) throw no_time(line, *copy);
     Report about;
     about.op = dispatch ? "dispatch" : "combine";
     about.dtype = dispatch && fp8_ ? "fp8" : "bf16";

@@ -9,6 +9,8 @@
 
 namespace foretoken::calibrate {
 
+inline constexpr double kMicrosecondsMax = 1e9;  // of one measurement
+
 struct LogLine {
   std::size_t number = 0;  // in the file, from 1
   std::string_view text;   // without line end, and without what a launcher put before it

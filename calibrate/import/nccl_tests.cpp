@@ -10,8 +10,6 @@
 namespace foretoken::calibrate {
 namespace {
 
-constexpr double kMicrosecondsMax = 1e9;
-
 // Columns are printed with two decimals, or four digits.
 bool agree(double a, double b) { return std::abs(a - b) <= 0.02 * std::max(a, b) + 0.011; }
 

@@ -9,6 +9,7 @@
 #include <system_error>
 
 #include "calibrate/import/csv_table.hpp"
+#include "calibrate/import/log_text.hpp"
 #include "core/error.hpp"
 #include "core/json_reader.hpp"
 #include "sim/cost/token_exchange.hpp"
@@ -20,7 +21,6 @@ constexpr std::int64_t kRanksMax = 1 << 16;
 constexpr std::int64_t kBytesMax = std::int64_t{1} << 50;
 constexpr std::int64_t kShapeMax = 1 << 24;
 constexpr double kMicrosecondsMin = 1e-3;
-constexpr double kMicrosecondsMax = 1e9;
 constexpr int kGpusPerNode = 8;
 
 Seconds from_us(double value) { return Seconds(value * 1e-6); }

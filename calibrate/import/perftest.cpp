@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::int64_t kPipelinedBytesMin = std::int64_t{1} << 20;
 constexpr std::int64_t kBytesMax = std::int64_t{1} << 50;
-constexpr double kMicrosecondsMax = 1e9;
 constexpr double kBytesPerSecondMax = 1e15;
 
 struct Test {

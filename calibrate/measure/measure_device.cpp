@@ -69,10 +69,10 @@ class Agreement {
   Bootstrap& bootstrap_;
 };
 
-class Measurement {
+class DeviceMeasuring {
  public:
-  Measurement(runtime::cuda::ProbeDevice& device, Bootstrap& bootstrap, const std::vector<Probe>& probes,
-              const MeasureDeviceOptions& options)
+  DeviceMeasuring(runtime::cuda::ProbeDevice& device, Bootstrap& bootstrap, const std::vector<Probe>& probes,
+                  const MeasureDeviceOptions& options)
       : device_(device), leads_(bootstrap.rank() == 0), agreement_(bootstrap), probes_(probes), options_(options) {}
 
   DeviceMeasurement operator()() {
@@ -220,7 +220,7 @@ class Measurement {
 
 DeviceMeasurement measure_device(runtime::cuda::ProbeDevice& device, Bootstrap& bootstrap,
                                  const std::vector<Probe>& probes, const MeasureDeviceOptions& options) {
-  return Measurement(device, bootstrap, probes, options)();
+  return DeviceMeasuring(device, bootstrap, probes, options)();
 }
 
 }  // namespace foretoken::calibrate

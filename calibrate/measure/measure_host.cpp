@@ -35,9 +35,9 @@ Bytes memory_of_computer() {
   return Bytes(static_cast<std::int64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::int64_t>(sysconf(_SC_PAGESIZE)));
 }
 
-class Measurement {
+class HostMeasuring {
  public:
-  explicit Measurement(const MeasureOptions& options)
+  explicit HostMeasuring(const MeasureOptions& options)
       : options_(options),
         cores_(cores_of(options)),
         schedule_(make_schedule({cores_, options.ranks, options.seed, options.scenarios})) {}
@@ -276,6 +276,6 @@ class Measurement {
 
 }  // namespace
 
-std::optional<HostMeasurement> measure_host(const MeasureOptions& options) { return Measurement(options)(); }
+std::optional<HostMeasurement> measure_host(const MeasureOptions& options) { return HostMeasuring(options)(); }
 
 }  // namespace foretoken::calibrate

@@ -10,20 +10,29 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/numbers.hpp"
 
 namespace foretoken::plan {
-namespace {
 
 struct EdgeLink {
   LinkId link;
 };
 using Graph = boost::compressed_sparse_row_graph<boost::directedS, boost::no_property, EdgeLink>;
+
+struct RoutingGraphs {
+  Graph node;                            // the first node: GPUs, NICs, NVSwitch, PCIe switches
+  std::vector<std::size_t> link_source;  // [link of the node's block] -> vertex of `node` at which it begins
+  Graph fabric;                          // the switches
+  std::vector<std::int32_t> up_begin;    // [NIC] -> first of its links to switches
+  std::vector<LinkId> up;
+};
+
+namespace {
+
 using Edge = boost::graph_traits<Graph>::edge_descriptor;
 using Ends = std::vector<std::pair<std::size_t, std::size_t>>;
 
 constexpr std::size_t kHopsStoredMax = std::size_t{1} << 26;  // 128 MiB: then what is known is found anew
-
-std::size_t at(std::int64_t index) { return static_cast<std::size_t>(index); }
 
 Graph graph_of(const Ends& ends, const std::vector<EdgeLink>& links, std::int64_t vertices) {
   return Graph(boost::edges_are_unsorted_multi_pass, ends.begin(), ends.end(), links.begin(), at(vertices));
@@ -81,14 +90,6 @@ void search(const Graph& graph, const Usable& usable, std::size_t root, std::int
 }
 
 }  // namespace
-
-struct RoutingGraphs {
-  Graph node;                            // the first node: GPUs, NICs, NVSwitch, PCIe switches
-  std::vector<std::size_t> link_source;  // [link of the node's block] -> vertex of `node` at which it begins
-  Graph fabric;                          // the switches
-  std::vector<std::int32_t> up_begin;    // [NIC] -> first of its links to switches
-  std::vector<LinkId> up;
-};
 
 std::shared_ptr<const RoutingGraphs> routing_graphs(const Wiring& wiring) {
   // Vertices of the first node, numbered as Wiring numbers them.

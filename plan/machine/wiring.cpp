@@ -201,8 +201,8 @@ VertexId Wiring::find(const std::string& name) const {
 // join a NIC of each, and it is enough to look at one node for each set of parts of the fabric that nodes are joined
 // to.
 NodePair find_parted_nodes(const Wiring& wiring) {
-  using Graph = boost::adjacency_list<boost::vecS, boost::vecS, boost::undirectedS>;
-  Graph graph(static_cast<std::size_t>(wiring.vertices()));
+  boost::adjacency_list<boost::vecS, boost::vecS, boost::undirectedS> graph(
+      static_cast<std::size_t>(wiring.vertices()));
   for (std::size_t link = 0; link < wiring.links.size(); link += 2) {
     const Link& cable = wiring.links[link];
     if (cable.link_class == LinkClass::infiniband) boost::add_edge(cable.from.index(), cable.to.index(), graph);

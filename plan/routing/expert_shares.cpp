@@ -9,7 +9,7 @@
 namespace foretoken::plan {
 namespace {
 
-constexpr int kWeightBits = 36;  // of the most that an expert can have: a visit of every token
+constexpr int kShareBits = 36;  // of the most that an expert can have: a visit of every token
 
 /// Cheap numbers for shuffling, all from one draw (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number
 /// Generators", 2014). Below 2^12 the multiplication's bias is under 2^-20.
@@ -51,8 +51,8 @@ void draw_by_shares(RandomSequence& random, std::span<const std::uint64_t> weigh
 }
 
 std::vector<std::uint64_t> hot_set_weights(std::int64_t experts, std::int64_t hot, double share, std::int64_t top_k) {
-  const std::uint64_t total = static_cast<std::uint64_t>(top_k) << kWeightBits;
-  const auto most_of = [](std::int64_t count) { return static_cast<std::uint64_t>(count) << kWeightBits; };
+  const std::uint64_t total = static_cast<std::uint64_t>(top_k) << kShareBits;
+  const auto most_of = [](std::int64_t count) { return static_cast<std::uint64_t>(count) << kShareBits; };
   const std::uint64_t of_cold = std::min(most_of(experts - hot), total);
   const auto wanted = static_cast<std::uint64_t>(std::floor(share * static_cast<double>(total)));
   const std::uint64_t of_hot = std::clamp(wanted, total - of_cold, std::min(most_of(hot), total));

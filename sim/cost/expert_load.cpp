@@ -4,11 +4,10 @@
 #include <cmath>
 
 #include "core/error.hpp"
+#include "core/numbers.hpp"
 
 namespace foretoken::sim {
 namespace {
-
-double as_double(std::int64_t value) { return static_cast<double>(value); }
 
 std::vector<std::int64_t> balanced(std::int64_t routed, std::int64_t experts, std::int64_t here) {
   const auto up_to = [&](std::int64_t expert) { return (expert * routed + experts - 1) / experts; };

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "core/error.hpp"
+#include "core/numbers.hpp"
 
 namespace foretoken::sim {
 namespace {
@@ -12,8 +13,6 @@ using plan::TensorKind;
 
 // What an op has to fetch again besides its operands.
 constexpr double kColdElements = 1024;
-
-double as_double(std::int64_t value) { return static_cast<double>(value); }
 
 struct AmountsOf {
   const plan::Role& role;

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/numbers.hpp"
+
 namespace foretoken::sim {
 
 namespace {
-
-double as_double(std::int64_t value) { return static_cast<double>(value); }
 
 // Seconds to move `bytes`, of which `share` comes from L2.
 double move(double bytes, double share, const MachineRates& rates) {

@@ -4,12 +4,12 @@
 #include <cmath>
 #include <limits>
 
+#include "core/numbers.hpp"
 #include "sim/network/guards.hpp"
 
 namespace foretoken::sim {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr double kTogether = 1e-13;  // of an activity's work: what rounding errors may leave of it
 constexpr double kClock = 1e-15;     // of the time: what the clock cannot show
 // What a resource may be ahead or behind, of the accuracy asked for: who is delayed on one starts late on others, and
@@ -20,8 +20,6 @@ constexpr double kOfAccuracy = 0.25;
 // in it has the shares of its middle, which is wrong by the square of its length.
 constexpr double kWindowMax = 0.1;
 constexpr std::int32_t kToBeNumbered = 0;  // a constraint whose number packing has yet to give
-
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 void guard_anew(Resource& resource) {
   resource.constraint = -1;

@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/numbers.hpp"
+
 namespace foretoken::sim {
 namespace {
-
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 // To the bit.
 bool same(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }

@@ -5,16 +5,14 @@
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/numbers.hpp"
 
 namespace foretoken::sim {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kClock = 1e-15;        // of the time: components that end closer to one another end together
+constexpr double kSameEnd = 1e-15;      // of the time: components that end closer to one another end together
 constexpr double kNothingLeft = 1e-12;  // of the demand: what is taken out as it ends still has something to do
 constexpr std::size_t kEndedMin = 32;
-
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 }  // namespace
 
@@ -316,7 +314,7 @@ void FlowNetwork::complete(std::vector<std::int32_t>& tags) {
   FORETOKEN_CHECK(std::isfinite(time), "nothing can complete");
   now_ = std::max(now_, time);
   ended_.clear();
-  while (!events_.empty() && events_.top().time <= time * (1 + kClock)) {
+  while (!events_.empty() && events_.top().time <= time * (1 + kSameEnd)) {
     const Event event = events_.top();
     events_.pop();
     Component& c = components_[at(event.component)];

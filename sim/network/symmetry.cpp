@@ -5,14 +5,13 @@
 #include <span>
 #include <utility>
 
+#include "core/numbers.hpp"
 #include "sim/network/equitable.hpp"
 
 namespace foretoken::sim {
 namespace {
 
 using Colour = std::uint64_t;
-
-std::size_t at(std::int32_t index) { return static_cast<std::size_t>(index); }
 
 // The finaliser of a good hash: every bit of the result depends on every bit of x.
 Colour mix(Colour x) {

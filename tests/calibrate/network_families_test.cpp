@@ -39,7 +39,7 @@ std::vector<CollectiveSample> sweep(const NetworkCalibration& truth, Algorithm a
 
 /// The machine of the cost tests with latencies near enough to a GPU's for the first guess.
 NetworkCalibration truth() {
-  NetworkCalibration network = testing::invented_network();
+  NetworkCalibration network = test::invented_network();
   network.ring.base_latency = Seconds(8e-6);
   network.ring.step_latency = Seconds(2e-6);
   network.ring.ll_rate = BytesPerSecond(10e9);

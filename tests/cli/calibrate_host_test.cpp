@@ -14,12 +14,14 @@
 
 #include "core/calibration.hpp"
 #include "plan/machine/topology.hpp"
+#include "tests/cli/command_line.hpp"
 #include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
 namespace {
 
 namespace fs = std::filesystem;
+using test::text_of;
 using testing::HasSubstr;
 
 constexpr const char* kScenario = R"({
@@ -33,12 +35,6 @@ constexpr const char* kScenario = R"({
   "cluster": {"topology": "/proc/cpuinfo"},
   "measure": {"warmup_steps": 1, "steps": 2}
 })";
-
-std::string text_of(const fs::path& file) {
-  std::ostringstream text;
-  text << std::ifstream(file, std::ios::binary).rdbuf();
-  return text.str();
-}
 
 class CalibrateHost : public testing::Test {
  protected:

@@ -22,6 +22,7 @@
 #include "core/calibration.hpp"
 #include "core/line_file.hpp"
 #include "foretoken_places.hpp"
+#include "tests/cli/command_line.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -29,10 +30,12 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using test::shell;
+using test::text_of;
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr const char* kScenario = R"({
+constexpr const char* kResumed = R"({
   "kind": "scenario", "schema_version": 1, "name": "pair",
   "model": {"name": "tiny", "layers": 2, "hidden": 32, "heads": 4, "head_dim": 8, "experts": 4, "top_k": 2,
             "expert_hidden": 24, "gated": false, "dtype": {"weights": "fp32"}},
@@ -44,23 +47,13 @@ constexpr const char* kScenario = R"({
   "measure": {"warmup_steps": 1, "steps": 2}
 })";
 
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-int shell(const std::string& line) {
-  const int status = std::system(line.c_str());  // NOLINT(concurrency-mt-unsafe)
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 class CalibrateResume : public testing::Test {
  protected:
   CalibrateResume()
       : folder(fs::temp_directory_path() / fmt::format("foretoken_resume_{}", ::getpid())), host(folder / "host") {
     fs::remove_all(folder);
     fs::create_directories(folder);
-    std::ofstream(folder / "pair.json") << kScenario;
+    std::ofstream(folder / "pair.json") << kResumed;
   }
   ~CalibrateResume() override { fs::remove_all(folder); }
 

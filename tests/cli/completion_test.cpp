@@ -15,12 +15,15 @@
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
 namespace {
 
 namespace fs = std::filesystem;
+using test::Said;
+using test::say;
 using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
@@ -28,26 +31,15 @@ using testing::IsEmpty;
 using testing::Not;
 using testing::StartsWith;
 
-struct Said {
-  int code = -1;
+std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
-};
-
-Said say(const std::string& command) {
-  Said said;
-  FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return said;
-  std::string text;
-  char buffer[4096];
-  for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, size);
-  said.code = WEXITSTATUS(pclose(pipe));
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);) said.lines.push_back(line);
-  return said;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
 }
 
 bool have(const std::string& program) {
-  return std::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;  // NOLINT(concurrency-mt-unsafe)
+  return std::system(("command -v " + program + " >/dev/null").c_str()) == 0;  // NOLINT(concurrency-mt-unsafe)
 }
 
 std::string output_of(const std::vector<std::string>& arguments) {
@@ -84,15 +76,15 @@ class Completion : public testing::Test {
     ask.close();
     const Said said = say("bash '" + file.string() + "'");
     EXPECT_EQ(said.code, 0);
-    return said.lines;
+    return lines_of(said.text);
   }
 
   fs::path folder_;
 };
 
 TEST_F(Completion, BashReadsTheScript) {
-  EXPECT_EQ(say("bash -n '" + script("bash") + "' 2>&1").code, 0);
-  EXPECT_THAT(say("bash -c 'source \"" + script("bash") + "\"; complete -p foretoken'").lines,
+  EXPECT_EQ(say("bash -n '" + script("bash") + "'").code, 0);
+  EXPECT_THAT(lines_of(say("bash -c 'source \"" + script("bash") + "\"; complete -p foretoken'").text),
               ElementsAre("complete -F _foretoken foretoken"));
 }
 
@@ -146,19 +138,19 @@ TEST_F(Completion, ValuesAreNoCommands) {
 
 TEST_F(Completion, ZshReadsTheScript) {
   if (!have("zsh")) GTEST_SKIP() << "zsh is not installed";
-  EXPECT_EQ(say("zsh -n '" + script("zsh") + "' 2>&1").code, 0);
-  EXPECT_THAT(say("zsh -fc 'autoload -Uz compinit; compinit -u -D; source \"" + script("zsh") +
-                  "\"; print $_comps[foretoken]' 2>&1")
-                  .lines,
+  EXPECT_EQ(say("zsh -n '" + script("zsh") + "'").code, 0);
+  EXPECT_THAT(lines_of(say("zsh -fc 'autoload -Uz compinit; compinit -u -D; source \"" + script("zsh") +
+                           "\"; print $_comps[foretoken]'")
+                           .text),
               ElementsAre("_foretoken"));
 }
 
 TEST_F(Completion, FishCompletes) {
   if (!have("fish")) GTEST_SKIP() << "fish is not installed";
   const std::string file = script("fish");
-  EXPECT_EQ(say("fish -n '" + file + "' 2>&1").code, 0);
+  EXPECT_EQ(say("fish -n '" + file + "'").code, 0);
   const auto fish = [&](const std::string& line) {
-    return say("fish -N -c 'source \"" + file + "\"; complete -C \"" + line + "\"' 2>&1").lines;
+    return lines_of(say("fish -N -c 'source \"" + file + "\"; complete -C \"" + line + "\"'").text);
   };
   EXPECT_THAT(fish("foretoken sim"), ElementsAre(StartsWith("simulate\t")));
   EXPECT_THAT(fish("foretoken simulate --ca"), ElementsAre(StartsWith("--calibration\t")));

@@ -1,11 +1,9 @@
 // foretoken doctor --live: what readings lead to which findings, and a launch that is measured.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -15,6 +13,7 @@
 
 #include "foretoken_places.hpp"
 #include "plan/machine/topology.hpp"
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/cli/doctor_live_report.hpp"
@@ -23,6 +22,8 @@
 namespace foretoken::cli {
 namespace {
 
+using test::Said;
+using test::say;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -226,35 +227,19 @@ TEST(DoctorLive, WantsALaunchAndNoCalibrationToLookAt) {
   EXPECT_THAT(said({"doctor", "topologies/calibrations/h100-sxm.json", "--for", "x.json"}), HasSubstr("about --live"));
 }
 
-struct Said {
-  int code = -1;
-  std::string text;
-};
-
-Said shell(const std::string& command) {
-  Said said;
-  FILE* const pipe = popen(("(" + command + ") 2>&1").c_str(), "r");
-  if (pipe == nullptr) return said;
-  char buffer[4096];
-  for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) said.text.append(buffer, size);
-  const int status = pclose(pipe);
-  said.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return said;
-}
-
 const std::string kDoctor = "'" FORETOKEN_BINARY "' doctor --live ";
 
 class DoctorLaunch : public testing::Test {
  protected:
   void SetUp() override {
-    if (shell("command -v mpirun").code != 0) GTEST_SKIP() << "no mpirun here";
+    if (say("command -v mpirun").code != 0) GTEST_SKIP() << "no mpirun here";
   }
 };
 
 // What a busy computer is like is no matter of this test: only that everything is measured, and fits the schema.
 TEST_F(DoctorLaunch, MeasuresAllOfAScenario) {
-  const Said said = shell("tools/mpirun -n 4 " + kDoctor +
-                          "--json --tolerance 100 --for scenarios/laptop/large-ep-r4.json --steps 1 2>/dev/null");
+  const Said said = say("tools/mpirun -n 4 " + kDoctor +
+                        "--json --tolerance 100 --for scenarios/laptop/large-ep-r4.json --steps 1 2>/dev/null");
   ASSERT_THAT(said.code, testing::AnyOf(0, 5)) << said.text;
   const Json json = Json::parse(said.text);
   EXPECT_THAT(plan::test::JsonSchema(Json::parse(schema_text("live-diagnosis").value())).check(json), IsEmpty());
@@ -269,15 +254,15 @@ TEST_F(DoctorLaunch, MeasuresAllOfAScenario) {
 }
 
 TEST_F(DoctorLaunch, RefusesACalibrationOfGpus) {
-  const Said said = shell("tools/mpirun -n 2 " + kDoctor + "--calibration topologies/calibrations/h100-sxm.json");
+  const Said said = say("tools/mpirun -n 2 " + kDoctor + "--calibration topologies/calibrations/h100-sxm.json");
   EXPECT_EQ(said.code, 2) << said.text;
   EXPECT_THAT(said.text, AllOf(HasSubstr("it is a calibration of GPUs"), HasSubstr("calibrate host")));
 }
 
 TEST_F(DoctorLaunch, ARankThatIsKilledEndsAllWithOneMessage) {
-  const Said one = shell(
-      "tools/mpirun -n 3 bash -c 'if ((OMPI_COMM_WORLD_RANK == 1)); then (sleep 0.7; kill -9 $$) & fi; exec $0 "
-      "doctor --live' '" FORETOKEN_BINARY "'");
+  const Said one =
+      say("tools/mpirun -n 3 bash -c 'if ((OMPI_COMM_WORLD_RANK == 1)); then (sleep 0.7; kill -9 $$) & fi; exec $0 "
+          "doctor --live' '" FORETOKEN_BINARY "'");
   EXPECT_NE(one.code, 0);
   // Before MPI has started on a busy computer, mpirun is the first to notice.
   EXPECT_THAT(one.text, testing::AnyOf(AllOf(HasSubstr("rank 1"), HasSubstr("is dead"), HasSubstr("measuring")),
@@ -294,7 +279,7 @@ class DoctorNetlab : public testing::Test {
   static void TearDownTestSuite() { std::filesystem::remove_all(notes()); }
   static std::string notes() { return testing::TempDir() + "foretoken_doctor_netlab_" + std::to_string(getpid()); }
   static Said netlab(const std::string& arguments) {
-    return shell("XDG_RUNTIME_DIR='" + notes() + "' FORETOKEN='" FORETOKEN_BINARY "' tools/netlab " + arguments);
+    return say("XDG_RUNTIME_DIR='" + notes() + "' FORETOKEN='" FORETOKEN_BINARY "' tools/netlab " + arguments);
   }
 };
 

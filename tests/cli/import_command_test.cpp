@@ -18,7 +18,7 @@ namespace foretoken::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using Json = nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
@@ -68,7 +68,7 @@ TEST_F(ImportCommand, WritesLinesThatScoreReads) {
   const std::string lines = out.str();
   std::ofstream(folder / "ops.jsonl") << lines;
   ASSERT_EQ(say({"score", in_folder("ops.jsonl"), "--json"}), 0) << err.str();
-  EXPECT_EQ(json::parse(out.str())["all"]["rows"], 4);
+  EXPECT_EQ(Json::parse(out.str())["all"]["rows"], 4);
 }
 
 // Every sample of ops, whatever the tool: each line is an op that is predicted.
@@ -98,7 +98,7 @@ TEST_F(ImportCommand, EveryLineOfEverySampleIsScored) {
     ASSERT_EQ(say(arguments), 0) << sample.file << ": " << err.str();
     EXPECT_THAT(out.str(), IsEmpty());
     ASSERT_EQ(say({"score", in_folder("ops.jsonl"), "--json"}), 0) << sample.file << ": " << err.str();
-    EXPECT_EQ(json::parse(out.str())["all"]["rows"], sample.ops) << sample.file;
+    EXPECT_EQ(Json::parse(out.str())["all"]["rows"], sample.ops) << sample.file;
   }
 }
 
@@ -122,7 +122,7 @@ TEST_F(ImportCommand, ImportsSeveralFilesAndReportsAsJson) {
             0)
       << err.str();
   EXPECT_THAT(err.str(), IsEmpty());
-  const json report = json::parse(out.str());
+  const Json report = Json::parse(out.str());
   ASSERT_EQ(report["files"].size(), 2U);
   EXPECT_EQ(report["files"][0]["format"], "nccl-tests");
   EXPECT_EQ(report["files"][1]["format"], "perftest");
@@ -179,18 +179,18 @@ TEST_F(ImportCommand, MakesATopologyThatIsSimulatedAtOnce) {
       << err.str();
   EXPECT_EQ(err.str(), "foretoken: NIC \"eth0\" is left out: it is slower than 400 Gb/s\n");
   ASSERT_EQ(say({"topology", cluster, "--json"}), 0) << err.str();
-  EXPECT_EQ(json::parse(out.str())["nodes"], 2);
+  EXPECT_EQ(Json::parse(out.str())["nodes"], 2);
   ASSERT_EQ(say({"simulate", "scenarios/paper/baseline-tp8-pp2.json", "--topology", cluster, "--layers-sampled", "6",
                  "--json"}),
             0)
       << err.str();
-  EXPECT_GT(json::parse(out.str())["tpot_ms"]["mean"].get<double>(), 0);
+  EXPECT_GT(Json::parse(out.str())["tpot_ms"]["mean"].get<double>(), 0);
 
   ASSERT_EQ(say({"topology", "import", (kSamples / "nvidia-smi-topo/hgx8.txt").string(), "--set", "sm=90", "--set",
                  "nic=400 Gb/s", "--set", "pcie=63 GB/s"}),
             0)
       << err.str();
-  EXPECT_EQ(json::parse(out.str())["node"]["gpus"], 8);
+  EXPECT_EQ(Json::parse(out.str())["node"]["gpus"], 8);
 }
 
 }  // namespace

@@ -5,23 +5,17 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <utility>
 
 #include "foretoken_places.hpp"
+#include "tests/cli/command_line.hpp"
 
 namespace foretoken::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string text_of(const fs::path& file) {
-  std::ostringstream text;
-  text << std::ifstream(file, std::ios::binary).rdbuf();
-  return text.str();
-}
+using test::text_of;
 
 class Installed : public testing::Test {
  protected:

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 
@@ -17,29 +18,21 @@ namespace foretoken::cli {
 namespace {
 
 using Json = nlohmann::json;
+using test::Answer;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
 Answer simulate(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "simulate");
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = run(arguments, out, err);
-  return {code, out.str(), err.str()};
+  return test::foretoken_cli(arguments);
 }
 
-constexpr const char* kScenario = "scenarios/paper/baseline-tp8-pp2.json";
+constexpr const char* kBaseline = "scenarios/paper/baseline-tp8-pp2.json";
 
 // A chain of stages: no other path takes over, and the two agree within what 300 draws leave open.
 TEST(Interval, DrawsAgreeWithFirstOrder) {
-  const Answer answer = simulate({kScenario, "--interval", "mc:300:7", "--json"});
+  const Answer answer = simulate({kBaseline, "--interval", "mc:300:7", "--json"});
   ASSERT_EQ(answer.code, 0) << answer.err;
   const Json json = Json::parse(answer.out);
   std::ostringstream text, err;
@@ -59,7 +52,7 @@ TEST(Interval, DrawsAgreeWithFirstOrder) {
 }
 
 TEST(Interval, IsSaidWithoutBeingAskedFor) {
-  const Answer answer = simulate({kScenario});
+  const Answer answer = simulate({kBaseline});
   ASSERT_EQ(answer.code, 0) << answer.err;
   EXPECT_THAT(answer.out, AllOf(HasSubstr("TPOT rests on: "), HasSubstr("  90 %: TPOT "), HasSubstr("off by ")));
 }
@@ -70,20 +63,20 @@ TEST(Interval, SaysWhyThereIsNone) {
   calibration["name"] = "unknown";
   const auto file = std::filesystem::temp_directory_path() / ("foretoken_interval_" + std::to_string(::getpid()));
   std::ofstream(file) << calibration;
-  const Answer without = simulate({kScenario, "--calibration", file.string()});
+  const Answer without = simulate({kBaseline, "--calibration", file.string()});
   EXPECT_EQ(without.code, 0) << without.err;
   EXPECT_THAT(without.out, HasSubstr("No 90 % interval: it is not known how far calibration "));
-  EXPECT_EQ(simulate({kScenario, "--calibration", file.string(), "--interval", "mc:100"}).code, 2);
+  EXPECT_EQ(simulate({kBaseline, "--calibration", file.string(), "--interval", "mc:100"}).code, 2);
   std::filesystem::remove(file);
 }
 
 TEST(Interval, RefusesOtherMethods) {
   for (const char* method : {"mc", "mc:", "mc:99", "mc:1000001", "mc:100:", "mc:100:-1", "mc:1e3", "second-order"}) {
-    const Answer answer = simulate({kScenario, "--interval", method});
+    const Answer answer = simulate({kBaseline, "--interval", method});
     EXPECT_EQ(answer.code, 2) << method;
     EXPECT_THAT(answer.err, HasSubstr("write first-order, or mc:N"));
   }
-  EXPECT_THAT(simulate({kScenario, "--interval", "mc:100", "--layers-sampled", "2"}).err,
+  EXPECT_THAT(simulate({kBaseline, "--interval", "mc:100", "--layers-sampled", "2"}).err,
               HasSubstr("--interval mc is given too"));
 }
 

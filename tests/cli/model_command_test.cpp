@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 
@@ -14,24 +15,16 @@ namespace foretoken::cli {
 namespace {
 
 using Json = nlohmann::json;
+using test::Answer;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
 Answer model(std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), "model");
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = run(arguments, out, err);
-  return {code, out.str(), err.str()};
+  return test::foretoken_cli(arguments);
 }
 
-Json checked(const Answer& answer) {
+Json checked_size(const Answer& answer) {
   EXPECT_EQ(answer.code, 0) << answer.err;
   Json json = Json::parse(answer.out);
   std::ostringstream schema;
@@ -46,13 +39,13 @@ TEST(ModelCommand, DescriptionOfOurs) {
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_THAT(text.out, HasSubstr("58 with 256 experts, of which a token visits 8 and 1 shared; 3 dense"));
   EXPECT_THAT(text.out, HasSubstr("35136 elements"));
-  const Json json = checked(model({"scenarios/models/deepseek-v3.json", "--json"}));
+  const Json json = checked_size(model({"scenarios/models/deepseek-v3.json", "--json"}));
   EXPECT_NEAR(json["parameters"]["total"].get<double>(), 671.0e9, 0.1e9);
   EXPECT_EQ(json["kv_cache_per_token"]["elements"], 35136);
 }
 
 TEST(ModelCommand, HuggingFaceConfig) {
-  const Json json = checked(model({"tests/data/model/small/config.json", "--json"}));
+  const Json json = checked_size(model({"tests/data/model/small/config.json", "--json"}));
   EXPECT_EQ(json["model"]["latent"]["kv_rank"], 64);
   EXPECT_FALSE(json.contains("roles"));
 }
@@ -61,7 +54,7 @@ TEST(ModelCommand, HuggingFaceConfig) {
 TEST(ModelCommand, ScenarioShowsEachRank) {
   const std::string scenario = "scenarios/paper/large-ep64.json";
   EXPECT_THAT(model({scenario}).out, HasSubstr("on each rank of "));
-  const Json json = checked(model({scenario, "--json", "--set", "model.layers=8"}));
+  const Json json = checked_size(model({scenario, "--json", "--set", "model.layers=8"}));
   EXPECT_EQ(json["model"]["layers"], 8);
   EXPECT_GT(json["roles"][0]["memory_bytes"]["weights"].get<double>(), 0);
 }

@@ -7,13 +7,13 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 
 #include "core/error.hpp"
 #include "plan/machine/topology.hpp"
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/cli/schemas.hpp"
@@ -23,15 +23,10 @@ namespace {
 
 namespace fs = std::filesystem;
 using runtime::cuda::NcclObservation;
+using test::text_of;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Json = nlohmann::ordered_json;
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 NcclObservation observation() {
   NcclObservation observed;
@@ -67,8 +62,8 @@ TEST(NcclReport, WarnsWhereNcclSawAnotherMachine) {
 }
 
 TEST(NcclReport, FitsTheResultsSchema) {
-  const Json json = nccl_json(observation(), hgx());
-  EXPECT_EQ(json.at("settings"), Json::array({"deployment.collectives.all_reduce=nvls"}));
+  const nlohmann::ordered_json json = nccl_json(observation(), hgx());
+  EXPECT_EQ(json.at("settings"), nlohmann::ordered_json::array({"deployment.collectives.all_reduce=nvls"}));
   EXPECT_NEAR(json.at("estimates").at(0).at("estimated_us").get<double>(), 31, 1e-9);
   EXPECT_EQ(json.at("topology").at("gpus"), 8);
   nlohmann::json schema = nlohmann::json::parse(schema_text("result").value());
@@ -89,8 +84,8 @@ class NcclChoicesOption : public testing::Test {
     return run({"simulate", "scenarios/paper/baseline-tp8-pp2.json", "--nccl-choices", file_.string(), "--json"}, out_,
                err_);
   }
-  void store(const Json& observed) {
-    std::ofstream(file_) << Json{{"live", {{"cuda", {{"observed", observed}}}}}}.dump();
+  void store(const nlohmann::ordered_json& observed) {
+    std::ofstream(file_) << nlohmann::ordered_json{{"live", {{"cuda", {{"observed", observed}}}}}}.dump();
   }
   fs::path file_;
   std::ostringstream out_, err_;
@@ -113,7 +108,9 @@ TEST_F(NcclChoicesOption, RefusesWhatAScenarioCannotName) {
   std::ofstream(file_) << R"({"live": {}})";
   EXPECT_EQ(simulate(), 2);
   EXPECT_THAT(err_.str(), HasSubstr("no result of a run on GPUs"));
-  store({{"collectives", Json::array()}, {"settings", {"model.layers=3"}}, {"estimates", Json::array()}});
+  store({{"collectives", nlohmann::ordered_json::array()},
+         {"settings", {"model.layers=3"}},
+         {"estimates", nlohmann::ordered_json::array()}});
   EXPECT_EQ(simulate(), 2);
   EXPECT_THAT(err_.str(), HasSubstr("only deployment.collectives"));
 }

@@ -4,23 +4,18 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <utility>
 
 #include "foretoken_places.hpp"
+#include "tests/cli/command_line.hpp"
 
 namespace foretoken::cli {
 namespace {
 
+using test::Said;
 using testing::HasSubstr;
-
-struct Said {
-  int code = -1;
-  std::string text;
-};
 
 class Netlab : public testing::Test {
  protected:
@@ -34,19 +29,13 @@ class Netlab : public testing::Test {
   static std::string notes() { return testing::TempDir() + "foretoken_netlab_" + std::to_string(getpid()); }
 
   static Said netlab(const std::string& arguments) {
-    Said said;
     // Notes of its own, so that tests at one time do not take each other's labs for theirs.
     static const std::string notes = testing::TempDir() + "foretoken_netlab_" + std::to_string(getpid());
     std::filesystem::create_directories(notes);
     const std::string command = "XDG_RUNTIME_DIR='" + notes +
                                 "' FORETOKEN='" FORETOKEN_BINARY "' '" FORETOKEN_SOURCE_DIR "/tools/netlab' " +
                                 arguments;
-    FILE* const pipe = popen((command + " 2>&1").c_str(), "r");
-    if (pipe == nullptr) return said;
-    char buffer[4096];
-    for (std::size_t size = 0; (size = fread(buffer, 1, sizeof buffer, pipe)) > 0;) said.text.append(buffer, size);
-    said.code = WEXITSTATUS(pclose(pipe));
-    return said;
+    return test::say(command);
   }
 };
 

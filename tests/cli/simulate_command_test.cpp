@@ -6,12 +6,11 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
-#include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -22,19 +21,8 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 namespace fs = std::filesystem;
-
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Answer foretoken_cli(const std::vector<std::string>& arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = run(arguments, out, err);
-  return {code, out.str(), err.str()};
-}
+using test::Answer;
+using test::foretoken_cli;
 
 // 16 layers of the paper's series at 16 GPUs.
 std::vector<std::string> simulate_ep16(const std::vector<std::string>& more) {

@@ -15,7 +15,7 @@ namespace foretoken::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using nlohmann::json;
+using Json = nlohmann::json;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -37,7 +37,7 @@ class TopologyCommand : public testing::Test {
   [[nodiscard]] std::string file(const char* name) const { return (folder / name).string(); }
   /// The machine with 800 Gb/s behind PCIe 5.0.
   std::string suspicious() {
-    json machine = json::parse(std::ifstream("topologies/hgx-h100-2nodes-ndr400.json"));
+    Json machine = Json::parse(std::ifstream("topologies/hgx-h100-2nodes-ndr400.json"));
     machine["node"]["nic"]["bandwidth"] = "800 Gb/s";
     for (const char* key : {"device", "calibration"})
       machine[key] = fs::absolute("topologies/" + machine[key].get<std::string>()).string();
@@ -73,7 +73,7 @@ TEST_F(TopologyCommand, ShowDrawsAndListsLinksWhenAsked) {
 
 TEST_F(TopologyCommand, ShowTellsProgramsTheSame) {
   ASSERT_EQ(say({"topology", "show", "topologies/hgx-h100-32nodes-rails-ndr400.json", "--json"}), 0) << err.str();
-  const json machine = json::parse(out.str());
+  const Json machine = Json::parse(out.str());
   EXPECT_EQ(machine["nodes"], 32);
   EXPECT_FALSE(machine.contains("links"));
   EXPECT_EQ(machine["drawing"]["rails"], true);
@@ -81,7 +81,7 @@ TEST_F(TopologyCommand, ShowTellsProgramsTheSame) {
   EXPECT_EQ(machine["drawing"]["groups"][0]["nodes"].size(), 32U);
   EXPECT_EQ(machine["drawing"]["oversubscription"]["max"], 1);
   ASSERT_EQ(say({"topology", "show", kTwoNodes, "--json", "--links"}), 0);
-  EXPECT_EQ(json::parse(out.str())["links"].size(), 2U * 3 * 16);
+  EXPECT_EQ(Json::parse(out.str())["links"].size(), 2U * 3 * 16);
 }
 
 TEST_F(TopologyCommand, ShowStoresADrawing) {
@@ -108,22 +108,22 @@ TEST_F(TopologyCommand, LintExitsWithFourAndNamesThePlace) {
                            "    the NIC never reaches its rate\n");
   EXPECT_EQ(err.str(), "foretoken: " + fast + ": 1 finding\n");
   EXPECT_EQ(say({"topology", "lint", fast, "--json"}), 4);
-  const json report = json::parse(out.str());
+  const Json report = Json::parse(out.str());
   ASSERT_EQ(say({"schema", "topology-findings"}), 0);
-  EXPECT_THAT(plan::test::JsonSchema(json::parse(out.str())).check(report), IsEmpty());
+  EXPECT_THAT(plan::test::JsonSchema(Json::parse(out.str())).check(report), IsEmpty());
   EXPECT_EQ(report["findings"][0]["pointer"], "/node/nic/bandwidth");
 }
 
 TEST_F(TopologyCommand, LintLooksAtFaultsAndAtTheCalibration) {
-  json scenario = json::parse(std::ifstream("scenarios/paper/baseline-tp8-pp2.json"));
+  Json scenario = Json::parse(std::ifstream("scenarios/paper/baseline-tp8-pp2.json"));
   scenario["cluster"]["topology"] = fs::absolute(kTwoNodes).string();
-  scenario["faults"] = json::parse(R"([{"gpu": "node7.gpu0", "speed": "50 %"}])");
+  scenario["faults"] = Json::parse(R"([{"gpu": "node7.gpu0", "speed": "50 %"}])");
   std::ofstream(file("faulty.json")) << scenario.dump();
   EXPECT_EQ(say({"topology", "lint", kTwoNodes, "--scenario", file("faulty.json")}), 4);
   EXPECT_THAT(out.str(),
               StartsWith(file("faulty.json") + "#/faults/0/gpu: hgx-h100-2nodes-ndr400 has no \"node7.gpu0\"\n"));
 
-  json machine = json::parse(std::ifstream(kTwoNodes));
+  Json machine = Json::parse(std::ifstream(kTwoNodes));
   machine["device"] = fs::absolute("topologies/devices/h100-sxm5-80gb.json").string();
   machine["calibration"] = "gone.json";
   std::ofstream(file("gone-calibration.json")) << machine.dump();
@@ -144,12 +144,12 @@ TEST_F(TopologyCommand, ImportsAFabricWithANodeAndSimulatesOnIt) {
                  "--json"}),
             0)
       << err.str();
-  EXPECT_GT(json::parse(out.str())["tpot_ms"]["mean"].get<double>(), 0);
+  EXPECT_GT(Json::parse(out.str())["tpot_ms"]["mean"].get<double>(), 0);
   ASSERT_EQ(say({"topology", "import", fabric, "--format", "ibnetdiscover", "--set", "gpus=4", "--set", "sm=90",
                  "--set", "nvlink=450 GB/s", "--set", "pcie=63 GB/s"}),
             0)
       << err.str();
-  EXPECT_EQ(json::parse(out.str())["fabric"]["kind"], "rail_optimised");
+  EXPECT_EQ(Json::parse(out.str())["fabric"]["kind"], "rail_optimised");
 }
 
 TEST_F(TopologyCommand, SaysWhatItCannotUse) {

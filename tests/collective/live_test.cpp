@@ -19,7 +19,7 @@ std::optional<runtime::RunResult> by_threads(const plan::Plan& plan) {
   return runtime::run_threads(plan, options);
 }
 
-Query query_of(Operation op, std::int32_t ranks, const std::string& algorithm = "auto") {
+Query live_query(Operation op, std::int32_t ranks, const std::string& algorithm = "auto") {
   Query query;
   query.op = op;
   query.ranks = ranks;
@@ -32,7 +32,7 @@ TEST(CollectiveLive, EveryOperationRuns) {
   for (const Operation op : {Operation::all_reduce, Operation::all_gather, Operation::reduce_scatter,
                              Operation::all_to_all, Operation::all_to_all_v, Operation::send_recv}) {
     for (const std::int32_t ranks : {1, 2, 3}) {
-      const std::optional<Table> table = measure(query_of(op, ranks), 3, by_threads);
+      const std::optional<Table> table = measure(live_query(op, ranks), 3, by_threads);
       ASSERT_TRUE(table) << name_of(op);
       ASSERT_EQ(table->rows.size(), 2U) << name_of(op) << " " << ranks;
       EXPECT_EQ(table->communicator, "threads");
@@ -44,9 +44,9 @@ TEST(CollectiveLive, EveryOperationRuns) {
 }
 
 TEST(CollectiveLive, AlgorithmsAreTheHosts) {
-  EXPECT_EQ(measure(query_of(Operation::all_reduce, 2), 2, by_threads)->rows[0].algorithm, "ring");
-  EXPECT_EQ(measure(query_of(Operation::all_reduce, 2, "direct"), 2, by_threads)->rows[0].algorithm, "direct");
-  EXPECT_EQ(measure(query_of(Operation::all_to_all, 3, "pairwise"), 2, by_threads)->rows[0].algorithm, "pairwise");
+  EXPECT_EQ(measure(live_query(Operation::all_reduce, 2), 2, by_threads)->rows[0].algorithm, "ring");
+  EXPECT_EQ(measure(live_query(Operation::all_reduce, 2, "direct"), 2, by_threads)->rows[0].algorithm, "direct");
+  EXPECT_EQ(measure(live_query(Operation::all_to_all, 3, "pairwise"), 2, by_threads)->rows[0].algorithm, "pairwise");
   const auto message = [](const Query& query) {
     try {
       (void)measure(query, 2, by_threads);
@@ -56,11 +56,11 @@ TEST(CollectiveLive, AlgorithmsAreTheHosts) {
     }
     return std::string("accepted");
   };
-  EXPECT_THAT(message(query_of(Operation::all_reduce, 2, "tree")), HasSubstr("a host has none"));
-  EXPECT_THAT(message(query_of(Operation::all_reduce, 2, "nvls")), HasSubstr("cannot add up"));
-  EXPECT_THAT(message(query_of(Operation::send_recv, 2, "ring")), HasSubstr("no such algorithm"));
-  EXPECT_THAT(message(query_of(Operation::dispatch, 2)), HasSubstr("not run by itself"));
-  Query half = query_of(Operation::all_reduce, 2);
+  EXPECT_THAT(message(live_query(Operation::all_reduce, 2, "tree")), HasSubstr("a host has none"));
+  EXPECT_THAT(message(live_query(Operation::all_reduce, 2, "nvls")), HasSubstr("cannot add up"));
+  EXPECT_THAT(message(live_query(Operation::send_recv, 2, "ring")), HasSubstr("no such algorithm"));
+  EXPECT_THAT(message(live_query(Operation::dispatch, 2)), HasSubstr("not run by itself"));
+  Query half = live_query(Operation::all_reduce, 2);
   half.dtype = DType::fp16;
   EXPECT_THAT(message(half), HasSubstr("fp32 alone"));
 }
@@ -68,7 +68,7 @@ TEST(CollectiveLive, AlgorithmsAreTheHosts) {
 // 3 ranks, all-to-all: each sends to two others and receives from them; the pairwise ones queue on one stream each way.
 TEST(CollectiveLive, PlansHaveTheMessagesOfTheOperation) {
   for (const char* algorithm : {"direct", "pairwise"}) {
-    const plan::Plan plan = live_plan(query_of(Operation::all_to_all, 3, algorithm), Bytes(36), 2);
+    const plan::Plan plan = live_plan(live_query(Operation::all_to_all, 3, algorithm), Bytes(36), 2);
     EXPECT_EQ(plan.program.communications.size(), 6U);
     ASSERT_EQ(plan.program.roles.size(), 3U);
     std::set<plan::Stream> streams;
@@ -77,10 +77,10 @@ TEST(CollectiveLive, PlansHaveTheMessagesOfTheOperation) {
     EXPECT_EQ(streams.size(), std::string(algorithm) == "direct" ? 4U : 2U);
   }
   // Plans of other sizes, or of another algorithm, are other plans: MPI ranks compare them.
-  EXPECT_NE(live_plan(query_of(Operation::all_to_all, 3), Bytes(36), 2).plan_hash,
-            live_plan(query_of(Operation::all_to_all, 3), Bytes(72), 2).plan_hash);
-  EXPECT_EQ(live_plan(query_of(Operation::all_reduce, 2), Bytes(64), 2).plan_hash,
-            live_plan(query_of(Operation::all_reduce, 2), Bytes(64), 2).plan_hash);
+  EXPECT_NE(live_plan(live_query(Operation::all_to_all, 3), Bytes(36), 2).plan_hash,
+            live_plan(live_query(Operation::all_to_all, 3), Bytes(72), 2).plan_hash);
+  EXPECT_EQ(live_plan(live_query(Operation::all_reduce, 2), Bytes(64), 2).plan_hash,
+            live_plan(live_query(Operation::all_reduce, 2), Bytes(64), 2).plan_hash);
 }
 
 }  // namespace

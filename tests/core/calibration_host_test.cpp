@@ -103,13 +103,13 @@ TEST(HostCalibration, NamesTheCommunicatorsThatWereMeasured) {
   }
 }
 
-struct BadLeaf {
+struct BadHostLeaf {
   const char* assignment;
   const char* pointer;
   const char* hint;
 };
 
-class MalformedHostCalibration : public testing::TestWithParam<BadLeaf> {};
+class MalformedHostCalibration : public testing::TestWithParam<BadHostLeaf> {};
 
 TEST_P(MalformedHostCalibration, IsRefusedWithPlaceAndHint) {
   JsonDocument document = JsonDocument::from_text(calibration_text(invented()), "host.json");
@@ -126,25 +126,25 @@ TEST_P(MalformedHostCalibration, IsRefusedWithPlaceAndHint) {
 INSTANTIATE_TEST_SUITE_P(
     Leaves, MalformedHostCalibration,
     testing::Values(
-        BadLeaf{"host.cores=0", "/host/cores", "1"}, BadLeaf{"host.cores=two", "/host/cores", "whole number"},
-        BadLeaf{"host.source=elsewhere", "/host/source", "sources"},
-        BadLeaf{"host.cache.alone=[]", "/host/cache/alone", "1"},
-        BadLeaf{"host.cache.crowded.1.footprint=1 KB", "/host/cache/crowded/1/footprint", "must increase"},
-        BadLeaf{"host.cache.alone.0.per_byte=-1 ns", "/host/cache/alone/0/per_byte", "ns"},
-        BadLeaf{"host.families.product.alone.rows4=2 s", "/host/families/product/alone/rows4", "out of range"},
-        BadLeaf{"host.families.product.alone.rows3=1 ns", "/host/families/product/alone", "rows3"},
-        BadLeaf{"host.families.norm.crowded={}", "/host/families/norm/crowded", "call"},
-        BadLeaf{"host.families.add.alone={\"call\":\"0 ns\",\"elements\":\"0 ns\",\"memory\":\"0 ns\","
-                "\"cold\":\"0 ns\"}",
-                "/host/families/add", "every term costs 0"},
-        BadLeaf{"host.communication.0.measured={\"alone\":true}", "/host/communication/0/measured", "crowded"},
-        BadLeaf{"host.families.gemm={}", "/host/families", "gemm"},
-        BadLeaf{"host.families.add.longest=1 ns", "/host/families/add/longest", "1 ns"},
-        BadLeaf{"host.families.copy.held_out.median=much", "/host/families/copy/held_out/median", "number"},
-        BadLeaf{"host.communication=[]", "/host/communication", "1"},
-        BadLeaf{"host.communication.0.wake=soon", "/host/communication/0/wake", "soon"},
-        BadLeaf{"host.communication.0.source=mpi", "/host/communication/0/source", "sources"},
-        BadLeaf{"compute={}", "/compute", "compute"}, BadLeaf{"host=fast", "/host", "object"}));
+        BadHostLeaf{"host.cores=0", "/host/cores", "1"}, BadHostLeaf{"host.cores=two", "/host/cores", "whole number"},
+        BadHostLeaf{"host.source=elsewhere", "/host/source", "sources"},
+        BadHostLeaf{"host.cache.alone=[]", "/host/cache/alone", "1"},
+        BadHostLeaf{"host.cache.crowded.1.footprint=1 KB", "/host/cache/crowded/1/footprint", "must increase"},
+        BadHostLeaf{"host.cache.alone.0.per_byte=-1 ns", "/host/cache/alone/0/per_byte", "ns"},
+        BadHostLeaf{"host.families.product.alone.rows4=2 s", "/host/families/product/alone/rows4", "out of range"},
+        BadHostLeaf{"host.families.product.alone.rows3=1 ns", "/host/families/product/alone", "rows3"},
+        BadHostLeaf{"host.families.norm.crowded={}", "/host/families/norm/crowded", "call"},
+        BadHostLeaf{"host.families.add.alone={\"call\":\"0 ns\",\"elements\":\"0 ns\",\"memory\":\"0 ns\","
+                    "\"cold\":\"0 ns\"}",
+                    "/host/families/add", "every term costs 0"},
+        BadHostLeaf{"host.communication.0.measured={\"alone\":true}", "/host/communication/0/measured", "crowded"},
+        BadHostLeaf{"host.families.gemm={}", "/host/families", "gemm"},
+        BadHostLeaf{"host.families.add.longest=1 ns", "/host/families/add/longest", "1 ns"},
+        BadHostLeaf{"host.families.copy.held_out.median=much", "/host/families/copy/held_out/median", "number"},
+        BadHostLeaf{"host.communication=[]", "/host/communication", "1"},
+        BadHostLeaf{"host.communication.0.wake=soon", "/host/communication/0/wake", "soon"},
+        BadHostLeaf{"host.communication.0.source=mpi", "/host/communication/0/source", "sources"},
+        BadHostLeaf{"compute={}", "/compute", "compute"}, BadHostLeaf{"host=fast", "/host", "object"}));
 
 }  // namespace
 }  // namespace foretoken

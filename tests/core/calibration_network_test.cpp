@@ -32,7 +32,7 @@ std::string message_of(const json& value) {
 }
 
 TEST(NetworkCalibration, ComesBackFromItsJson) {
-  const json written = to_json(testing::invented_network());
+  const json written = to_json(test::invented_network());
   const NetworkCalibration back = read(written);
   EXPECT_EQ(to_json(back), written);
   EXPECT_DOUBLE_EQ(back.ring.network_step_latency.value(), 5e-6);
@@ -45,7 +45,7 @@ TEST(NetworkCalibration, ComesBackFromItsJson) {
 }
 
 TEST(NetworkCalibration, OptionalSectionsComeBackOrStayAway) {
-  NetworkCalibration network = testing::invented_network();
+  NetworkCalibration network = test::invented_network();
   EXPECT_FALSE(read(to_json(network)).tree.has_value());
   network.tree = TreeCalibration{Seconds(2e-6), BytesPerSecond(4e9), {}, "invented"};
   network.nvls_tree = NvlsTreeCalibration{Seconds(3e-6), BytesPerSecond(3e9), Seconds(1e-6), {}, "invented"};
@@ -95,14 +95,14 @@ TEST(NetworkCalibration, NamesThePlaceOfBadInput) {
       {"/source", "x", "source"},
   };
   for (const Case& c : cases) {
-    json value = to_json(testing::invented_network());
+    json value = to_json(test::invented_network());
     value[json::json_pointer(c.pointer)] = c.value;
     EXPECT_THAT(message_of(value), HasSubstr(c.expected)) << c.pointer << " = " << c.value;
   }
 }
 
 TEST(NetworkCalibration, MissesEveryMemberThatIsLeftOut) {
-  const json whole = to_json(testing::invented_network());
+  const json whole = to_json(test::invented_network());
   for (const auto& [section, content] : whole.items()) {
     json without = whole;
     without.erase(section);

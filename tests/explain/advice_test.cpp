@@ -9,10 +9,10 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tests/sim/tiny_program.hpp"
 #include "tools/cli/cli.hpp"
@@ -20,14 +20,16 @@
 namespace foretoken::explain {
 namespace {
 
-using foretoken::testing::round_machine;
-using foretoken::testing::TinyProgram;
+using foretoken::test::round_machine;
+using foretoken::test::TinyProgram;
 using Json = nlohmann::json;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
+using test::Answer;
+using test::foretoken_cli;
 
 ModelErrors errors(const std::string& rows) {
   return ModelErrors::read(JsonDocument::from_text(
@@ -79,19 +81,6 @@ TEST(MeasurementGain, NarrowerIsOfTheWidth) {
   EXPECT_EQ(narrower(0.5, 0).value(), 1);
   EXPECT_EQ(narrower(0, 0).value(), 0);
   EXPECT_FALSE(narrower(1.2, 0.4).has_value());
-}
-
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Answer foretoken_cli(const std::vector<std::string>& arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = cli::run(arguments, out, err);
-  return {code, out.str(), err.str()};
 }
 
 Json advice_of(const std::string& scenario, const std::vector<std::string>& more = {}) {

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "core/error.hpp"
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/planning/consistent.hpp"
@@ -25,6 +26,8 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
+using test::Answer;
+using test::foretoken_cli;
 
 /// One row for all ops, 10 %.
 ModelErrors ten_percent() {
@@ -206,17 +209,6 @@ TEST(ModelErrorTable, TheLastRowIsForEveryOp) {
 }
 
 // ---- the command ---------------------------------------------------------------------------------------------------
-
-struct Answer {
-  int code = 0;
-  std::string out, err;
-};
-
-Answer foretoken_cli(std::vector<std::string> arguments) {
-  std::ostringstream out, err;
-  const int code = cli::run(std::move(arguments), out, err);
-  return {code, out.str(), err.str()};
-}
 
 Json paper(const std::string& name) { return Json::parse(std::ifstream("scenarios/paper/" + name)); }
 

@@ -8,11 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "foretoken_places.hpp"
+#include "tests/cli/command_line.hpp"
 #include "tests/explain/hand_results.hpp"
 #include "tests/plan/json_schema.hpp"
 
@@ -24,9 +24,11 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 namespace fs = std::filesystem;
+using test::Answer;
+using test::text_of;
 
 // Two ranks of one node, three layers of two all-reduces each, which go directly between the two.
-constexpr const char* kScenario = R"({
+constexpr const char* kCompared = R"({
   "kind": "scenario", "schema_version": 1, "name": "small",
   "model": {"name": "tiny", "layers": 3, "hidden": 64, "heads": 4, "head_dim": 16, "experts": 4, "top_k": 2,
             "expert_hidden": 64, "gated": false, "dtype": {"weights": "fp32"}},
@@ -36,16 +38,10 @@ constexpr const char* kScenario = R"({
                  "collectives": {"all_reduce": "direct"}},
   "measure": {"warmup_steps": 1, "steps": 4}
 })";
-constexpr std::int64_t kSteps = 4;
+constexpr std::int64_t kCountedSteps = 4;
 constexpr std::int64_t kAllReduces = 6;
 
 std::string source_file(const std::string& path) { return std::string(FORETOKEN_SOURCE_DIR) + "/" + path; }
-
-std::string text_of(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
 
 class CompareCommand : public testing::Test {
  protected:
@@ -54,7 +50,7 @@ class CompareCommand : public testing::Test {
                                           testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::remove_all(folder);
     fs::create_directories(folder);
-    Json scenario = Json::parse(kScenario);
+    Json scenario = Json::parse(kCompared);
     scenario["cluster"]["topology"] = source_file("topologies/hgx-h100-2nodes-ndr400.json");
     write("small.json", scenario.dump());
   }
@@ -62,11 +58,6 @@ class CompareCommand : public testing::Test {
 
   void write(const std::string& name, const std::string& text) { std::ofstream(folder / name) << text; }
 
-  struct Answer {
-    int code = -1;
-    std::string out;
-    std::string err;
-  };
   /// Runs the command in the folder; arguments are words of a shell.
   [[nodiscard]] Answer foretoken(const std::string& arguments) const {
     const std::string line = "cd '" + folder.string() + "' && '" + FORETOKEN_BINARY + "' " + arguments + " >out 2>err";
@@ -111,11 +102,11 @@ TEST_F(CompareCommand, NamesALatencyThatWasInjected) {
   const Json json = comparison("a.json b.json");
   const Json& tpot = json["tpot"];
   EXPECT_EQ(sum_of(tpot), tpot["difference_ps"].get<std::int64_t>());
-  EXPECT_EQ(tpot["steps"], kSteps);
-  EXPECT_EQ(tpot["difference_ps"], kSteps * kAllReduces * 10'000'000);
+  EXPECT_EQ(tpot["steps"], kCountedSteps);
+  EXPECT_EQ(tpot["difference_ps"], kCountedSteps * kAllReduces * 10'000'000);
   EXPECT_EQ(tpot["parts"][0]["cause"], "exposed");
   EXPECT_EQ(tpot["parts"][0]["of"], "all_reduce");
-  EXPECT_EQ(tpot["parts"][0]["difference_ps"], kSteps * kAllReduces * 10'000'000);
+  EXPECT_EQ(tpot["parts"][0]["difference_ps"], kCountedSteps * kAllReduces * 10'000'000);
   for (std::size_t i = 1; i < tpot["parts"].size(); ++i) EXPECT_EQ(tpot["parts"][i]["difference_ps"], 0);
   EXPECT_EQ(tpot["errors_cancel"], false);
   EXPECT_EQ(json["a"]["calibration"], "slower.json");
@@ -124,10 +115,10 @@ TEST_F(CompareCommand, NamesALatencyThatWasInjected) {
   // Two all-reduces of each layer.
   const Json layers = comparison("a.json b.json --by layer");
   EXPECT_EQ(layers["by"], "layer");
-  EXPECT_EQ(sum_of(layers["tpot"]), kSteps * kAllReduces * 10'000'000);
+  EXPECT_EQ(sum_of(layers["tpot"]), kCountedSteps * kAllReduces * 10'000'000);
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(layers["tpot"]["parts"][i]["of"], "layer " + std::to_string(i));
-    EXPECT_EQ(layers["tpot"]["parts"][i]["difference_ps"], kSteps * 2 * 10'000'000);
+    EXPECT_EQ(layers["tpot"]["parts"][i]["difference_ps"], kCountedSteps * 2 * 10'000'000);
   }
 
   const std::string text = must("compare a.json b.json").out;
@@ -145,11 +136,11 @@ TEST_F(CompareCommand, SaysThatErrorsCancel) {
   must("simulate small.json --calibration kernels.json --out b.json");
   const Json tpot = comparison("a.json b.json")["tpot"];
   EXPECT_EQ(sum_of(tpot), tpot["difference_ps"].get<std::int64_t>());
-  EXPECT_EQ(tpot["longer_ps"], kSteps * kAllReduces * 10'000'000);
+  EXPECT_EQ(tpot["longer_ps"], kCountedSteps * kAllReduces * 10'000'000);
   // A whole number of kernels in every step.
   const auto shorter = tpot["shorter_ps"].get<std::int64_t>();
   EXPECT_LT(shorter, 0);
-  EXPECT_EQ(shorter % (kSteps * 2'000'000), 0);
+  EXPECT_EQ(shorter % (kCountedSteps * 2'000'000), 0);
   EXPECT_EQ(tpot["errors_cancel"], true) << tpot;
   EXPECT_THAT(must("compare a.json b.json").out, HasSubstr("Errors cancel: parts add up to +"));
 }

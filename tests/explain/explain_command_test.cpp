@@ -7,12 +7,11 @@
 #include <fstream>
 #include <functional>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
-#include "tools/cli/cli.hpp"
 
 namespace foretoken::explain {
 namespace {
@@ -23,27 +22,11 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
 namespace fs = std::filesystem;
+using test::Answer;
+using test::foretoken_cli;
+using test::text_of;
 
-constexpr const char* kScenario = "scenarios/paper/scaling-ep16.json";
-
-std::string text_of(const fs::path& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
-}
-
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Answer foretoken_cli(const std::vector<std::string>& arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = cli::run(arguments, out, err);
-  return {code, out.str(), err.str()};
-}
+constexpr const char* kExplained = "scenarios/paper/scaling-ep16.json";
 
 class ExplainCommand : public ::testing::Test {
  protected:
@@ -60,14 +43,14 @@ class ExplainCommand : public ::testing::Test {
   fs::path folder;
 };
 
-std::int64_t sum_of(const Json& shares) {
+std::int64_t sum_of_shares(const Json& shares) {
   std::int64_t sum = 0;
   for (const Json& share : shares) sum += share["ps"].get<std::int64_t>();
   return sum;
 }
 
 TEST_F(ExplainCommand, TextSaysWhy) {
-  const Answer answer = foretoken_cli({"simulate", kScenario, "--explain"});
+  const Answer answer = foretoken_cli({"simulate", kExplained, "--explain"});
   ASSERT_EQ(answer.code, 0) << answer.err;
   EXPECT_THAT(answer.out, AllOf(HasSubstr("Critical path: what the last token of rank "), HasSubstr("changes of rank"),
                                 HasSubstr("Bound by: memory bandwidth"), HasSubstr("Waiting for the last to arrive"),
@@ -83,21 +66,21 @@ TEST_F(ExplainCommand, LinksOfAPlanThatOverlaps) {
 }
 
 TEST_F(ExplainCommand, ALineIsNoPlaceForReasons) {
-  const Answer answer = foretoken_cli({"simulate", kScenario, "--brief", "--explain"});
+  const Answer answer = foretoken_cli({"simulate", kExplained, "--brief", "--explain"});
   EXPECT_EQ(answer.code, 2);
   EXPECT_THAT(answer.err, HasSubstr("--brief: --explain is given too"));
 }
 
 TEST_F(ExplainCommand, WithoutItNothingChanges) {
-  const Answer plain = foretoken_cli({"simulate", kScenario});
+  const Answer plain = foretoken_cli({"simulate", kExplained});
   EXPECT_THAT(plain.out, Not(HasSubstr("Critical path")));
-  EXPECT_FALSE(Json::parse(foretoken_cli({"simulate", kScenario, "--json"}).out).contains("explanation"));
+  EXPECT_FALSE(Json::parse(foretoken_cli({"simulate", kExplained, "--json"}).out).contains("explanation"));
   // What is asked for stands behind what is printed anyway.
-  EXPECT_EQ(foretoken_cli({"simulate", kScenario, "--explain"}).out.substr(0, plain.out.size()), plain.out);
+  EXPECT_EQ(foretoken_cli({"simulate", kExplained, "--explain"}).out.substr(0, plain.out.size()), plain.out);
 }
 
 TEST_F(ExplainCommand, JsonFollowsItsSchemaAndAddsUp) {
-  const Answer answer = foretoken_cli({"simulate", kScenario, "--explain", "--sensitivity", "--json"});
+  const Answer answer = foretoken_cli({"simulate", kExplained, "--explain", "--sensitivity", "--json"});
   ASSERT_EQ(answer.code, 0) << answer.err;
   EXPECT_THAT(answer.err, HasSubstr("simulating with better nvlink"));
   const Json json = Json::parse(answer.out);
@@ -105,8 +88,9 @@ TEST_F(ExplainCommand, JsonFollowsItsSchemaAndAddsUp) {
   EXPECT_THAT(schema.check(json), IsEmpty());
   const Json& path = json["explanation"]["critical_path"];
   const auto window = path["end_ps"].get<std::int64_t>() - path["begin_ps"].get<std::int64_t>();
-  for (const char* by : {"by_kind", "by_layer", "by_rank", "by_cause"}) EXPECT_EQ(sum_of(path[by]), window) << by;
-  EXPECT_EQ(sum_of(json["explanation"]["bounds"]), window);
+  for (const char* by : {"by_kind", "by_layer", "by_rank", "by_cause"})
+    EXPECT_EQ(sum_of_shares(path[by]), window) << by;
+  EXPECT_EQ(sum_of_shares(json["explanation"]["bounds"]), window);
   EXPECT_EQ(json["explanation"]["bounds"][0]["of"], "memory bandwidth");  // decoding reads weights
   EXPECT_EQ(path["rank"], json["breakdown"]["rank"]);
   EXPECT_NEAR(static_cast<double>(window) * 1e-9 / path["steps"].get<double>(),
@@ -133,10 +117,10 @@ Json explained(const std::vector<std::string>& words) {
 
 // A stored prediction says of itself what the simulation says with both options.
 TEST_F(ExplainCommand, OfAStoredPredictionIsThatOfTheSimulation) {
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--set", "workload.context=256", "--out", file("a.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--set", "workload.context=256", "--out", file("a.json")}).code, 0);
   const Json json = explained({file("a.json")});
   const Json simulated = Json::parse(
-      foretoken_cli({"simulate", kScenario, "--set", "workload.context=256", "--explain", "--sensitivity", "--json"})
+      foretoken_cli({"simulate", kExplained, "--set", "workload.context=256", "--explain", "--sensitivity", "--json"})
           .out)["explanation"];
   for (const char* member : {"critical_path", "bounds", "stragglers", "links", "sensitivity"})
     EXPECT_EQ(json[member], simulated[member]) << member;
@@ -146,7 +130,7 @@ TEST_F(ExplainCommand, OfAStoredPredictionIsThatOfTheSimulation) {
 }
 
 TEST_F(ExplainCommand, SaysWhyAResultIsNotSimulatedAgain) {
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--out", file("a.json")}).code, 0);
   const auto why_not = [&](const std::function<void(Json&)>& change, const std::vector<std::string>& more = {}) {
     Json result = Json::parse(text_of(file("a.json")));
     change(result);
@@ -175,12 +159,12 @@ TEST_F(ExplainCommand, SaysWhyAResultIsNotSimulatedAgain) {
 }
 
 TEST_F(ExplainCommand, WritesATimeline) {
-  const Answer answer = foretoken_cli({"simulate", kScenario, "--trace", file("timeline.json")});
+  const Answer answer = foretoken_cli({"simulate", kExplained, "--trace", file("timeline.json")});
   ASSERT_EQ(answer.code, 0) << answer.err;
   const Json timeline = Json::parse(text_of(file("timeline.json")));
   EXPECT_GT(timeline["traceEvents"].size(), 1000U);
   // The same scenario gives the same bytes.
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--trace", file("again.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--trace", file("again.json")}).code, 0);
   EXPECT_EQ(text_of(file("timeline.json")), text_of(file("again.json")));
 }
 
@@ -191,12 +175,12 @@ TEST_F(ExplainCommand, RefusesTimelinesThatItCannotWrite) {
     EXPECT_THAT(answer.err, HasSubstr(because));
     EXPECT_THAT(answer.out, IsEmpty());
   };
-  refused({"simulate", kScenario, "--trace", file("timeline.pb")}, "is not named *.json");
-  refused({"simulate", kScenario, "--trace", file("timeline.json.gz")}, "is not named *.json");
-  refused({"simulate", kScenario, kScenario, "--trace", file("a.json")}, "2 scenarios are given");
-  refused({"simulate", kScenario, "--trace", file("a.json"), "--out", file("a.json")}, "is also named by --out");
-  refused({"simulate", kScenario, "--trace", file("no/folder/a.json")}, "cannot be created");
-  fs::copy_file(kScenario, folder / "own.json");
+  refused({"simulate", kExplained, "--trace", file("timeline.pb")}, "is not named *.json");
+  refused({"simulate", kExplained, "--trace", file("timeline.json.gz")}, "is not named *.json");
+  refused({"simulate", kExplained, kExplained, "--trace", file("a.json")}, "2 scenarios are given");
+  refused({"simulate", kExplained, "--trace", file("a.json"), "--out", file("a.json")}, "is also named by --out");
+  refused({"simulate", kExplained, "--trace", file("no/folder/a.json")}, "cannot be created");
+  fs::copy_file(kExplained, folder / "own.json");
   Json own = Json::parse(text_of(file("own.json")));
   own["cluster"]["topology"] = fs::absolute("topologies/hgx-h100-2nodes-ndr400.json").string();
   std::ofstream(file("own.json")) << own.dump();
@@ -204,8 +188,8 @@ TEST_F(ExplainCommand, RefusesTimelinesThatItCannotWrite) {
 }
 
 TEST_F(ExplainCommand, ComparesCriticalPaths) {
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--set", "measure.steps=4", "--out", file("b.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--out", file("a.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--set", "measure.steps=4", "--out", file("b.json")}).code, 0);
   const Answer text = foretoken_cli({"compare", file("a.json"), file("b.json"), "--critical-path"});
   ASSERT_EQ(text.code, 0) << text.err;
   EXPECT_THAT(text.out,
@@ -215,13 +199,13 @@ TEST_F(ExplainCommand, ComparesCriticalPaths) {
   const plan::test::JsonSchema schema(Json::parse(foretoken_cli({"schema", "comparison"}).out));
   EXPECT_THAT(schema.check(json), IsEmpty());
   // What was stored gives the path that the simulation itself has.
-  const Json simulated = Json::parse(foretoken_cli({"simulate", kScenario, "--explain", "--json"}).out);
+  const Json simulated = Json::parse(foretoken_cli({"simulate", kExplained, "--explain", "--json"}).out);
   EXPECT_EQ(json["critical_path"]["a"], simulated["explanation"]["critical_path"]);
   EXPECT_EQ(json["critical_path"]["b"]["steps"], 4);
 }
 
 TEST_F(ExplainCommand, OldResultsHaveNoCriticalPath) {
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--out", file("a.json")}).code, 0);
   Json old = Json::parse(text_of(file("a.json")));
   old["trace"]["op_columns"] = {"name", "kind", "stream", "layer", "micro_batch"};
   for (Json& role : old["trace"]["roles"])
@@ -235,7 +219,7 @@ TEST_F(ExplainCommand, OldResultsHaveNoCriticalPath) {
 }
 
 TEST_F(ExplainCommand, RefusesMalformedWaits) {
-  ASSERT_EQ(foretoken_cli({"simulate", kScenario, "--out", file("a.json")}).code, 0);
+  ASSERT_EQ(foretoken_cli({"simulate", kExplained, "--out", file("a.json")}).code, 0);
   const Json good = Json::parse(text_of(file("a.json")));
   const auto refused = [&](std::size_t op, std::size_t column, const Json& value, const std::string& because) {
     Json bad = good;

@@ -1,6 +1,6 @@
 #include "tests/explain/hand_results.hpp"
 
-namespace foretoken::explain::test {
+namespace foretoken::test {
 namespace {
 
 using Json = nlohmann::json;
@@ -61,8 +61,8 @@ void add_rank(Trace& trace, std::int32_t rank, const StepShape& shape, std::int6
   }
 }
 
-StoredResult steady(const StepShape& shape, std::int64_t steps) {
-  StoredResult result;
+explain::StoredResult steady(const StepShape& shape, std::int64_t steps) {
+  explain::StoredResult result;
   result.file = "steady.json";
   result.scenario = "invented";
   result.build = "0.1.0 abc";
@@ -80,7 +80,7 @@ StoredResult steady(const StepShape& shape, std::int64_t steps) {
   return result;
 }
 
-Json stored_json(const StoredResult& result) {
+Json stored_json(const explain::StoredResult& result) {
   const Trace& trace = result.trace;
   Json roles = Json::array();
   for (const auto& role : trace.roles) {
@@ -134,4 +134,4 @@ Json stored_json(const StoredResult& result) {
   return json;
 }
 
-}  // namespace foretoken::explain::test
+}  // namespace foretoken::test

@@ -9,7 +9,7 @@
 #include "core/trace.hpp"
 #include "tools/explain/stored_result.hpp"
 
-namespace foretoken::explain::test {
+namespace foretoken::test {
 
 /// Parts of a step in picoseconds, in the order in which a rank goes through them:
 ///
@@ -34,9 +34,9 @@ Trace empty_trace(std::int64_t ranks, std::int64_t steps);
 void add_rank(Trace& trace, std::int32_t rank, const StepShape& shape, std::int64_t start = 100'000);
 
 /// The result of one rank, steady: TPOT and step are the shape's length.
-StoredResult steady(const StepShape& shape, std::int64_t steps = 2);
+explain::StoredResult steady(const StepShape& shape, std::int64_t steps = 2);
 
 /// As --out stores it.
-nlohmann::json stored_json(const StoredResult& result);
+nlohmann::json stored_json(const explain::StoredResult& result);
 
-}  // namespace foretoken::explain::test
+}  // namespace foretoken::test

@@ -32,7 +32,7 @@ nlohmann::json base() {
     "measure": {"warmup_steps": 1, "steps": 1}})");
 }
 
-struct Case {
+struct SampledCase {
   plan::Machine machine;
   Calibration calibration;
   plan::Plan whole;
@@ -45,7 +45,7 @@ struct Case {
   }
 };
 
-Case case_of(const std::vector<std::string>& overrides) {
+SampledCase case_of(const std::vector<std::string>& overrides) {
   JsonDocument document = JsonDocument::from_text(base().dump(), "sampled.json");
   for (const std::string& change : overrides) document.set(change);
   const plan::Scenario scenario = plan::parse_scenario(document);
@@ -55,7 +55,7 @@ Case case_of(const std::vector<std::string>& overrides) {
   return {std::move(machine), read_calibration(topology.calibration), std::move(whole)};
 }
 
-void expect_consistent(const Case& each, const SampledRun& run) {
+void expect_consistent(const SampledCase& each, const SampledRun& run) {
   // Little's law, and the tiling of the slowest rank's step, which is its batch's.
   EXPECT_NEAR(run.metrics.tps * run.metrics.tpot.mean.value() / run.metrics.sequences, 1.0, 1e-9);
   EXPECT_EQ(run.metrics.sequences, static_cast<double>(each.whole.scenario.workload.sequences));
@@ -82,7 +82,7 @@ TEST_P(Coverage, IntervalsHoldTheRunOfAllLayers) {
   for (int seed = 1; seed <= 20; ++seed) {
     std::vector<std::string> overrides = kind.overrides;
     overrides.push_back(fmt::format("routing.seed={}", seed));
-    const Case each = case_of(overrides);
+    const SampledCase each = case_of(overrides);
     const SampledRun run = each.sampled(kind.count);
     expect_consistent(each, run);
     EXPECT_GT(run.error, Seconds(0));
@@ -105,9 +105,10 @@ INSTANTIATE_TEST_SUITE_P(LayerSampling, Coverage,
 // Which micro-batch a stage waits for may be another one with more layers, and that no spread of layers tells.
 TEST(LayerSampling, OfAPipelineComesWithinHalfAPercent) {
   for (int seed = 1; seed <= 5; ++seed) {
-    const Case each = case_of({fmt::format("routing.seed={}", seed),
-                               R"(deployment={"attention":{"tp":4,"dp":1},"pipeline":{"stages":2},"micro_batches":2,)"
-                               R"("experts":{"placement":"colocated","exchange":"all_reduce"}})"});
+    const SampledCase each =
+        case_of({fmt::format("routing.seed={}", seed),
+                 R"(deployment={"attention":{"tp":4,"dp":1},"pipeline":{"stages":2},"micro_batches":2,)"
+                 R"("experts":{"placement":"colocated","exchange":"all_reduce"}})"});
     const SampledRun run = each.sampled(4);
     expect_consistent(each, run);
     EXPECT_EQ(run.strata.size(), 2U);
@@ -117,9 +118,9 @@ TEST(LayerSampling, OfAPipelineComesWithinHalfAPercent) {
 
 // Layers without experts do the same work, but for the first one's norm. A step's picoseconds are rounded per op.
 TEST(LayerSampling, OfLayersThatAreAlikeIsExact) {
-  const Case each = case_of({"model.dense_layers=24", "model.dense_hidden=4096",
-                             R"(deployment={"attention":{"tp":8,"dp":1},"experts":{"placement":"colocated",)"
-                             R"("exchange":"all_reduce"}})"});
+  const SampledCase each = case_of({"model.dense_layers=24", "model.dense_hidden=4096",
+                                    R"(deployment={"attention":{"tp":8,"dp":1},"experts":{"placement":"colocated",)"
+                                    R"("exchange":"all_reduce"}})"});
   const SampledRun run = each.sampled(2);
   expect_consistent(each, run);
   EXPECT_EQ(run.error, Seconds(0));
@@ -133,7 +134,7 @@ TEST(LayerSampling, OfLayersThatAreAlikeIsExact) {
 
 // With as many experts per token as there are, routing decides nothing.
 TEST(LayerSampling, WithoutAChoiceOfExpertsIsExact) {
-  const Case each =
+  const SampledCase each =
       case_of({"model.top_k=32", R"(deployment={"attention":{"tp":8,"dp":1},"experts":{"placement":"colocated",)"
                                  R"("exchange":"all_reduce"}})"});
   const SampledRun run = each.sampled(2);
@@ -142,7 +143,7 @@ TEST(LayerSampling, WithoutAChoiceOfExpertsIsExact) {
 }
 
 TEST(LayerSampling, OfAllLayersIsTheRunItself) {
-  const Case each = case_of({"measure.warmup_steps=2", "measure.steps=3"});
+  const SampledCase each = case_of({"measure.warmup_steps=2", "measure.steps=3"});
   const SampledRun run = each.sampled(24);
   const Trace all = each.all();
   const Metrics metrics = compute_metrics(all);
@@ -186,7 +187,7 @@ TEST(LayerSampling, AddsUpAsDerived) {
     trace.outputs.push_back({step, 0, 8, now});
   }
   const plan::LayerSample sample{14, {{0, true, {0, 4}, {1}}, {0, false, {4, 14}, {6, 11}}}, {1, 6, 11}};
-  Case any = case_of({});  // one replica, one micro-batch
+  SampledCase any = case_of({});  // one replica, one micro-batch
   any.whole.scenario.deployment = {};
   const SampledRun run = scale_to_all_layers(trace, any.whole, sample);
   EXPECT_NEAR(run.metrics.tpot.mean.value(), 69e-6, 1e-12);

@@ -12,8 +12,8 @@
 namespace foretoken::explain {
 namespace {
 
-using foretoken::testing::round_machine;
-using foretoken::testing::TinyProgram;
+using foretoken::test::round_machine;
+using foretoken::test::TinyProgram;
 using plan::OpKind;
 
 const LinkUse& link_named(const LinksUse& use, const std::string& name) {

@@ -73,14 +73,14 @@ class StoredFiles : public testing::Test {
   fs::path folder;
 };
 
-struct Case {
+struct BadResult {
   const char* pointer;  // of the changed value
   const char* value;    // JSON; empty: the member is removed
   const char* message;  // what must be said
 };
 
-const std::vector<Case>& cases() {
-  static const std::vector<Case> list{
+const std::vector<BadResult>& bad_results() {
+  static const std::vector<BadResult> list{
       {"/kind", "\"scenario\"", "#/kind: this is a file of kind \"scenario\"; a file of kind \"result\" is wanted"},
       {"/kind", "\"choices\"", "#/kind: this is a file of kind \"choices\""},
       {"/kind", "", "the key \"kind\" is missing"},
@@ -145,7 +145,7 @@ const std::vector<Case>& cases() {
 
 TEST_F(StoredFiles, EveryMistakeIsNamed) {
   ASSERT_EQ(run({"compare", path("good.json"), path("good.json"), "--clock", "cpu"}).code, 0);
-  for (const Case& tested : cases()) {
+  for (const BadResult& tested : bad_results()) {
     Json changed = whole_result();
     const Json::json_pointer pointer(tested.pointer);
     ASSERT_TRUE(changed.contains(pointer)) << tested.pointer;

@@ -11,8 +11,8 @@
 namespace foretoken::explain {
 namespace {
 
-using foretoken::testing::round_machine;
-using foretoken::testing::TinyProgram;
+using foretoken::test::round_machine;
+using foretoken::test::TinyProgram;
 using plan::OpKind;
 
 ModelErrors errors(const std::string& rows) {

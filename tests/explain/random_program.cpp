@@ -6,10 +6,9 @@
 #include <utility>
 #include <vector>
 
-namespace foretoken::explain::test {
+namespace foretoken::test {
 
 using plan::OpKind;
-using testing::TinyProgram;
 
 TinyProgram random_program(unsigned seed, const RandomProgramOptions& options) {
   std::mt19937 random(seed);
@@ -39,7 +38,7 @@ TinyProgram random_program(unsigned seed, const RandomProgramOptions& options) {
     std::vector<OpId> before;
     int name = 0;
     const auto place = [&](plan::Stream stream) {
-      testing::Place result{{}, stream};
+      Place result{{}, stream};
       if (!before.empty() && draw(0, 2) > 0)
         result.after.push_back({before[static_cast<std::size_t>(draw(0, static_cast<int>(before.size()) - 1))], 0});
       return result;
@@ -54,7 +53,7 @@ TinyProgram random_program(unsigned seed, const RandomProgramOptions& options) {
     for (const auto& [kind, communication] : communications) {
       compute();
       // One stream carries all communication, so that no two ranks take it up in different orders.
-      const testing::Place where = place(plan::kCommunication);
+      const Place where = place(plan::kCommunication);
       const std::string called = "m" + std::to_string(communication.value());
       if (kind == OpKind::send)
         before.push_back(rank % 2 == 0 ? program.send(role, called, communication, 1, 700, where)
@@ -64,11 +63,11 @@ TinyProgram random_program(unsigned seed, const RandomProgramOptions& options) {
       else before.push_back(program.collective(role, called, communication, 3000, where));
     }
     compute();
-    testing::Place last{{}, plan::kCompute};
+    Place last{{}, plan::kCompute};
     for (const OpId op : before) last.after.push_back({op, 0});
     program.step_end(role, last);
   }
   return program;
 }
 
-}  // namespace foretoken::explain::test
+}  // namespace foretoken::test

@@ -5,7 +5,7 @@
 
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::explain::test {
+namespace foretoken::test {
 
 struct RandomProgramOptions {
   bool exchanges = true;             // else no two communications ever share a link
@@ -13,6 +13,6 @@ struct RandomProgramOptions {
 };
 
 /// Of 2, 4 or 6 ranks. The same seed gives the same ops, whatever they take.
-testing::TinyProgram random_program(unsigned seed, const RandomProgramOptions& options);
+TinyProgram random_program(unsigned seed, const RandomProgramOptions& options);
 
-}  // namespace foretoken::explain::test
+}  // namespace foretoken::test

@@ -17,8 +17,8 @@
 namespace foretoken::explain {
 namespace {
 
-using foretoken::testing::round_machine;
-using foretoken::testing::TinyProgram;
+using foretoken::test::round_machine;
+using foretoken::test::TinyProgram;
 
 SimTime microseconds(double us) { return to_sim_time(Seconds(us * 1e-6)); }
 

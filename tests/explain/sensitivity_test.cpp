@@ -57,7 +57,7 @@ std::map<std::string, double> elasticities(const Loaded& loaded, double factor) 
   return result;
 }
 
-struct Case {
+struct ChangedCluster {
   const char* file;
   std::vector<std::string> overrides;
   std::function<void(plan::Topology&)> change = [](plan::Topology&) {};
@@ -87,7 +87,7 @@ void to_two_switches(plan::Topology& topology) {
 // Every rate and every latency of the model belongs to a resource: with all of them better by a factor, time is divided
 // by it. Rounding to picoseconds is all that is left.
 TEST(Sensitivity, EverythingBetterDividesTpotByTheFactor) {
-  const std::vector<Case> cases = {
+  const std::vector<ChangedCluster> cases = {
       {"scenarios/paper/baseline-tp8-pp2.json", {}},
       {"scenarios/paper/scaling-ep16.json", {}},
       {"scenarios/paper/baseline-tp8-pp2.json", {"deployment.collectives.all_reduce=nvls"}},
@@ -97,7 +97,7 @@ TEST(Sensitivity, EverythingBetterDividesTpotByTheFactor) {
       {"scenarios/paper/scaling-ep16.json", {"deployment.collectives.exchange=hierarchical"}},
       {"scenarios/paper/scaling-ep16.json", {}, to_leaf_spine},
       {"scenarios/paper/scaling-ep16.json", {"deployment.collectives.exchange=hierarchical"}, to_two_switches}};
-  for (const Case& one : cases) {
+  for (const ChangedCluster& one : cases) {
     Loaded loaded = load(one.file, one.overrides, one.change);
     improve_all(loaded, 2.0);
     const Seconds tpot = tpot_of(loaded.plan, loaded.topology, loaded.calibration);

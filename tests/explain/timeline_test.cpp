@@ -15,8 +15,8 @@
 namespace foretoken::explain {
 namespace {
 
-using foretoken::testing::round_machine;
-using foretoken::testing::TinyProgram;
+using foretoken::test::round_machine;
+using foretoken::test::TinyProgram;
 using Json = nlohmann::json;
 using plan::OpKind;
 

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/cli/command_line.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/launch/job.hpp"
 
@@ -18,21 +18,14 @@ namespace foretoken::launch {
 namespace {
 
 using Json = nlohmann::json;
+using test::Answer;
+using test::shell;
 using testing::HasSubstr;
 using testing::Not;
 
-struct Answer {
-  int code = 0;
-  std::string out;
-  std::string err;
-};
-
 Answer foretoken(std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
   arguments.insert(arguments.begin(), "launch");
-  const int code = cli::run(arguments, out, err);
-  return {code, out.str(), err.str()};
+  return test::foretoken_cli(arguments);
 }
 
 std::filesystem::path scratch(const std::string& name) {
@@ -47,8 +40,6 @@ std::filesystem::path stored(const std::string& text, const std::string& name = 
   std::ofstream(path) << text;
   return path;
 }
-
-int shell(const std::string& command) { return std::system(command.c_str()); }  // NOLINT(concurrency-mt-unsafe)
 
 const std::vector<std::string> kScenarios{"scenarios/paper/large-ep64.json", "scenarios/paper/baseline-tp8-pp2.json",
                                           "scenarios/laptop/large-ep-r4.json"};

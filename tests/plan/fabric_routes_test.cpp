@@ -64,11 +64,11 @@ Topology listed() {
   return topology;
 }
 
-RankId gpu(std::int64_t id) { return RankId(static_cast<std::int32_t>(id)); }
+RankId gpu_at(std::int64_t id) { return RankId(static_cast<std::int32_t>(id)); }
 
 std::vector<std::string> visited(const Machine& machine, std::int64_t from, std::int64_t to) {
   std::vector<std::string> names;
-  for (const LinkId id : machine.route(gpu(from), gpu(to))) {
+  for (const LinkId id : machine.route(gpu_at(from), gpu_at(to))) {
     const Link& link = machine.links()[id.index()];
     if (names.empty()) names.push_back(machine.vertex_name(link.from));
     EXPECT_EQ(names.back(), machine.vertex_name(link.from)) << "links of a route must join";
@@ -79,7 +79,8 @@ std::vector<std::string> visited(const Machine& machine, std::int64_t from, std:
 
 double latency_us(const Machine& machine, std::int64_t from, std::int64_t to) {
   double sum = 0;
-  for (const LinkId id : machine.route(gpu(from), gpu(to))) sum += machine.links()[id.index()].latency.value() * 1e6;
+  for (const LinkId id : machine.route(gpu_at(from), gpu_at(to)))
+    sum += machine.links()[id.index()].latency.value() * 1e6;
   return sum;
 }
 
@@ -93,10 +94,10 @@ void expect_sound_routes(const Machine& machine) {
         continue;
       }
       ASSERT_FALSE(names.empty()) << from << " to " << to;
-      EXPECT_EQ(names.front(), machine.vertex_name(VertexId(gpu(from).value())));
-      EXPECT_EQ(names.back(), machine.vertex_name(VertexId(gpu(to).value())));
+      EXPECT_EQ(names.front(), machine.vertex_name(VertexId(gpu_at(from).value())));
+      EXPECT_EQ(names.back(), machine.vertex_name(VertexId(gpu_at(to).value())));
       EXPECT_EQ(std::set<std::string>(names.begin(), names.end()).size(), names.size()) << "a loop";
-      for (const LinkId link : machine.route(gpu(from), gpu(to))) EXPECT_FALSE(machine.is_dead(link));
+      for (const LinkId link : machine.route(gpu_at(from), gpu_at(to))) EXPECT_FALSE(machine.is_dead(link));
     }
   }
 }
@@ -203,7 +204,7 @@ TEST(FabricRoutes, ListedCables) {
   EXPECT_NEAR(latency_us(machine, 0, 4), 13, 1e-9);
   std::set<LinkId> cables;
   for (const std::int64_t from : {0, 1, 2})
-    for (const std::int64_t to : {4, 5}) cables.insert(machine.route(gpu(from), gpu(to))[2]);
+    for (const std::int64_t to : {4, 5}) cables.insert(machine.route(gpu_at(from), gpu_at(to))[2]);
   EXPECT_EQ(cables.size(), 2U) << "both cables are used";
 }
 
@@ -243,14 +244,14 @@ TEST(DeadLinks, AreAvoidedByThoseWhoUsedThem) {
     EXPECT_THAT(visited(damaged, 2, 0), testing::IsSupersetOf({"node0.nic1", "node0.gpu1", "node0.nvswitch"}));
     for (std::int64_t from = 0; from < damaged.gpus(); ++from)
       for (std::int64_t to = 0; to < damaged.gpus(); ++to) {
-        const auto before = healthy.route(gpu(from), gpu(to));
+        const auto before = healthy.route(gpu_at(from), gpu_at(to));
         if (std::any_of(before.begin(), before.end(), [&](LinkId link) { return damaged.is_dead(link); })) continue;
-        EXPECT_EQ(damaged.route(gpu(from), gpu(to)).data(), before.data());
+        EXPECT_EQ(damaged.route(gpu_at(from), gpu_at(to)).data(), before.data());
       }
     const Machine cut = damaged.without(cables_at(healthy, "node0.nic1"));
-    EXPECT_TRUE(cut.route(gpu(0), gpu(2)).empty());
-    EXPECT_TRUE(cut.route(gpu(3), gpu(1)).empty());
-    EXPECT_EQ(cut.route(gpu(0), gpu(1)).size(), 2U);
+    EXPECT_TRUE(cut.route(gpu_at(0), gpu_at(2)).empty());
+    EXPECT_TRUE(cut.route(gpu_at(3), gpu_at(1)).empty());
+    EXPECT_EQ(cut.route(gpu_at(0), gpu_at(1)).size(), 2U);
   }
 }
 
@@ -305,7 +306,7 @@ TEST(FabricRoutes, TheLargestMachineIsCheap) {
   // Per GPU NVLink, PCIe, NIC's PCIe and NIC to leaf; per leaf 64 cables; all in both directions.
   EXPECT_EQ(machine.links().size(), 2U * (4 * 131'072 + 4'096 * 64));
   for (std::int64_t i = 0; i < 1000; ++i)
-    EXPECT_GE(machine.route(gpu(i * 131), gpu(131'071 - i * 7 % 64)).size(), 2U) << i;
+    EXPECT_GE(machine.route(gpu_at(i * 131), gpu_at(131'071 - i * 7 % 64)).size(), 2U) << i;
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
 }
 

@@ -181,7 +181,7 @@ TEST(ModelLowering, OneRankHoldsWhatTheModelHas) {
 
 // ---- what is refused by name ---------------------------------------------------------------------------------------
 
-std::string refusal_of(const std::string& members) {
+std::string live_refusal_of(const std::string& members) {
   try {
     require_live_model(plan_of_model(members));
   } catch (const Error& error) {
@@ -193,20 +193,22 @@ std::string refusal_of(const std::string& members) {
 
 TEST(ModelLowering, RefusesSparseAttention) {
   EXPECT_EQ(
-      refusal_of(R"("layers":1,"dtype":{},"index":{"heads":2,"head_dim":4,"top_k":8},)" + kLatent),
+      live_refusal_of(R"("layers":1,"dtype":{},"index":{"heads":2,"head_dim":4,"top_k":8},)" + kLatent),
       "case.json#/model/index: sparse attention cannot be planned yet; remove it (--set model.index=null) to plan "
       "attention over the whole context");
 }
 
 TEST(ModelLowering, LiveRunsRefuseByName) {
-  EXPECT_EQ(refusal_of(R"("layers":2,"dtype":{},)" + kGrouped), "accepted");
-  EXPECT_THAT(refusal_of(R"("layers":1,"dtype":{},)" + kLatent), HasSubstr("latent attention (model.latent)"));
-  EXPECT_THAT(refusal_of(R"("layers":1,"dtype":{},"window":{"tokens":2},)" + kGrouped), HasSubstr("model.window"));
-  EXPECT_THAT(refusal_of(R"("layers":1,"vocabulary":9,"dtype":{},)" + kGrouped), HasSubstr("model.vocabulary"));
-  EXPECT_THAT(refusal_of(R"("layers":2,"moe_every":2,"dense_hidden":8,"dtype":{},)" + kGrouped),
+  EXPECT_EQ(live_refusal_of(R"("layers":2,"dtype":{},)" + kGrouped), "accepted");
+  EXPECT_THAT(live_refusal_of(R"("layers":1,"dtype":{},)" + kLatent), HasSubstr("latent attention (model.latent)"));
+  EXPECT_THAT(live_refusal_of(R"("layers":1,"dtype":{},"window":{"tokens":2},)" + kGrouped), HasSubstr("model.window"));
+  EXPECT_THAT(live_refusal_of(R"("layers":1,"vocabulary":9,"dtype":{},)" + kGrouped), HasSubstr("model.vocabulary"));
+  EXPECT_THAT(live_refusal_of(R"("layers":2,"moe_every":2,"dense_hidden":8,"dtype":{},)" + kGrouped),
               HasSubstr("model.moe_every"));
-  EXPECT_THAT(refusal_of(R"("layers":1,"dtype":{"experts":"int4"},)" + kGrouped), HasSubstr("model.dtype.experts"));
-  EXPECT_THAT(refusal_of(R"("layers":1,"dtype":{"dispatch":"fp8"},)" + kGrouped), HasSubstr("model.dtype.dispatch"));
+  EXPECT_THAT(live_refusal_of(R"("layers":1,"dtype":{"experts":"int4"},)" + kGrouped),
+              HasSubstr("model.dtype.experts"));
+  EXPECT_THAT(live_refusal_of(R"("layers":1,"dtype":{"dispatch":"fp8"},)" + kGrouped),
+              HasSubstr("model.dtype.dispatch"));
 }
 
 }  // namespace

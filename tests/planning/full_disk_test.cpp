@@ -3,20 +3,17 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "foretoken_places.hpp"
-#include "tools/cli/cli.hpp"
+#include "tests/cli/command_line.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -24,35 +21,11 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
-
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Answer foretoken_cli(const std::vector<std::string>& arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = run(arguments, out, err);
-  return {code, out.str(), err.str()};
-}
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-int shell(const std::string& line) {
-  const int status = std::system(line.c_str());  // NOLINT(concurrency-mt-unsafe)
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-std::string shell_line(const std::vector<std::string>& arguments) {
-  std::string line = "'" + std::string(FORETOKEN_BINARY) + "'";
-  for (const std::string& argument : arguments) line += " '" + argument + "'";
-  return line;
-}
+using test::Answer;
+using test::foretoken_cli;
+using test::shell;
+using test::shell_line;
+using test::text_of;
 
 // 12 points of a small scenario.
 const std::vector<std::string> kSweep{"sweep", "scenarios/paper/scaling-ep16.json",

@@ -8,20 +8,18 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "foretoken_places.hpp"
+#include "tests/cli/command_line.hpp"
 #include "tests/plan/json_schema.hpp"
-#include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -31,24 +29,11 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
-
-struct Answer {
-  int code = -1;
-  std::string out;
-  std::string err;
-};
-
-Answer foretoken_cli(std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int code = run(arguments, out, err);
-  return {code, out.str(), err.str()};
-}
-
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using test::Answer;
+using test::foretoken_cli;
+using test::shell;
+using test::shell_line;
+using test::text_of;
 
 class Planning : public testing::Test {
  protected:
@@ -128,17 +113,6 @@ TEST_F(Planning, SweepSaysWhatDoesNotFit) {
 }
 
 const std::vector<std::string> kAxes{"--set", "workload.context=0..700+100", "--set", "cluster.nic=200 Gb/s,400 Gb/s"};
-
-std::string shell_line(const std::vector<std::string>& arguments) {
-  std::string line = "'" + std::string(FORETOKEN_BINARY) + "'";
-  for (const std::string& argument : arguments) line += " '" + argument + "'";
-  return line;
-}
-
-int shell(const std::string& line) {
-  const int status = std::system(line.c_str());  // NOLINT(concurrency-mt-unsafe)
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 /// The table by one process without a journal: what all others must come to.
 std::string expected_csv(const std::string& file) {

@@ -24,14 +24,14 @@ namespace {
 using runtime::run_threads;
 using runtime::RunResult;
 
-struct Case {
+struct LaptopCase {
   std::string name;
   std::vector<std::string> settings;
 };
 
 // What a deployment has to carry, whatever it is.
-const std::vector<Case>& cases() {
-  static const std::vector<Case> list{
+const std::vector<LaptopCase>& laptop_cases() {
+  static const std::vector<LaptopCase> list{
       {"uneven", {}},
       {"skewed", {R"(routing={"kind":"zipf","exponent":4,"seed":3,"routed_steps":2})", "workload.sequences=5"}},
       {"one_token", {"workload.sequences=1"}}};
@@ -58,7 +58,7 @@ std::size_t idle_experts(const plan::Plan& plan) {
 class Laptop : public testing::TestWithParam<std::string> {};
 
 TEST_P(Laptop, GivesTheActivationsOfOneRank) {
-  for (const Case& one : cases()) {
+  for (const LaptopCase& one : laptop_cases()) {
     const plan::Plan plan = laptop_plan(GetParam(), one.settings);
     EXPECT_LT(difference(run_threads(plan), expected(plan)), kTolerance) << one.name;
     if (one.name != "uneven") {
@@ -100,14 +100,14 @@ TEST_P(Laptop, OneWeightOrOneTokenMattersToTheComparison) {
   EXPECT_GT(difference(result, expected(plan, token)), 10 * kTolerance);
 }
 
-std::string name_of(const testing::TestParamInfo<std::string>& tested) {
+std::string laptop_case_name(const testing::TestParamInfo<std::string>& tested) {
   std::string name = tested.param;
   for (char& c : name)
     if (std::isalnum(static_cast<unsigned char>(c)) == 0) c = '_';
   return name;
 }
 
-INSTANTIATE_TEST_SUITE_P(Run, Laptop, testing::ValuesIn(laptop_scenarios()), name_of);
+INSTANTIATE_TEST_SUITE_P(Run, Laptop, testing::ValuesIn(laptop_scenarios()), laptop_case_name);
 
 TEST(LaptopScenarios, CoverTheRankCounts) {
   std::map<std::int64_t, int> scenarios;
@@ -123,7 +123,7 @@ TEST(LaptopScenarios, CoverTheRankCounts) {
 template <class Do>
 void for_each_plan(std::int64_t ranks, const Do& call) {
   for (const std::string& name : laptop_scenarios())
-    for (const Case& one : cases()) {
+    for (const LaptopCase& one : laptop_cases()) {
       const plan::Plan plan = laptop_plan(name, one.settings);
       if (plan.program.ranks == ranks) call(name + "/" + one.name, plan);
     }

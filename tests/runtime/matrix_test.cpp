@@ -86,22 +86,22 @@ bool full() {
   return wish != nullptr && std::string(wish) == "1";
 }
 
-struct Case {
+struct MatrixCase {
   std::string name;
   std::vector<std::string> settings;
 };
 
 // What a failure says of it.
-void PrintTo(const Case& one, std::ostream* out) { *out << fmt::format("{}", fmt::join(one.settings, " ")); }
+void PrintTo(const MatrixCase& one, std::ostream* out) { *out << fmt::format("{}", fmt::join(one.settings, " ")); }
 
-std::vector<Case> cases(const std::vector<Factor>& factors, const Possible& possible) {
-  std::vector<Case> list;
+std::vector<MatrixCase> matrix_cases(const std::vector<Factor>& factors, const Possible& possible) {
+  std::vector<MatrixCase> list;
   for (const Combination& one : full() ? all_combinations(factors, possible) : pairwise(factors, possible))
     list.push_back({name_of(factors, one), settings_of(factors, one)});
   return list;
 }
 
-class Matrix : public testing::TestWithParam<Case> {};
+class Matrix : public testing::TestWithParam<MatrixCase> {};
 
 TEST_P(Matrix, GivesTheActivationsOfOneRank) {
   const plan::Plan plan = small_plan(GetParam().settings);
@@ -113,10 +113,10 @@ TEST_P(Matrix, GivesTheActivationsOfOneRank) {
   EXPECT_EQ(runtime::run_threads(plan, again).activations_hash, result.activations_hash);
 }
 
-std::string shown(const testing::TestParamInfo<Case>& info) { return info.param.name; }
+std::string shown(const testing::TestParamInfo<MatrixCase>& info) { return info.param.name; }
 
-INSTANTIATE_TEST_SUITE_P(Dispatch, Matrix, testing::ValuesIn(cases(dispatching(), possible_dispatch)), shown);
-INSTANTIATE_TEST_SUITE_P(AllReduce, Matrix, testing::ValuesIn(cases(replicating(), always)), shown);
+INSTANTIATE_TEST_SUITE_P(Dispatch, Matrix, testing::ValuesIn(matrix_cases(dispatching(), possible_dispatch)), shown);
+INSTANTIATE_TEST_SUITE_P(AllReduce, Matrix, testing::ValuesIn(matrix_cases(replicating(), always)), shown);
 
 TEST(Pairwise, EveryTwoChoicesMeetAndFewRunsDo) {
   const std::vector<Factor> factors = dispatching();

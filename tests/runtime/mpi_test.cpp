@@ -28,7 +28,6 @@ using runtime::run_mpi;
 using runtime::run_threads;
 using testing::AllOf;
 using testing::HasSubstr;
-using Settings = std::vector<std::string>;
 
 // ---- a rank --------------------------------------------------------------------------------------------------------
 
@@ -89,20 +88,15 @@ Launch launch(int ranks, const Settings& settings, const std::string& order = ""
 const Settings kEp4{R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
                     R"(deployment.attention={"tp":1,"dp":4})"};
 
-Settings operator+(Settings a, const Settings& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-struct Case {
+struct MpiCase {
   std::string name;
   int ranks;
   Settings settings;
 };
 
-std::string name_of(const testing::TestParamInfo<Case>& info) { return info.param.name; }
+std::string mpi_case_name(const testing::TestParamInfo<MpiCase>& info) { return info.param.name; }
 
-class Mpi : public testing::TestWithParam<Case> {
+class Mpi : public testing::TestWithParam<MpiCase> {
  protected:
   void SetUp() override {
     if (!have_mpirun()) GTEST_SKIP() << "no mpirun here (apt-get install openmpi-bin), or a sanitizer build";
@@ -118,7 +112,7 @@ TEST_P(Mpi, AgreesWithThreadsToTheBit) {
   EXPECT_GT(mpi.little, 0);
 }
 
-std::vector<Case> cases() {
+std::vector<MpiCase> mpi_cases() {
   const Settings tp2{R"(deployment.attention={"tp":2,"dp":1})"};
   const Settings flow{R"(deployment.pipeline={"stages":2,"schedule":"flow"})", "deployment.micro_batches=3"};
   const Settings sequence_parallel{kEp4[0], R"(deployment.attention={"tp":2,"dp":2})"};
@@ -153,7 +147,7 @@ std::vector<Case> cases() {
   };
 }
 
-INSTANTIATE_TEST_SUITE_P(Run, Mpi, testing::ValuesIn(cases()), name_of);
+INSTANTIATE_TEST_SUITE_P(Run, Mpi, testing::ValuesIn(mpi_cases()), mpi_case_name);
 
 class MpiFailure : public testing::Test {
  protected:

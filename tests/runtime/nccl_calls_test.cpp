@@ -24,7 +24,6 @@ using runtime::NcclLowering;
 using runtime::NcclOperation;
 using runtime::Recording;
 using runtime::RowTables;
-using Settings = std::vector<std::string>;
 
 // Elements that a call reads of the op's input, and writes of its output.
 struct Extent {
@@ -99,11 +98,6 @@ void expect_recorded(const plan::Plan& plan) {
 }
 
 const Settings kRings{R"(deployment.collectives={"all_reduce":"ring","all_gather":"ring","reduce_scatter":"ring"})"};
-
-Settings operator+(Settings a, const Settings& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 TEST(NcclCalls, OfSmallDeploymentsAreWhatIsRecorded) {
   const std::vector<Settings> deployments{

@@ -19,16 +19,10 @@
 namespace foretoken::test {
 namespace {
 
-using Settings = std::vector<std::string>;
 using runtime::NodeExchange;
 
 const Settings kOncePerNode{R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
                             R"(deployment.collectives={"exchange":"hierarchical"})"};
-
-Settings operator+(Settings a, const Settings& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 using Rows = std::map<std::tuple<std::int32_t, std::int32_t, std::int32_t>, std::int64_t>;  // from, to, round
 

@@ -37,34 +37,37 @@ const char* const kRoundRobin = R"(deployment.experts={"placement":"round_robin"
 const char* const kColocated = R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})";
 const char* const kModel = R"(routing={"kind":"model","seed":5,"routed_steps":2})";
 
-struct Case {
+struct RecordedCase {
   std::string scenario;  // of scenarios/paper
   std::string name;
   std::vector<std::string> settings;
 };
 
 // What a failure says of it.
-void PrintTo(const Case& one, std::ostream* out) {
+void PrintTo(const RecordedCase& one, std::ostream* out) {
   *out << fmt::format("{} {}", one.scenario, fmt::join(one.settings, " "));
 }
 
-std::string attention(int tp, int dp) { return fmt::format(R"(deployment.attention={{"tp":{},"dp":{}}})", tp, dp); }
+std::string attention_setting(int tp, int dp) {
+  return fmt::format(R"(deployment.attention={{"tp":{},"dp":{}}})", tp, dp);
+}
 
 // All combinations for 16 and for 64 GPUs.
-std::vector<Case> cases() {
-  std::vector<Case> list;
+std::vector<RecordedCase> recorded_cases() {
+  std::vector<RecordedCase> list;
   for (const int ranks : {16, 64}) {
     const std::string on = fmt::format("scaling-ep{}", ranks);
     const std::string size = fmt::format("_{}", ranks);
     const std::string pipeline = R"(deployment.pipeline={"stages":2,"schedule":"flow"})";
     const std::vector<Factor> dispatching{
         {{"paper", {}},
-         {"one_replica_per_gpu", {kColocated, attention(1, ranks), fmt::format("model.experts={}", 2 * ranks)}},
-         {"uneven", {kRoundRobin, attention(4, ranks / 4), "workload.sequences=1003", "model.experts=48"}},
-         {"fewer_tokens_than_gpus", {kRoundRobin, attention(8, ranks / 8), "workload.sequences=13"}},
+         {"one_replica_per_gpu", {kColocated, attention_setting(1, ranks), fmt::format("model.experts={}", 2 * ranks)}},
+         {"uneven", {kRoundRobin, attention_setting(4, ranks / 4), "workload.sequences=1003", "model.experts=48"}},
+         {"fewer_tokens_than_gpus", {kRoundRobin, attention_setting(8, ranks / 8), "workload.sequences=13"}},
          {"groups",
-          {R"(deployment.experts={"placement":"colocated","exchange":"dispatch","ep":8})", attention(2, ranks / 2)}},
-         {"pipeline", {kRoundRobin, attention(2, ranks / 4), pipeline, "deployment.micro_batches=2"}},
+          {R"(deployment.experts={"placement":"colocated","exchange":"dispatch","ep":8})",
+           attention_setting(2, ranks / 2)}},
+         {"pipeline", {kRoundRobin, attention_setting(2, ranks / 4), pipeline, "deployment.micro_batches=2"}},
          {"routed_by_the_model", {kModel, "measure.steps=2"}}},
         dispatch_modes(),
         overlaps(2)};
@@ -81,15 +84,16 @@ std::vector<Case> cases() {
     };
     const std::vector<Factor> replicating{
         {{"tp8_pp2",
-          {experts, attention(8, ranks / 16), stages(2, "flush", "scatter_gather"), "deployment.micro_batches=4"}},
+          {experts, attention_setting(8, ranks / 16), stages(2, "flush", "scatter_gather"),
+           "deployment.micro_batches=4"}},
          {"tp8_pp2_flow",
-          {experts, attention(8, ranks / 16), stages(2, "flow", "scatter_gather"), "deployment.micro_batches=4",
+          {experts, attention_setting(8, ranks / 16), stages(2, "flow", "scatter_gather"), "deployment.micro_batches=4",
            "workload.sequences=1003"}},
          {"tp4_pp4",
-          {experts, attention(4, ranks / 16), stages(4, "flow", "replicated"), "deployment.micro_batches=6"}},
+          {experts, attention_setting(4, ranks / 16), stages(4, "flow", "replicated"), "deployment.micro_batches=6"}},
          {"tp8_sharded",
-          {R"(deployment.experts={"placement":"sharded","exchange":"all_reduce"})", attention(8, ranks / 8)}},
-         {"tp16", {experts, attention(16, ranks / 16)}}},
+          {R"(deployment.experts={"placement":"sharded","exchange":"all_reduce"})", attention_setting(8, ranks / 8)}},
+         {"tp16", {experts, attention_setting(16, ranks / 16)}}},
         overlap};
     for (const Combination& one : all_combinations(replicating, [](const Combination&) { return true; })) {
       std::vector<std::string> settings{"deployment.micro_batches=1", "deployment.collectives={}"};
@@ -103,7 +107,7 @@ std::vector<Case> cases() {
   return list;
 }
 
-class RecordedNccl : public testing::TestWithParam<Case> {};
+class RecordedNccl : public testing::TestWithParam<RecordedCase> {};
 
 TEST_P(RecordedNccl, MatchesAndCannotDeadlock) {
   const plan::Plan plan = paper_plan(GetParam().scenario, GetParam().settings);
@@ -124,9 +128,9 @@ TEST_P(RecordedNccl, MatchesAndCannotDeadlock) {
   }
 }
 
-std::string shown(const testing::TestParamInfo<Case>& info) { return info.param.name; }
+std::string shown(const testing::TestParamInfo<RecordedCase>& info) { return info.param.name; }
 
-INSTANTIATE_TEST_SUITE_P(Paper, RecordedNccl, testing::ValuesIn(cases()), shown);
+INSTANTIATE_TEST_SUITE_P(Paper, RecordedNccl, testing::ValuesIn(recorded_cases()), shown);
 
 // The rows that are sent are those of the plan: what a step's dispatches carry over all ranks is its tokens' choices.
 TEST(Recording, CarriesTheRowsOfThePlan) {
@@ -144,8 +148,8 @@ TEST(Recording, CarriesTheRowsOfThePlan) {
 
 // With as many experts as GPUs on each, messages of one size go by one call of all members.
 TEST(Recording, CapacityIsAnAllToAllWhereAllTakePart) {
-  const plan::Plan plan = paper_plan(
-      "scaling-ep16", {kColocated, attention(1, 16), "model.experts=32", "deployment.experts.dispatch_mode=capacity"});
+  const plan::Plan plan = paper_plan("scaling-ep16", {kColocated, attention_setting(1, 16), "model.experts=32",
+                                                      "deployment.experts.dispatch_mode=capacity"});
   const Recording recording = runtime::record(plan);
   std::int64_t found = 0;
   for (const RecordedOp& entry : recording.ranks[3])
@@ -279,7 +283,7 @@ TEST_F(Planted, AHostThatWaitsForWhatItHasNotIssued) {
 
 // Events are all that keeps streams behind one another: without one of them an op may start too early.
 TEST(Recording, AnEventThatIsNotWaitedFor) {
-  const plan::Plan plan = small_plan({kColocated, attention(2, 2), "deployment.overlap=two_batch",
+  const plan::Plan plan = small_plan({kColocated, attention_setting(2, 2), "deployment.overlap=two_batch",
                                       "deployment.micro_batches=2", "workload.sequences=13"});
   Recording recording = runtime::record(plan);
   EXPECT_TRUE(check_recording(plan, recording).passed());
@@ -306,7 +310,7 @@ TEST(Recording, TellsWhetherOneCommunicationAtATimeWouldDo) {
 // ---- a token once per node: two groups in one op
 // ---------------------------------------------------------------------
 
-const std::vector<std::string> kOncePerNode{R"(deployment.collectives={"exchange":"hierarchical"})"};
+const std::vector<std::string> kHierarchical{R"(deployment.collectives={"exchange":"hierarchical"})"};
 
 // Any dispatch of a rank that hands on what came to it.
 RecordedOp& passing_dispatch(const plan::Plan& plan, Recording& recording) {
@@ -324,7 +328,7 @@ RecordedOp& passing_dispatch(const plan::Plan& plan, Recording& recording) {
 }
 
 TEST(Recording, SendsOncePerNodeInTwoGroups) {
-  const plan::Plan plan = paper_plan("scaling-ep16", kOncePerNode);
+  const plan::Plan plan = paper_plan("scaling-ep16", kHierarchical);
   Recording recording = runtime::record(plan);
   const RecordedOp& entry = passing_dispatch(plan, recording);
   EXPECT_EQ(std::count_if(entry.calls.begin(), entry.calls.end(),
@@ -334,7 +338,7 @@ TEST(Recording, SendsOncePerNodeInTwoGroups) {
 
 // A rank hands on in its first group what comes to it only in that group.
 TEST(Recording, FindsAMessageInTheWrongGroup) {
-  const plan::Plan plan = paper_plan("scaling-ep16", kOncePerNode);
+  const plan::Plan plan = paper_plan("scaling-ep16", kHierarchical);
   Recording recording = runtime::record(plan);
   RecordedOp& entry = passing_dispatch(plan, recording);
   const auto passed = std::find_if(entry.calls.rbegin(), entry.calls.rend(),
@@ -351,7 +355,7 @@ TEST(Recording, FindsAMessageInTheWrongGroup) {
 
 // One row too few is handed on.
 TEST(Recording, FindsARowThatIsNotHandedOn) {
-  const plan::Plan plan = paper_plan("scaling-ep16", kOncePerNode);
+  const plan::Plan plan = paper_plan("scaling-ep16", kHierarchical);
   Recording recording = runtime::record(plan);
   RecordedOp& entry = passing_dispatch(plan, recording);
   const auto passed = std::find_if(entry.calls.rbegin(), entry.calls.rend(),

@@ -14,8 +14,6 @@
 namespace foretoken::test {
 namespace {
 
-using Settings = std::vector<std::string>;
-
 void expect_rows_as_counted(const Settings& settings) {
   const plan::Plan plan = small_plan(settings);
   plan::RowCounter counter(plan.placement, plan.routing, plan.scenario.model.experts);

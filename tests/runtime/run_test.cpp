@@ -25,8 +25,6 @@ using runtime::RunOptions;
 using runtime::RunResult;
 using testing::HasSubstr;
 
-using Settings = std::vector<std::string>;
-
 struct Deployment {
   std::string name;
   Settings settings;

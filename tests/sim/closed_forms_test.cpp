@@ -16,7 +16,7 @@
 namespace foretoken::sim {
 namespace {
 
-constexpr const char* kScenario = R"({
+constexpr const char* kClosedForm = R"({
   "kind": "scenario", "schema_version": 1, "name": "closed form",
   "model": {"name": "small", "layers": 2, "hidden": 2048, "heads": 16, "head_dim": 128, "experts": 2, "top_k": 2,
             "expert_hidden": 8192, "gated": false, "dtype": {"weights": "fp16"}},
@@ -49,13 +49,13 @@ struct StepRun {
 
 // Kernels share nothing but links unless `interference` says so: sums of the times that they take alone.
 StepRun run(const std::vector<std::string>& changes, bool interference = false) {
-  JsonDocument document = JsonDocument::from_text(kScenario, "closed form");
+  JsonDocument document = JsonDocument::from_text(kClosedForm, "closed form");
   for (const std::string& change : changes) document.set(change);
   const plan::Scenario scenario = plan::parse_scenario(document);
   const plan::Topology topology = plan::read_topology(scenario.cluster.topology);
   const plan::Machine machine = plan::build_machine(topology);
   Calibration calibration = read_calibration(topology.calibration);
-  calibration.network = foretoken::testing::invented_network();
+  calibration.network = foretoken::test::invented_network();
   SimulateOptions options;
   options.interference = interference;
   StepRun result{simulate(plan::make_plan(scenario, machine), machine, calibration, options), {}};
@@ -63,15 +63,13 @@ StepRun run(const std::vector<std::string>& changes, bool interference = false) 
   return result;
 }
 
-double us(Seconds time) { return time.value() * 1e6; }
-
-constexpr double kPicosecond = 1e-6;  // in us; sums of rounded picoseconds
+constexpr double kRounding = 1e-6;  // in us; sums of rounded picoseconds
 
 // One rank, one batch: nothing overlaps, so a step is the sum of its kernels.
 TEST(ClosedForm, OneBatchStepIsTheSumOfItsKernels) {
   const StepRun one = run({});
   EXPECT_GT(one.compute_us(), 100);
-  EXPECT_NEAR(us(one.step), one.compute_us(), 10 * kPicosecond);
+  EXPECT_NEAR(microseconds(one.step), one.compute_us(), 10 * kRounding);
 }
 
 // TP 2: the sum of the kernels and two all-reduces a layer. The ring's LL at 1 GB/s and LL128 at 10 GB/s lose to Simple
@@ -82,7 +80,7 @@ TEST(ClosedForm, TensorParallelStepAddsItsAllReduces) {
   const double bytes = 384.0 * 2048 * 2;
   const double all_reduce = 10 + 2 * 1 + 100 + bytes / 100e3 + bytes / 2 / 1000e3;
   // Two hosts of one expert each get the same rows, because every token goes to both.
-  EXPECT_NEAR(us(two.step), two.compute_us() + 2 * 2 * all_reduce, 100 * kPicosecond);
+  EXPECT_NEAR(microseconds(two.step), two.compute_us() + 2 * 2 * all_reduce, 100 * kRounding);
 }
 
 // Two equal stages of t per micro-batch, M micro-batches, x to the next stage, y for the tokens' way back. The second
@@ -92,12 +90,12 @@ TEST(ClosedForm, PipelineThatFlushesTakesItsBubble) {
     const StepRun flush = run({"deployment.pipeline={\"stages\":2,\"schedule\":\"flush\"}",
                                "deployment.micro_batches=" + std::to_string(micro_batches)});
     const double t = flush.compute_us(0) / micro_batches;
-    EXPECT_NEAR(flush.compute_us(1) / micro_batches, t, 10 * kPicosecond) << "the stages are equal";
+    EXPECT_NEAR(flush.compute_us(1) / micro_batches, t, 10 * kRounding) << "the stages are equal";
     // Messages in a node: 5 us and 100 GB/s. Rows of 2048 x 2 bytes; 4 bytes per token.
     const double rows = 384.0 / micro_batches;
     const double x = 5 + rows * 2048 * 2 / 100e3;
     const double y = 5 + rows * 4 / 100e3;
-    EXPECT_NEAR(us(flush.step), (micro_batches + 1) * t + x + y, 100 * kPicosecond) << micro_batches;
+    EXPECT_NEAR(microseconds(flush.step), (micro_batches + 1) * t + x + y, 100 * kRounding) << micro_batches;
   }
 }
 
@@ -110,7 +108,7 @@ TEST(ClosedForm, PipelineThatFlowsHasNoBubbleWithEnoughMicroBatches) {
     const double t = flow.compute_us(0) / micro_batches;
     const double rows = 384.0 / micro_batches;
     const double way = 2 * t + 5 + rows * 2048 * 2 / 100e3 + 5 + rows * 4 / 100e3;
-    EXPECT_NEAR(us(flow.step), std::max(micro_batches * t, way), 100 * kPicosecond) << micro_batches;
+    EXPECT_NEAR(microseconds(flow.step), std::max(micro_batches * t, way), 100 * kRounding) << micro_batches;
   }
 }
 
@@ -125,7 +123,8 @@ double crossing_us(double latency, double tokens) { return latency + 0.5 + token
 // Without overlap a step is its kernels, dispatches and combines, one after the other, in each of the 2 layers.
 TEST(ClosedForm, ExpertParallelStepWithoutOverlap) {
   const StepRun none = run(kExpertParallel);
-  EXPECT_NEAR(us(none.step), none.compute_us() + 2 * (crossing_us(8, 192) + crossing_us(12, 192)), 100 * kPicosecond);
+  EXPECT_NEAR(microseconds(none.step), none.compute_us() + 2 * (crossing_us(8, 192) + crossing_us(12, 192)),
+              100 * kRounding);
 }
 
 // Two batches A and B, each with attention a, experts e, dispatch d, combine c per layer, in order aA aB eA eB:
@@ -148,7 +147,7 @@ TEST(ClosedForm, ExpertParallelStepWithTwoBatchOverlap) {
     return op.name == "l1.m0.unpermute" || op.name == "m0.output" || op.name == "m0.step_end";
   });
   ASSERT_LT(tail, c);
-  EXPECT_NEAR(us(two.step), two.compute_us() + c - tail, 100 * kPicosecond);
+  EXPECT_NEAR(microseconds(two.step), two.compute_us() + c - tail, 100 * kRounding);
 }
 
 // 16 ranks on 2 nodes and every token to all 16 experts, one per rank: each rank sends its 24 tokens to the 15 others.
@@ -159,7 +158,7 @@ TEST(ClosedForm, PairwiseExchangeAcrossNodes) {
   const StepRun pairs = run({"model.experts=16", "model.top_k=16", "deployment.attention={\"tp\":1,\"dp\":16}",
                              "deployment.experts={\"placement\":\"colocated\",\"exchange\":\"dispatch\",\"ep\":16}"});
   const double exchange = 16 + 16 * 0.25 + 8 * 24 * 4096 / 31.5e3;
-  EXPECT_NEAR(us(pairs.step), pairs.compute_us() + 2 * 2 * exchange, 100 * kPicosecond);
+  EXPECT_NEAR(microseconds(pairs.step), pairs.compute_us() + 2 * 2 * exchange, 100 * kRounding);
 }
 
 // Gathering and scattering over a ring of 4 in a node, sequence parallel: B = 384 x 2048 x 2 bytes, chunks of B/4. Base
@@ -171,8 +170,8 @@ TEST(ClosedForm, RingsGatherAndScatterAroundAttention) {
                             "deployment.collectives={\"all_gather\":\"ring\",\"reduce_scatter\":\"ring\"}"});
   const double bytes = 384.0 * 2048 * 2;
   const double once = 10 + 3 * 1 + 100 + 3 * bytes / 4 / 100e3 + bytes / 4 / 1000e3;
-  EXPECT_NEAR(ring.us([](const TraceOp& op) { return op.kind == "all_gather"; }) / 2, once, 10 * kPicosecond);
-  EXPECT_NEAR(ring.us([](const TraceOp& op) { return op.kind == "reduce_scatter"; }) / 2, once, 10 * kPicosecond);
+  EXPECT_NEAR(ring.us([](const TraceOp& op) { return op.kind == "all_gather"; }) / 2, once, 10 * kRounding);
+  EXPECT_NEAR(ring.us([](const TraceOp& op) { return op.kind == "reduce_scatter"; }) / 2, once, 10 * kRounding);
 }
 
 // With interference on, two batches whose exchanges take no SMs are slowed by the memory that the rows pass through at
@@ -183,7 +182,7 @@ TEST(ClosedForm, InterferenceCostsTwoBatchesLessThanTheMemoryThatRowsTake) {
   changes.insert(changes.end(), {"deployment.overlap=two_batch", "deployment.micro_batches=2"});
   const StepRun with = run(changes, true);
   const StepRun without = run(changes, false);
-  EXPECT_GT(us(with.step), us(without.step));
+  EXPECT_GT(microseconds(with.step), microseconds(without.step));
   EXPECT_LT(with.compute_us(), without.compute_us() * 2514.5 / (2514.5 - 400));
 }
 
@@ -195,7 +194,7 @@ TEST(ClosedForm, InterferenceOfPipelineTransfersIsBoundedByTheirSms) {
   const StepRun without = run(changes, false);
   EXPECT_GT(with.compute_us(), without.compute_us());
   EXPECT_LT(with.compute_us(), without.compute_us() * 132 / 100);
-  EXPECT_LT(us(with.step), us(without.step) * 132 / 100);
+  EXPECT_LT(microseconds(with.step), microseconds(without.step) * 132 / 100);
 }
 
 // One rank, one batch, every kernel launched by itself: a step of K kernels takes K launches where these are slower
@@ -205,11 +204,11 @@ TEST(ClosedForm, EagerStepIsItsLaunchesOrItsKernels) {
   std::int64_t kernels = 0;
   for (const TraceOp& op : plain.trace.roles.front()) kernels += op.kind == "input" || op.kind == "step_end" ? 0 : 1;
   const StepRun slow = run({"execution={\"mode\":\"eager\",\"launch\":\"1 ms\"}"});
-  EXPECT_NEAR(us(slow.step), 1000.0 * static_cast<double>(kernels), 10 * kPicosecond);
+  EXPECT_NEAR(microseconds(slow.step), 1000.0 * static_cast<double>(kernels), 10 * kRounding);
   const StepRun fast = run({"execution={\"mode\":\"eager\",\"launch\":\"0.1 us\"}"});
-  EXPECT_NEAR(us(fast.step), us(plain.step), 10 * kPicosecond);
+  EXPECT_NEAR(microseconds(fast.step), microseconds(plain.step), 10 * kRounding);
   const StepRun gaps = run({"execution={\"mode\":\"graph\",\"gap\":\"1 us\"}"});
-  EXPECT_NEAR(us(gaps.step), us(plain.step) + static_cast<double>(kernels), 10 * kPicosecond);
+  EXPECT_NEAR(microseconds(gaps.step), microseconds(plain.step) + static_cast<double>(kernels), 10 * kRounding);
 }
 
 // A micro-batch pays for its weights again: with experts that are bound by reading them, M micro-batches without a
@@ -231,7 +230,7 @@ TEST(ClosedForm, MicroBatchesReadTheWeightsAgain) {
 // written for each: 8 rows x 3 x (2048 + 8192) x 2 B, 0.12 us.
 TEST(ClosedForm, MicroBatchesReadTheWeightsAgainOnAnInventedGpu) {
   const auto expert_us = [](int micro_batches) {
-    JsonDocument document = JsonDocument::from_text(kScenario, "closed form");
+    JsonDocument document = JsonDocument::from_text(kClosedForm, "closed form");
     document.set("workload.sequences=8");
     document.set("deployment.micro_batches=" + std::to_string(micro_batches));
     const plan::Scenario scenario = plan::parse_scenario(document);
@@ -239,7 +238,7 @@ TEST(ClosedForm, MicroBatchesReadTheWeightsAgainOnAnInventedGpu) {
     Calibration calibration = read_calibration(topology.calibration);
     topology.device = invented_device();
     calibration.device.name = topology.device.name;
-    calibration.network = foretoken::testing::invented_network();
+    calibration.network = foretoken::test::invented_network();
     calibration.compute = invented_calibration();
     for (GemmFit& fit : calibration.compute.gemm) fit.floor = Seconds(0);
     const plan::Machine machine = plan::build_machine(topology);

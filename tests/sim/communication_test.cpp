@@ -8,12 +8,10 @@
 #include "core/error.hpp"
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using plan::OpKind;
-
-constexpr double kPicosecond = 1e-6;  // in microseconds
 
 // One collective over all ranks; the time at which it ends for rank 0, having checked that it ends for all.
 double collective_ends(const plan::Machine& machine, OpKind kind, CollectiveAlgorithm algorithm, std::int64_t bytes) {
@@ -261,4 +259,4 @@ TEST(Exchange, RelabellingRanksPermutesTheTimes) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

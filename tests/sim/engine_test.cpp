@@ -8,13 +8,12 @@
 #include "core/error.hpp"
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using plan::OpKind;
 using ::testing::HasSubstr;
 
-constexpr double kPicosecond = 1e-6;  // in microseconds
 constexpr plan::Stream kArrivals0{plan::kFirstExchange};
 constexpr plan::Stream kArrivals1{plan::kFirstExchange + 1};
 
@@ -191,4 +190,4 @@ TEST(Engine, SaysWhoWaitsForEver) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

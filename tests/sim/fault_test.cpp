@@ -6,14 +6,12 @@
 #include "core/error.hpp"
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using plan::OpKind;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-constexpr double kPicosecond = 1e-6;  // in microseconds
 
 SimTime us(double time) { return to_sim_time(Seconds(time * 1e-6)); }
 
@@ -223,4 +221,4 @@ TEST(Fault, SameFaultsSameTrace) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

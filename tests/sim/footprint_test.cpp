@@ -15,10 +15,10 @@
 namespace foretoken::sim {
 namespace {
 
-using testing::round_machine;
-using testing::round_network;
+using test::round_machine;
+using test::round_network;
+using test::TinyProgram;
 using ::testing::SizeIs;
-using testing::TinyProgram;
 
 class FootprintTest : public ::testing::Test {
  protected:

@@ -15,7 +15,7 @@
 #include "plan/machine/topology.hpp"
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using namespace literals;
@@ -263,4 +263,4 @@ TEST_F(HostTransportTest, GpusHaveNoCpuTimes) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

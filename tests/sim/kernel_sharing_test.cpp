@@ -8,13 +8,13 @@
 
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using namespace literals;
 using plan::OpKind;
 
-constexpr double kPicosecond = 2e-6;  // in us
+constexpr double kTwoPicoseconds = 2e-6;  // in us
 
 Provenance provenance_of(const Trace& trace, std::int32_t rank, const std::string& op) {
   for (std::size_t event = 0; event < trace.size(); ++event)
@@ -55,10 +55,10 @@ TEST(SharedMemory, AKernelThatFillsItSlowsDownByWhatAMessageMoves) {
   const sim::KernelInterference free = ten_sms(program.program(), 0);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 4_GBps, &free);
   for (const std::int32_t rank : {0, 1}) {
-    EXPECT_NEAR(times_of(trace, rank, "work").ended, 11.25, kPicosecond);
+    EXPECT_NEAR(times_of(trace, rank, "work").ended, 11.25, kTwoPicoseconds);
     EXPECT_EQ(provenance_of(trace, rank, "work"), Provenance::assumed);
   }
-  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 6, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 6, kTwoPicoseconds);
 }
 
 // Half of the memory's bandwidth is the kernel's, a quarter the message's: nobody waits, and nothing is assumed.
@@ -66,7 +66,7 @@ TEST(SharedMemory, ThereIsEnoughOfItForBoth) {
   const TinyProgram program = message_beside(5000, 20'000);
   const sim::KernelInterference free = ten_sms(program.program(), 0);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 4_GBps, &free);
-  EXPECT_NEAR(times_of(trace, 1, "work").ended, 10, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 10, kTwoPicoseconds);
   EXPECT_EQ(provenance_of(trace, 1, "work"), Provenance::measured);
 }
 
@@ -76,8 +76,8 @@ TEST(SharedMemory, WhoAsksForTheSameGetsTheSame) {
   const TinyProgram program = message_beside(2000, 10'000);
   const sim::KernelInterference free = ten_sms(program.program(), 0);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 1_GBps, &free);
-  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 5, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "work").ended, 12, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 5, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 12, kTwoPicoseconds);
 }
 
 // An all-reduce of 2,000 bytes over 2 ranks sends and receives 2 (n-1)/n x 2,000 bytes on each: 2,000 out and 2,000 in,
@@ -92,8 +92,8 @@ TEST(SharedMemory, ACollectiveReadsAndWritesItsMembersMemory) {
   program.traffic("work", 40'000);
   const sim::KernelInterference free = ten_sms(program.program(), 0);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 4_GBps, &free);
-  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 5, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "work").ended, 11, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 5, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 11, kTwoPicoseconds);
 }
 
 // The same with memory of 1 GB/s, asked for 1 by the kernel and 4/3 by the all-reduce, which has two shares: one of
@@ -108,8 +108,8 @@ TEST(SharedMemory, ACollectiveHasAShareOfWhatItSendsAndOneOfWhatItReceives) {
   program.traffic("work", 10'000);
   const sim::KernelInterference free = ten_sms(program.program(), 0);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 1_GBps, &free);
-  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 8, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "work").ended, 14, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 8, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 14, kTwoPicoseconds);
 }
 
 // A dispatch of 3 rows each way between 2 ranks: from 5 us to 8 each sends and receives 1,000 bytes per us, half of the
@@ -124,8 +124,8 @@ TEST(SharedMemory, AnExchangeTakesItOnBothSides) {
   program.pairs = {{0, 1, 3}, {1, 0, 3}};
   const sim::KernelInterference free = ten_sms(program.program(), 0);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 4_GBps, &free);
-  EXPECT_NEAR(times_of(trace, 0, "dispatch").ended, 8, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "work").ended, 11.5, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "dispatch").ended, 8, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "work").ended, 11.5, kTwoPicoseconds);
 }
 
 // ---- SMs -----------------------------------------------------------------------------------------------------------
@@ -146,11 +146,11 @@ TEST(ReservedSms, AreHeldFromTheLaunchToTheEnd) {
   program.compute(late, "work", 10);
   const sim::KernelInterference held = ten_sms(program.program(), 4);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
-  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 8, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "work").ended, 13.2, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "late").ended, 3, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "sum").ended, 8, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "work").ended, 13.2, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "late").ended, 3, kTwoPicoseconds);
   EXPECT_EQ(provenance_of(trace, 1, "late"), Provenance::measured);
-  EXPECT_NEAR(times_of(trace, 1, "work").ended, 15, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 15, kTwoPicoseconds);
   EXPECT_EQ(provenance_of(trace, 1, "work"), Provenance::assumed);
 }
 
@@ -170,9 +170,9 @@ TEST(ReservedSms, AreHeldByAReceiveThatIsPostedEarly) {
   program.compute(receiver, "work", 10);
   const sim::KernelInterference held = ten_sms(program.program(), 3);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
-  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 8, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "work").ended, 12.4, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "next").ended, 16.6, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 1, "recv").ended, 8, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "work").ended, 12.4, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "next").ended, 16.6, kTwoPicoseconds);
 }
 
 // Micro-stages: chunk 1 comes over the network from rank 1, 3 rows, and is there at 5 + 3 us; chunk 0 is on hand at 1
@@ -191,9 +191,9 @@ TEST(ReservedSms, SlowDownThePartialBatchThatIsComputedMeanwhile) {
   program.pairs = {{0, 1, 3}, {1, 0, 3}};
   const sim::KernelInterference held = ten_sms(program.program(), 5);
   const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
-  EXPECT_NEAR(times_of(trace, 0, "chunk0").begun, 1, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "chunk0").ended, 14.5, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "chunk1").ended, 24.5, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "chunk0").begun, 1, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "chunk0").ended, 14.5, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "chunk1").ended, 24.5, kTwoPicoseconds);
 }
 
 // Two all-reduces on two streams hold 2 x 3 of 10 SMs; each needs 3 us of links that the other uses too. Each link
@@ -209,9 +209,9 @@ TEST(ReservedSms, AddUpOverStreams) {
     program.compute(role, reads ? "reads" : "work", 10);
     const sim::KernelInterference held = ten_sms(program.program(), 3);
     const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
-    EXPECT_NEAR(times_of(trace, 0, "one").ended, 6, kPicosecond);
-    EXPECT_NEAR(times_of(trace, 0, "two").ended, 6, kPicosecond);
-    EXPECT_NEAR(times_of(trace, 1, reads ? "reads" : "work").ended, reads ? 10 : 13.6, kPicosecond);
+    EXPECT_NEAR(times_of(trace, 0, "one").ended, 6, kTwoPicoseconds);
+    EXPECT_NEAR(times_of(trace, 0, "two").ended, 6, kTwoPicoseconds);
+    EXPECT_NEAR(times_of(trace, 1, reads ? "reads" : "work").ended, reads ? 10 : 13.6, kTwoPicoseconds);
   }
 }
 
@@ -236,8 +236,8 @@ TEST(ReservedSms, MakeTwoBatchOverlapWorthLess) {
     program.pairs = {{0, 1, 3}, {1, 0, 3}};
     const sim::KernelInterference held = ten_sms(program.program(), sms);
     const Trace trace = program.run_shared(round_machine(1, 2), 1, 1000_GBps, &held);
-    EXPECT_NEAR(times_of(trace, 0, "aB").ended, sms == 0 ? 12 : 16, kPicosecond);
-    EXPECT_NEAR(times_of(trace, 0, "eB").ended, sms == 0 ? 28 : 32, kPicosecond);
+    EXPECT_NEAR(times_of(trace, 0, "aB").ended, sms == 0 ? 12 : 16, kTwoPicoseconds);
+    EXPECT_NEAR(times_of(trace, 0, "eB").ended, sms == 0 ? 28 : 32, kTwoPicoseconds);
   }
 }
 
@@ -307,4 +307,4 @@ TEST(KernelSharing, OverlapIsAMatterOfStreams) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

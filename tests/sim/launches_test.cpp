@@ -9,12 +9,12 @@
 #include "sim/simulate.hpp"
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using plan::OpKind;
 
-constexpr double kPicosecond = 2e-6;  // in us
+constexpr double kTwoPicoseconds = 2e-6;  // in us
 
 sim::LaunchModel model(double launch_us, double gap_us, bool one_by_one, bool host_waits = false) {
   return {{Seconds(launch_us * 1e-6), Seconds(gap_us * 1e-6)}, one_by_one, host_waits};
@@ -36,9 +36,9 @@ TinyProgram three_kernels(double us) {
 TEST(Eager, SlowerThanTheKernelsTheHostSetsThePace) {
   const Trace trace = three_kernels(1).run_launched(round_machine(1, 1), 1, 3, model(2, 0, true));
   for (std::int32_t step = 0; step < 4; ++step) {
-    EXPECT_NEAR(times_of(trace, 0, "a", step).begun, 6 * step + 2, kPicosecond);
-    EXPECT_NEAR(times_of(trace, 0, "b", step).begun, 6 * step + 4, kPicosecond);
-    EXPECT_NEAR(times_of(trace, 0, "end", step).ended, 6 * step + 7, kPicosecond);
+    EXPECT_NEAR(times_of(trace, 0, "a", step).begun, 6 * step + 2, kTwoPicoseconds);
+    EXPECT_NEAR(times_of(trace, 0, "b", step).begun, 6 * step + 4, kTwoPicoseconds);
+    EXPECT_NEAR(times_of(trace, 0, "end", step).ended, 6 * step + 7, kTwoPicoseconds);
   }
   const Breakdown breakdown = break_down(trace);
   EXPECT_NEAR(breakdown.per_step(total(breakdown.compute)).value(), 3e-6, 1e-11);
@@ -49,7 +49,7 @@ TEST(Eager, SlowerThanTheKernelsTheHostSetsThePace) {
 TEST(Eager, FasterThanTheKernelsTheHostIsHidden) {
   const Trace trace = three_kernels(5).run_launched(round_machine(1, 1), 1, 3, model(2, 0, true));
   for (std::int32_t step = 0; step < 4; ++step)
-    EXPECT_NEAR(times_of(trace, 0, "end", step).ended, 2 + 15 * (step + 1), kPicosecond);
+    EXPECT_NEAR(times_of(trace, 0, "end", step).ended, 2 + 15 * (step + 1), kTwoPicoseconds);
 }
 
 // While a kernel of 10 us runs the host gets ahead; kernels of 1 us behind it eat that up. Launches of 2 us:
@@ -61,11 +61,11 @@ TEST(Eager, TheGpuWaitsWhenTheQueueRunsDry) {
   program.compute(role, "long", 10);
   for (int i = 1; i <= 6; ++i) program.compute(role, "s" + std::to_string(i), 1);
   const Trace two = program.run_launched(round_machine(1, 1), 0, 1, model(2, 0, true));
-  EXPECT_NEAR(times_of(two, 0, "s6").ended, 18, kPicosecond);
+  EXPECT_NEAR(times_of(two, 0, "s6").ended, 18, kTwoPicoseconds);
   const Trace three = program.run_launched(round_machine(1, 1), 0, 1, model(3, 0, true));
-  EXPECT_NEAR(times_of(three, 0, "s4").begun, 16, kPicosecond);
-  EXPECT_NEAR(times_of(three, 0, "s5").begun, 18, kPicosecond);
-  EXPECT_NEAR(times_of(three, 0, "s6").begun, 21, kPicosecond);
+  EXPECT_NEAR(times_of(three, 0, "s4").begun, 16, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(three, 0, "s5").begun, 18, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(three, 0, "s6").begun, 21, kTwoPicoseconds);
 }
 
 // One thread launches for all streams, in program order: an all-reduce behind two kernels is launched third, at 6,
@@ -78,26 +78,26 @@ TEST(Eager, OneThreadLaunchesForAllStreams) {
   program.collective(role, "sum", program.communication(OpKind::all_reduce, program.group(2)), 2000,
                      {{}, plan::kCommunication});
   const Trace trace = program.run_launched(round_machine(1, 2), 0, 1, model(2, 0, true));
-  EXPECT_NEAR(times_of(trace, 0, "sum").posted, 6, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 1, "sum").ended, 11, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "sum").posted, 6, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 1, "sum").ended, 11, kTwoPicoseconds);
 }
 
 // Launched at 4; each kernel begins 0.5 us after what it waits for: a 4..5, b 5.5..6.5, c 7..8. The second graph is
 // launched at 8: a 8.5..9.5. A step takes 3 x 1.5 us, and the launch is hidden: 12 <= 13.
 TEST(Graph, KernelsFollowOneAnotherAfterAGap) {
   const Trace trace = three_kernels(1).run_launched(round_machine(1, 1), 1, 2, model(4, 0.5, false));
-  EXPECT_NEAR(times_of(trace, 0, "a").begun, 4, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "b").begun, 5.5, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "c").ended, 8, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "a", 1).begun, 8.5, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "a", 2).begun, 13, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "a").begun, 4, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "b").begun, 5.5, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "c").ended, 8, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "a", 1).begun, 8.5, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "a", 2).begun, 13, kTwoPicoseconds);
 }
 
 // A graph that takes longer to launch than to run: one launch a step.
 TEST(Graph, ALaunchLongerThanAStepSetsThePace) {
   const Trace trace = three_kernels(1).run_launched(round_machine(1, 1), 1, 2, model(10, 0, false));
   for (std::int32_t step = 0; step < 3; ++step)
-    EXPECT_NEAR(times_of(trace, 0, "a", step).begun, 10 * (step + 1), kPicosecond);
+    EXPECT_NEAR(times_of(trace, 0, "a", step).begun, 10 * (step + 1), kTwoPicoseconds);
 }
 
 // A host that looks at the tokens first shows each launch: graph 4 + 3 us a step; one by one, kernels of 5 us: the
@@ -107,9 +107,9 @@ TEST(Launches, AHostThatWaitsForStepsShowsItsLaunches) {
     const Trace trace = three_kernels(kernel).run_launched(round_machine(1, 1), 1, 3, launches);
     return (times_of(trace, 0, "end", 3).ended - times_of(trace, 0, "end", 0).ended) / 3;
   };
-  EXPECT_NEAR(step_us(1, model(4, 0, false, true)), 7, kPicosecond);
-  EXPECT_NEAR(step_us(5, model(2, 0, true, true)), 17, kPicosecond);
-  EXPECT_NEAR(step_us(1, model(2, 0, true, true)), 7, kPicosecond);
+  EXPECT_NEAR(step_us(1, model(4, 0, false, true)), 7, kTwoPicoseconds);
+  EXPECT_NEAR(step_us(5, model(2, 0, true, true)), 17, kTwoPicoseconds);
+  EXPECT_NEAR(step_us(1, model(2, 0, true, true)), 7, kTwoPicoseconds);
 }
 
 // Launches and gaps of no length leave the trace as it is, to the bit.
@@ -137,10 +137,10 @@ TEST(Launches, ArrivalOrderHoldsAmongWhatIsLaunched) {
   program.block(role, "up1", 4, 1, {{{a1, 0}}});
   program.block(role, "down1", 6, 1);
   const Trace trace = program.run_launched(round_machine(1, 1), 0, 1, model(2, 0, true));
-  EXPECT_NEAR(times_of(trace, 0, "arrive1").ended, 5, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "up1").begun, 10, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "down1").ended, 20, kPicosecond);
-  EXPECT_NEAR(times_of(trace, 0, "up0").begun, 22, kPicosecond);
+  EXPECT_NEAR(times_of(trace, 0, "arrive1").ended, 5, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "up1").begun, 10, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "down1").ended, 20, kTwoPicoseconds);
+  EXPECT_NEAR(times_of(trace, 0, "up0").begun, 22, kTwoPicoseconds);
 }
 
 // One after the other, as many of the longest launches as the comment at kLaunchMax says, and more than are simulated.
@@ -151,4 +151,4 @@ TEST(Launches, TheirTimesCanBeCounted) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

@@ -8,7 +8,7 @@
 
 #include "tests/sim/tiny_program.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 namespace {
 
 using plan::OpKind;
@@ -145,4 +145,4 @@ TEST(SteadyState, LinkSamplesChangeNoTime) {
 }
 
 }  // namespace
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

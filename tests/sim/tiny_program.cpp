@@ -8,7 +8,7 @@
 #include "sim/communication/memory_fabric.hpp"
 #include "sim/engine/engine.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 
 using namespace literals;
 
@@ -212,4 +212,4 @@ Times times_of(const Trace& trace, std::int32_t rank, const std::string& op, std
   throw std::out_of_range("no op " + op + " on rank " + std::to_string(rank));
 }
 
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

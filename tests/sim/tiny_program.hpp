@@ -21,7 +21,9 @@
 #include "sim/engine/kernel_sharing.hpp"
 #include "sim/engine/launches.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
+
+inline constexpr double kPicosecond = 1e-6;  // in microseconds
 
 /// `nodes` nodes of `gpus` GPUs; every NVLink and NIC 1 GB/s per direction, PCIe 10 GB/s.
 plan::Machine round_machine(std::int64_t nodes, std::int64_t gpus);
@@ -101,4 +103,4 @@ struct Times {
 };
 Times times_of(const Trace& trace, std::int32_t rank, const std::string& op, std::int32_t step = 0);
 
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

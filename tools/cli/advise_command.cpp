@@ -19,6 +19,7 @@
 #include "tools/cli/load.hpp"
 #include "tools/cli/measurement.hpp"
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/report_json.hpp"
 #include "tools/cli/validators.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/cli/write_file.hpp"
@@ -63,10 +64,6 @@ Advice advise(const AdviseOptions& options, const Loaded& loaded, const Calibrat
 }
 
 // No upper end: null.
-Json span_json(const Span& span) {
-  return Json::array({span.low, std::isfinite(span.high) ? Json(span.high) : Json()});
-}
-
 Json advice_json(const AdviseOptions& options, const Loaded& loaded, const Calibration& calibration,
                  const Advice& advice) {
   const double relative = advice.interval.first_order.relative;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/report_json.hpp"
 #include "tools/cli/version.hpp"
 
 namespace foretoken::cli {
@@ -44,19 +45,20 @@ std::string own_label(const Swept& swept, std::size_t own) { return swept.own[ow
 // ---- JSON ----------------------------------------------------------------------------------------------------------
 
 // JSON has no infinity: an interval without an upper end.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
-Json span_json(const explain::Span& span) { return {{"low", number(span.low)}, {"high", number(span.high)}}; }
+Json bounds_json(const explain::Span& span) {
+  return {{"low", number_json(span.low)}, {"high", number_json(span.high)}};
+}
 
 Json judged_json(const Judged& judged) {
-  return {{"value", judged.value}, {"low", number(judged.span.low)}, {"high", number(judged.span.high)}};
+  return {{"value", judged.value}, {"low", number_json(judged.span.low)}, {"high", number_json(judged.span.high)}};
 }
 
 Json prediction_json(const Sample& sample, const ModelErrors& errors) {
   const double h = interval_of(sample, errors);
   return {{"tps", sample.metrics.tps},
           {"tpot_ms", milliseconds(sample)},
-          {"tpot_ms_interval", span_json(explain::span_of(milliseconds(sample), h))},
+          {"tpot_ms_interval", bounds_json(explain::span_of(milliseconds(sample), h))},
           {"relative_error", h}};
 }
 

@@ -25,6 +25,8 @@
 namespace foretoken::cli {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 namespace fs = std::filesystem;
 using calibrate::HostMeasurement;
 
@@ -124,7 +126,6 @@ void write_all(const fs::path& folder, const HostMeasurement& measured) {
 }
 
 nlohmann::ordered_json summary_json(const HostMeasurement& measured, const CalibrateHostOptions& options) {
-  using Json = nlohmann::ordered_json;
   Json residuals = Json::array();
   for (const calibrate::HostResidual& r : measured.fit.residuals)
     residuals.push_back({{"what", r.what},

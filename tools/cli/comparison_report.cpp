@@ -11,6 +11,7 @@
 
 #include "tools/cli/findings_report.hpp"
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/report_json.hpp"
 #include "tools/cli/version.hpp"
 
 namespace foretoken::cli {
@@ -26,8 +27,6 @@ using explain::Waterfall;
 
 constexpr std::size_t kErrorPartsMax = 3;
 constexpr std::size_t kRowsMax = 16;  // of a waterfall; what is smaller stands in one line
-
-double milliseconds(Seconds time) { return time.value() * 1e3; }
 
 // ---- JSON ----------------------------------------------------------------------------------------------------------
 
@@ -53,10 +52,6 @@ Json side_json(const StoredResult& side) {
 }
 
 // No upper end: null.
-Json span_json(const explain::Span& span) {
-  return Json::array({span.low, std::isfinite(span.high) ? Json(span.high) : Json()});
-}
-
 Json figures_json(const std::vector<Figure>& figures) {
   Json json = Json::object();
   for (const Figure& figure : figures) {

@@ -19,8 +19,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-double milliseconds(Seconds time) { return time.value() * 1e3; }
-
 template <class Each>
 void for_each_part(const Breakdown& breakdown, const Each& each) {
   for (const BreakdownPart& part : breakdown.compute) each("compute", part.kind, part.time);

@@ -26,9 +26,6 @@ constexpr std::size_t kLinkNumbersMax = 16'000'000;  // samples x links: 128 MB
 constexpr std::size_t kLinksInJsonMax = 64;
 constexpr std::size_t kNamesInTextMax = 6;  // of layers and ranks
 
-double milliseconds(Seconds time) { return time.value() * 1e3; }
-double microseconds(Seconds time) { return time.value() * 1e6; }
-
 // ---- JSON ----------------------------------------------------------------------------------------------------------
 
 Json shares_json(const CriticalPath& path, const std::vector<PathShare>& shares) {

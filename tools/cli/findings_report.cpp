@@ -12,8 +12,6 @@ namespace {
 
 constexpr std::size_t kFindingsMax = 6;
 
-double milliseconds(Seconds time) { return time.value() * 1e3; }
-
 std::string finding_text(const explain::Finding& finding) {
   using explain::Culprit;
   const std::string times = finding.factor > 0 ? fmt::format(" ({:.3g} times B's)", finding.factor) : "";

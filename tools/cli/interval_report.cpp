@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "tools/cli/evaluation.hpp"
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/report_json.hpp"
 #include "tools/explain/critical_path.hpp"
 
 namespace foretoken::cli {
@@ -34,10 +35,6 @@ struct Figures {
 };
 
 // No upper end: null.
-Json span_json(const Span& span) {
-  return Json::array({span.low, std::isfinite(span.high) ? Json(span.high) : Json()});
-}
-
 Json figures_json(const Figures& figures) {
   return {{"tpot_ms", span_json(figures.tpot_ms)},
           {"step_ms", span_json(figures.step_ms)},

@@ -18,8 +18,6 @@
 namespace foretoken::cli {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::int64_t kContext = 1024;  // where neither the command nor the model's file says one
 constexpr int kDoublings = 8;            // of the GPUs, to find out how many would do
 
@@ -45,11 +43,11 @@ planning::Objective objective_of(const RecommendOptions& options) {
 /// scenario's model names are found from there.
 JsonDocument model_document(const std::filesystem::path& path) {
   JsonDocument document = JsonDocument::from_file(path);
-  const Json& file = document.json();
+  const nlohmann::json& file = document.json();
   if (!file.is_object()) return document;
   const auto here = std::filesystem::absolute(path);
-  Json model;
-  if (file.value("kind", Json()) == "model") model["file"] = here.string();
+  nlohmann::json model;
+  if (file.value("kind", nlohmann::json()) == "model") model["file"] = here.string();
   else if (file.contains("model_type") || file.contains("architectures")) model["hf"] = here.string();
   else if (file.contains("model") && file.at("model").is_object()) model = file.at("model");
   else return document;
@@ -61,29 +59,29 @@ JsonDocument model_document(const std::filesystem::path& path) {
     if (model.contains("file")) named = model.at("file").get<std::string>();
     model["name"] = named.stem().string();
   }
-  Json scenario = file.contains("model") ? Json(file) : Json::object();
+  nlohmann::json scenario = file.contains("model") ? nlohmann::json(file) : nlohmann::json::object();
   scenario["model"] = std::move(model);
   return JsonDocument::from_text(scenario.dump(), document.name());
 }
 
 /// The members of a scenario that all candidates have.
-Json base_of(const RecommendOptions& options) {
+nlohmann::json base_of(const RecommendOptions& options) {
   JsonDocument document = model_document(options.model);
   for (const std::string& assignment : options.set) {
     require_scenario_field(assignment.substr(0, assignment.find('=')));
     document.set(assignment);
   }
-  const Json& file = document.json();
+  const nlohmann::json& file = document.json();
   if (!file.is_object() || !file.contains("model") || !file.at("model").is_object())
     throw input_error(document.name(), "/model", "there is no model in it",
                       "name a scenario, a description of a model (kind \"model\") or a Hugging Face config");
-  Json base{{"kind", "scenario"},
-            {"schema_version", 1},
-            {"name", "recommend"},
-            {"model", file.at("model")},
-            {"measure", {{"warmup_steps", 1}, {"steps", 1}}}};
+  nlohmann::json base{{"kind", "scenario"},
+                      {"schema_version", 1},
+                      {"name", "recommend"},
+                      {"model", file.at("model")},
+                      {"measure", {{"warmup_steps", 1}, {"steps", 1}}}};
   std::int64_t context = options.context;
-  const Json::json_pointer in_file("/workload/context");
+  const nlohmann::json::json_pointer in_file("/workload/context");
   if (context < 0)
     context = file.contains(in_file) && file.at(in_file).is_number_integer() ? file.at(in_file).get<std::int64_t>()
                                                                              : kContext;
@@ -91,7 +89,7 @@ Json base_of(const RecommendOptions& options) {
   base["routing"] = {{"kind", "uniform"}, {"seed", 1}, {"routed_steps", 1}};
   // One draw of experts stands for all; what only a run knows is taken as uniform.
   if (const auto routing = file.find("routing"); routing != file.end() && routing->is_object()) {
-    const Json kind = routing->value("kind", Json());
+    const nlohmann::json kind = routing->value("kind", nlohmann::json());
     if (kind == "zipf" || kind == "hot_set" || kind == "counts")
       for (const char* member : {"kind", "exponent", "hot", "share", "file", "seed"})
         if (routing->contains(member)) base["routing"][member] = routing->at(member);
@@ -125,12 +123,12 @@ struct Machines {
 };
 
 struct Subject {
-  Json base;
+  nlohmann::json base;
   Machines machines;
   Calibration calibration;
   std::shared_ptr<const explain::ModelErrors> errors;
 
-  Subject(const RecommendOptions& options, Json model, std::int64_t gpus)
+  Subject(const RecommendOptions& options, nlohmann::json model, std::int64_t gpus)
       : base(std::move(model)),
         machines(options.cluster, gpus),
         calibration(load_calibration(machines.topology, machines.file, options.calibration)),
@@ -150,7 +148,7 @@ struct Subject {
 };
 
 /// The fewest GPUs, in doublings, on which something fits; 0 if none of them does.
-std::int64_t gpus_that_fit(const RecommendOptions& options, const Json& base, std::int64_t gpus) {
+std::int64_t gpus_that_fit(const RecommendOptions& options, const nlohmann::json& base, std::int64_t gpus) {
   for (int doubling = 1; doubling <= kDoublings; ++doubling) {
     gpus *= 2;
     try {
@@ -173,8 +171,8 @@ std::int64_t gpus_that_fit(const RecommendOptions& options, const Json& base, st
   return 0;
 }
 
-[[noreturn]] void nothing_fits(const RecommendOptions& options, const RecommendReport& report, const Json& base,
-                               const std::string& device) {
+[[noreturn]] void nothing_fits(const RecommendOptions& options, const RecommendReport& report,
+                               const nlohmann::json& base, const std::string& device) {
   const planning::Recommendation& result = report.result;
   if (!result.nearest)
     throw Error(ErrorCode::infeasible,
@@ -213,7 +211,7 @@ void run_recommend(const RecommendOptions& options, std::ostream& out, std::ostr
       refuse_to_replace(options.out, input);
     require_writable(options.out);
   }
-  const Json base = base_of(options);
+  const nlohmann::json base = base_of(options);
   const Subject subject(options, base, options.gpus);
   planning::SearchOptions search;
   search.objective = objective;

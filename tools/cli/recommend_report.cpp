@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/report_json.hpp"
 #include "tools/cli/version.hpp"
 #include "tools/explain/model_errors.hpp"
 
@@ -19,7 +20,6 @@ using planning::PointFigures;
 using planning::Row;
 
 // JSON has no infinity: an interval without an upper end.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 std::size_t count(const RecommendReport& report, Fate fate) {
   const auto& rows = report.result.rows;
@@ -83,7 +83,7 @@ Json row_json(const RecommendReport& report, std::size_t index) {
                {"tps_per_gpu", figures.tps_per_gpu()},
                {"tps_per_user", figures.tps_per_user()},
                {"tpot_ms", figures.tpot_ms_mean},
-               {"tpot_ms_interval", {number(tpot.low), number(tpot.high)}},
+               {"tpot_ms_interval", {number_json(tpot.low), number_json(tpot.high)}},
                {"relative_error", figures.relative_error},
                {"limited_by", figures.bounds.empty() ? "" : figures.bounds.front().first},
                {"keeps_objective", row.keeps}});

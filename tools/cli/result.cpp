@@ -20,8 +20,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kSimulated = "simulated";
 
-double milliseconds(Seconds time) { return time.value() * 1e3; }
-
 Json distribution_json(const Distribution& d) {
   return {{"mean", milliseconds(d.mean)},
           {"p50", milliseconds(d.p50)},

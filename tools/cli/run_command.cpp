@@ -26,8 +26,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-double microseconds(Seconds time) { return time.value() * 1e6; }
-
 Json clocks_json(const runtime::RunResult& run) {
   Json clocks = Json::array();
   for (const runtime::ClockReading& clock : run.clocks)

@@ -15,22 +15,21 @@
 namespace foretoken::cli {
 namespace {
 
-using Json = nlohmann::json;
-
-const Json& resolved(const Json& schema, const Json& root) {
-  const Json* place = &schema;
+const nlohmann::json& resolved(const nlohmann::json& schema, const nlohmann::json& root) {
+  const nlohmann::json* place = &schema;
   while (place->contains("$ref"))
-    place = &root.at(Json::json_pointer(place->at("$ref").get<std::string>().substr(1)));  // "#/definitions/model"
+    place = &root.at(
+        nlohmann::json::json_pointer(place->at("$ref").get<std::string>().substr(1)));  // "#/definitions/model"
   return *place;
 }
 
 /// What the place may be: itself and its alternatives.
-std::vector<const Json*> alternatives(const Json& schema, const Json& root) {
-  std::vector<const Json*> all{&resolved(schema, root)};
+std::vector<const nlohmann::json*> alternatives(const nlohmann::json& schema, const nlohmann::json& root) {
+  std::vector<const nlohmann::json*> all{&resolved(schema, root)};
   for (std::size_t i = 0; i < all.size(); ++i)
     for (const char* kind : {"oneOf", "anyOf", "allOf"})
       if (all[i]->contains(kind))
-        for (const Json& one : all[i]->at(kind)) all.push_back(&resolved(one, root));
+        for (const nlohmann::json& one : all[i]->at(kind)) all.push_back(&resolved(one, root));
   return all;
 }
 
@@ -41,16 +40,16 @@ bool is_index(std::string_view text) {
 }  // namespace
 
 void require_scenario_field(const std::string& field) {
-  const Json root = Json::parse(*schema_text("scenario"));
-  std::vector<const Json*> places{&root};
+  const nlohmann::json root = nlohmann::json::parse(*schema_text("scenario"));
+  std::vector<const nlohmann::json*> places{&root};
   std::string above = "a scenario";
   for (std::size_t begin = 0; begin <= field.size();) {
     const std::size_t end = std::min(field.find('.', begin), field.size());
     const std::string part = field.substr(begin, end - begin);
-    std::vector<const Json*> next;
+    std::vector<const nlohmann::json*> next;
     std::vector<std::string_view> members;
-    for (const Json* place : places)
-      for (const Json* one : alternatives(*place, root)) {
+    for (const nlohmann::json* place : places)
+      for (const nlohmann::json* one : alternatives(*place, root)) {
         if (is_index(part) && one->contains("items")) next.push_back(&one->at("items"));
         if (!one->contains("properties")) continue;
         for (const auto& [name, member] : one->at("properties").items()) {

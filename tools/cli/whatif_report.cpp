@@ -11,6 +11,7 @@
 
 #include "tools/cli/explanation_report.hpp"
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/report_json.hpp"
 #include "tools/cli/version.hpp"
 
 namespace foretoken::cli {
@@ -24,10 +25,7 @@ constexpr double kSame = 1e-9;  // relative
 constexpr std::size_t kSharesShown = 12;
 constexpr double kBarPerPercent = 4;  // characters of the tornado
 
-double milliseconds(Seconds time) { return time.value() * 1e3; }
-
 // JSON has no infinity: an interval without an upper end.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
 /// Milliseconds per step before and after, by name; largest difference first, then by name.
 struct Moved {
@@ -137,7 +135,8 @@ Json whatif_json(const Whatif& whatif) {
             {"verdict", whatif.verdict()},
             {"tpot_ratio", whatif.ratio()},
             {"tps_ratio", whatif.after.metrics.tps / whatif.before.metrics.tps}};
-  if (whatif.has_interval) json["tpot_ratio_interval"] = {number(whatif.span().low), number(whatif.span().high)};
+  if (whatif.has_interval)
+    json["tpot_ratio_interval"] = {number_json(whatif.span().low), number_json(whatif.span().high)};
   json["before"] = side_json(whatif.before);
   json["after"] = side_json(whatif.after);
   json["path_by_kind"] = moved_json(moved(whatif, by_kind));

@@ -6,17 +6,17 @@
 include(GoogleTest)
 
 configure_file(${PROJECT_SOURCE_DIR}/tests/foretoken_places.hpp.in ${FORETOKEN_GENERATED}/foretoken_places.hpp)
-foretoken_precompiled(foretoken_test_headers LINK GTest::gmock HEADERS <gmock/gmock.h> <gtest/gtest.h>)
 
 # foretoken_oracles(<name> <library> <source>...): helpers of one folder of tests that others use too, compiled once.
 function(foretoken_oracles name library)
   add_library(${name} STATIC EXCLUDE_FROM_ALL ${ARGN})
   target_link_libraries(${name} PUBLIC ${library} GTest::gmock)
   target_include_directories(${name} PRIVATE ${FORETOKEN_GENERATED})
-  foretoken_use_precompiled(${name} foretoken_test_headers)
+  foretoken_unity(${name} ${ARGN})
   set(foretoken_oracle_sources ${foretoken_oracle_sources} ${ARGN} PARENT_SCOPE)
 endfunction()
 foretoken_oracles(foretoken_schema_oracle foretoken_core tests/plan/json_schema.cpp)
+foretoken_oracles(foretoken_command_line foretoken_tools tests/cli/command_line.cpp)
 foretoken_oracles(foretoken_tiny_program foretoken_sim tests/sim/tiny_program.cpp)  # small simulated traces
 # Small plans, and what every live run must come to.
 foretoken_oracles(foretoken_live_oracles foretoken_runtime tests/runtime/small_plan.cpp tests/runtime/reference.cpp
@@ -35,6 +35,7 @@ foreach(folder IN LISTS test_folders)
   endif()
   set(program foretoken_${folder}_test)
   add_executable(${program} ${sources})
+  foretoken_unity(${program} ${sources})
   # The folder's own library and what is below it, so that one part can be tested while another does not compile.
   if(folder STREQUAL "style")
     set(library foretoken_flags)  # needs no library at all, nor their headers
@@ -49,6 +50,9 @@ foreach(folder IN LISTS test_folders)
   if(folder STREQUAL "plan" OR library STREQUAL "foretoken_tools")
     list(APPEND oracles foretoken_schema_oracle)  # what the command prints, against its schemas
   endif()
+  if(library STREQUAL "foretoken_tools")
+    list(APPEND oracles foretoken_command_line)
+  endif()
   if(folder MATCHES "^(sim|explain)$")
     list(APPEND oracles foretoken_tiny_program)
   endif()
@@ -57,9 +61,6 @@ foreach(folder IN LISTS test_folders)
   endif()
   target_link_libraries(${program} PRIVATE ${oracles} ${library} GTest::gmock GTest::gtest_main)
   target_include_directories(${program} PRIVATE ${FORETOKEN_GENERATED})
-  if(NOT folder STREQUAL "style")
-    foretoken_use_precompiled(${program} foretoken_test_headers)
-  endif()
   if(library STREQUAL "foretoken_tools")
     add_dependencies(${program} foretoken foretoken_completions)
     if(folder STREQUAL "cli")

@@ -7,7 +7,6 @@
 namespace foretoken::collective {
 namespace {
 
-constexpr double kMicrosecondsPerSecond = 1e6;
 constexpr double kBytesPerGigabyte = 1e9;
 
 std::string heading(const Table& table) {
@@ -32,8 +31,8 @@ bool rests_on_fits(const Table& table) {
 }
 
 // Four digits that matter, as nccl-tests prints times.
-std::string microseconds(Seconds time) {
-  const double us = time.value() * kMicrosecondsPerSecond;
+std::string time_text(Seconds time) {
+  const double us = microseconds(time);
   return us < 100 ? fmt::format("{:.2f}", us) : us < 1e5 ? fmt::format("{:.1f}", us) : fmt::format("{:.0f}", us);
 }
 
@@ -65,7 +64,7 @@ std::string table_text(const Table& table) {
                       "(us)", "(GB/s)", "(GB/s)");
   for (const Row& row : table.rows)
     text += fmt::format("{:>14} {:>13} {:>12} {:>11} {:>9.2f} {:>9.2f}{}\n", row.size.value(), row.count, row.algorithm,
-                        microseconds(row.time), row.algbw() / kBytesPerGigabyte, row.busbw() / kBytesPerGigabyte,
+                        time_text(row.time), row.algbw() / kBytesPerGigabyte, row.busbw() / kBytesPerGigabyte,
                         with_provenance ? fmt::format("  {}", name_of(row.provenance)) : "");
   return text;
 }
@@ -77,7 +76,7 @@ nlohmann::ordered_json table_json(const Table& table) {
     nlohmann::ordered_json one{{"size_bytes", row.size.value()},
                                {is_exchange(query.op) ? "tokens" : "count", row.count},
                                {"algorithm", row.algorithm},
-                               {"time_us", row.time.value() * kMicrosecondsPerSecond},
+                               {"time_us", microseconds(row.time)},
                                {"algbw_bytes_per_second", row.algbw()},
                                {"busbw_bytes_per_second", row.busbw()}};
     if (row.busy) one["busy"] = *row.busy;

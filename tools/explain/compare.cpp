@@ -12,26 +12,24 @@
 namespace foretoken::explain {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::size_t kDifferencesMax = 8;
 constexpr std::size_t kShownBytesMax = 60;
 
-double milliseconds(Seconds time) { return time.value() * 1e3; }
-
-std::string shown(const Json* value) {
+std::string shown(const nlohmann::json* value) {
   if (value == nullptr) return "nothing";
-  std::string text = value->dump(-1, ' ', true, Json::error_handler_t::replace);  // ASCII, so that any cut is UTF-8
+  std::string text =
+      value->dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);  // ASCII, so that any cut is UTF-8
   if (text.size() > kShownBytesMax) text = text.substr(0, kShownBytesMax - 3) + "...";
   return text;
 }
 
 /// Lines "pointer: a in A, b in B" for leaves that differ, in order of their pointers.
-void list_differences(const Json* a, const Json* b, const Json::json_pointer& at, std::vector<std::string>& lines) {
+void list_differences(const nlohmann::json* a, const nlohmann::json* b, const nlohmann::json::json_pointer& at,
+                      std::vector<std::string>& lines) {
   if (a != nullptr && b != nullptr && *a == *b) return;
   if (a != nullptr && b != nullptr && a->is_object() && b->is_object()) {
     std::set<std::string> keys;
-    for (const Json* side : {a, b})
+    for (const nlohmann::json* side : {a, b})
       for (const auto& item : side->items()) keys.insert(item.key());
     for (const std::string& key : keys)
       list_differences(a->contains(key) ? &(*a)[key] : nullptr, b->contains(key) ? &(*b)[key] : nullptr, at / key,
@@ -47,13 +45,13 @@ void list_differences(const Json* a, const Json* b, const Json::json_pointer& at
 
 /// What decides about the plans and is not the same; more than the first few are counted in the last line.
 std::vector<std::string> plan_differences(const StoredResult& a, const StoredResult& b) {
-  Json of_a = a.scenario_document, of_b = b.scenario_document;
+  nlohmann::json of_a = a.scenario_document, of_b = b.scenario_document;
   for (const char* said : {"$schema", "about", "name", "published", "open_choices"}) {  // decide nothing about a plan
     of_a.erase(said);
     of_b.erase(said);
   }
   std::vector<std::string> differences;
-  list_differences(&of_a, &of_b, Json::json_pointer(), differences);
+  list_differences(&of_a, &of_b, nlohmann::json::json_pointer(), differences);
   if (differences.size() > kDifferencesMax) {
     const std::size_t more = differences.size() - kDifferencesMax;
     differences.resize(kDifferencesMax);

@@ -15,17 +15,15 @@
 namespace foretoken::explain {
 namespace {
 
-using Json = nlohmann::json;
-
 constexpr std::int64_t kStepsMax = 1'000'000;
-constexpr std::int64_t kTimeMax = std::int64_t{1} << 61;  // ps, 26 days: sums of two still fit
+constexpr std::int64_t kStoredMax = std::int64_t{1} << 61;  // ps, 26 days: sums of two still fit
 constexpr std::size_t kEventsMax = 100'000'000;
 constexpr std::array<const char*, 9> kOpColumns{"name",  "kind",  "stream",      "layer", "micro_batch",
                                                 "after", "meets", "arrival_set", "chunk"};
 constexpr std::size_t kOpColumnsBefore = 5;  // results of earlier programs do not say who waits for whom
 constexpr std::int64_t kCommunicationsMax = 100'000'000;
 
-bool is_integer_within(const Json& value, std::int64_t min, std::int64_t max) {
+bool is_integer_within(const nlohmann::json& value, std::int64_t min, std::int64_t max) {
   if (!value.is_number_integer()) return false;
   if (value.is_number_unsigned() && value.get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) return false;
   const auto number = value.get<std::int64_t>();
@@ -34,14 +32,14 @@ bool is_integer_within(const Json& value, std::int64_t min, std::int64_t max) {
 
 /// A column of millions of numbers: read directly, and by the strict reader, which names the place, where one is odd.
 std::vector<std::int64_t> read_column(const JsonReader& place, std::int64_t min, std::int64_t max) {
-  const Json& list = place.json();
+  const nlohmann::json& list = place.json();
   const bool plain =
       list.is_array() && list.size() <= kEventsMax &&
-      std::all_of(list.begin(), list.end(), [&](const Json& v) { return is_integer_within(v, min, max); });
+      std::all_of(list.begin(), list.end(), [&](const nlohmann::json& v) { return is_integer_within(v, min, max); });
   if (!plain) return place.as_integers(0, kEventsMax, min, max);
   std::vector<std::int64_t> numbers;
   numbers.reserve(list.size());
-  for (const Json& value : list) numbers.push_back(value.get<std::int64_t>());
+  for (const nlohmann::json& value : list) numbers.push_back(value.get<std::int64_t>());
   return numbers;
 }
 
@@ -128,14 +126,14 @@ class EventReader {
     trace_.op = ids_of(column("op", INT32_MAX));
     check_ops();
     trace_.step = ids_of(column("step", trace_.warmup_steps + trace_.steps - 1));
-    trace_.posted = times_of(column("posted", kTimeMax));
-    trace_.begun = times_of(column("begun", kTimeMax));
-    trace_.ended = times_of(column("ended", kTimeMax));
+    trace_.posted = times_of(column("posted", kStoredMax));
+    trace_.begun = times_of(column("begun", kStoredMax));
+    trace_.ended = times_of(column("ended", kStoredMax));
     check_order("begun", trace_.begun, "posted", trace_.posted);
     check_order("ended", trace_.ended, "begun", trace_.begun);
     for (const std::int64_t provenance : column("provenance", kProvenanceNames.size() - 1))
       trace_.provenance.push_back(static_cast<Provenance>(provenance));
-    if (events_.has("cpu")) trace_.cpu = times_of(column("cpu", kTimeMax));
+    if (events_.has("cpu")) trace_.cpu = times_of(column("cpu", kStoredMax));
     if (events_.has("last_peer")) trace_.last_peer = ids_of(column("last_peer", trace_.ranks - 1, -1));
     check_windows();
   }

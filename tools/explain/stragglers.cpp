@@ -10,7 +10,7 @@
 namespace foretoken::explain {
 namespace {
 
-struct Side {
+struct Participant {
   std::int32_t communication = 0;
   std::int64_t anchor = 0;
   std::int32_t step = 0;
@@ -21,16 +21,16 @@ struct Side {
   [[nodiscard]] auto meeting() const { return std::tuple(communication, anchor, step); }
 };
 
-std::vector<Side> sides_of(const Trace& trace) {
+std::vector<Participant> participants_of(const Trace& trace) {
   const Waits waits(trace);
-  std::vector<Side> sides;
+  std::vector<Participant> sides;
   for (std::size_t e = 0; e < trace.size(); ++e) {
     const TraceOp& op = trace.op_of(e);
     if (!op.meets || trace.step[e] < trace.warmup_steps) continue;
     sides.push_back({op.meets->communication, waits.anchor(trace.rank[e], trace.op[e]), trace.step[e], trace.posted[e],
                      trace.rank[e], e});
   }
-  std::sort(sides.begin(), sides.end(), [](const Side& a, const Side& b) {
+  std::sort(sides.begin(), sides.end(), [](const Participant& a, const Participant& b) {
     return std::tuple(a.meeting(), a.posted, a.rank) < std::tuple(b.meeting(), b.posted, b.rank);
   });
   return sides;
@@ -41,12 +41,12 @@ struct Sums {
   std::map<std::int32_t, SimTime> made_wait;  // by rank
 };
 
-void add_meeting(std::span<const Side> sides, Sums& sums) {
-  const Side& last = sides.back();
+void add_meeting(std::span<const Participant> sides, Sums& sums) {
+  const Participant& last = sides.back();
   ++sums.wait.meetings;
   sums.wait.sides += static_cast<std::int64_t>(sides.size()) - 1;
   SimTime sum;
-  for (const Side& side : sides) sum += last.posted - side.posted;
+  for (const Participant& side : sides) sum += last.posted - side.posted;
   sums.wait.waited += sum;
   sums.wait.longest = std::max(sums.wait.longest, last.posted - sides.front().posted);
   if (sum > SimTime(0)) sums.made_wait[last.rank] += sum;
@@ -55,7 +55,7 @@ void add_meeting(std::span<const Side> sides, Sums& sums) {
 }  // namespace
 
 std::vector<StragglerWait> straggler_waits(const Trace& trace) {
-  const std::vector<Side> sides = sides_of(trace);
+  const std::vector<Participant> sides = participants_of(trace);
   std::map<std::string, Sums> kinds;
   for (std::size_t begin = 0; begin < sides.size();) {
     std::size_t end = begin + 1;

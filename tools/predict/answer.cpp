@@ -16,7 +16,7 @@ constexpr std::size_t kLineBytesMax = std::size_t{1} << 20;
 constexpr std::array<const char*, 5> kAnswerKeys{"time_us", "low_us", "high_us", "provenance", "error"};
 constexpr double kPicosecondsPerMicrosecond = 1e6;
 
-double microseconds(Seconds time) {
+double simulated_microseconds(Seconds time) {
   return static_cast<double>(to_sim_time(time).value()) / kPicosecondsPerMicrosecond;
 }
 
@@ -46,11 +46,11 @@ nlohmann::ordered_json Answer::answered() const {
     return result;
   }
   const auto interval = interval_of(*estimate);
-  result["time_us"] = microseconds(estimate->time);
+  result["time_us"] = simulated_microseconds(estimate->time);
   result["low_us"] = nullptr;
   result["high_us"] = nullptr;
-  if (interval) result["low_us"] = microseconds(interval->low);
-  if (interval && interval->high) result["high_us"] = microseconds(*interval->high);
+  if (interval) result["low_us"] = simulated_microseconds(interval->low);
+  if (interval && interval->high) result["high_us"] = simulated_microseconds(*interval->high);
   result["provenance"] = name_of(estimate->provenance);
   return result;
 }

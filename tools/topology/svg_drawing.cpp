@@ -14,7 +14,7 @@ namespace foretoken::topology {
 namespace {
 
 constexpr double kMargin = 24;
-constexpr double kLeft = 250;  // of what is drawn; before it stands what the rows are
+constexpr double kLeftMargin = 250;  // of what is drawn; before it stands what the rows are
 constexpr double kTop = 64;
 constexpr double kRowHeight = 34;
 constexpr double kRowStep = 124;  // from tier to tier
@@ -56,7 +56,7 @@ class FabricPanel {
   static constexpr std::int64_t kNicLinesMax = 16;
 
   void place_groups() {
-    double x = kLeft;
+    double x = kLeftMargin;
     std::size_t shown = 0;
     for (const NodeGroup& group : picture_.groups) {
       const bool full = shown == kGroupsMax || placed_.size() + new_leaves(group).size() > kLeavesMax;
@@ -72,7 +72,7 @@ class FabricPanel {
       right_ = more.right();
     }
     // One switch by itself is as wide as what hangs on it.
-    if (placed_.size() == 1) placed_.begin()->second = Box{kLeft, leaf_y_, right_ - kLeft, kRowHeight};
+    if (placed_.size() == 1) placed_.begin()->second = Box{kLeftMargin, leaf_y_, right_ - kLeftMargin, kRowHeight};
     for (const auto& [leaf, box] : placed_) svg_.box(box, "switch", machine_.vertex_name(leaf));
   }
 
@@ -118,7 +118,7 @@ class FabricPanel {
       const std::size_t shown = all ? switches.size() : kUpperMax - 2;
       const double row_width = static_cast<double>(shown) * (width + gap) - gap + (all ? 0 : gap + kMoreWidth);
       const double y = top + static_cast<double>(picture_.tiers.size() - 1 - tier) * kRowStep;
-      double x = std::max(kLeft, kLeft + (right_ - kLeft - row_width) / 2);
+      double x = std::max(kLeftMargin, kLeftMargin + (right_ - kLeftMargin - row_width) / 2);
       right_ = std::max(right_, x + row_width);
       for (std::size_t i = 0; i < shown; ++i) {
         placed_[switches[i]] = {x, y, width, kRowHeight};
@@ -182,7 +182,7 @@ class FabricPanel {
   std::map<std::int64_t, Box> nodes_;
   double leaf_y_ = 0;
   double node_y_ = 0;
-  double right_ = kLeft;
+  double right_ = kLeftMargin;
   double bottom_ = 0;
 };
 
@@ -195,10 +195,11 @@ class NodePanel {
   void draw(double top) {
     const auto columns = static_cast<double>(std::max(parts_.gpus_shown, parts_.nics_shown));
     unit_width_ = columns * kPart;
-    right_ = kLeft + static_cast<double>(parts_.units_shown) * (unit_width_ + kUnitGap) - kUnitGap;
+    right_ = kLeftMargin + static_cast<double>(parts_.units_shown) * (unit_width_ + kUnitGap) - kUnitGap;
     switch_y_ = top;
     gpu_y_ = top + kStep;
-    svg_.box({kLeft, switch_y_, right_ - kLeft, kRowHeight}, picture_.host ? "node" : "switch", top_label());
+    svg_.box({kLeftMargin, switch_y_, right_ - kLeftMargin, kRowHeight}, picture_.host ? "node" : "switch",
+             top_label());
     draw_more();
     double y = gpu_y_;
     if (parts_.pcie_switches) pcie_y_ = y += kStep;
@@ -231,7 +232,7 @@ class NodePanel {
   }
 
   [[nodiscard]] Box part(std::int64_t unit, std::int64_t index, std::int64_t count, double y) const {
-    const double x = kLeft + static_cast<double>(unit) * (unit_width_ + kUnitGap);
+    const double x = kLeftMargin + static_cast<double>(unit) * (unit_width_ + kUnitGap);
     const double slot = unit_width_ / static_cast<double>(count);
     const double width = kPart - kPartGap;
     return {x + (static_cast<double>(index) + 0.5) * slot - width / 2, y, width, kRowHeight};
@@ -320,7 +321,7 @@ std::string svg_drawing(const Picture& picture, const plan::Machine& machine) {
       fmt::format("{}, {} {}", counted(picture.nodes, "node"), picture.nodes * picture.ranks_per_node, ranks);
   svg.text({kMargin, 34}, "title", picture.name);
   svg.text({kMargin, 52}, "note", size + (picture.emulated ? ", emulated on one computer" : ""));
-  double right = kLeft + 380;
+  double right = kLeftMargin + 380;
   double y = kTop + 16;
   if (!picture.tiers.empty()) {
     FabricPanel fabric(picture, machine, svg);

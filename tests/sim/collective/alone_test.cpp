@@ -16,11 +16,9 @@
 namespace foretoken::sim {
 namespace {
 
-using testing::round_machine;
-using testing::round_network;
+using test::round_machine;
+using test::round_network;
 using namespace literals;
-
-double us(Seconds time) { return time.value() * 1e6; }
 
 // The cluster of the comparison with other solvers: nodes of 8, 450 GB/s NVLink and 50 GB/s NICs, non-blocking;
 // 2 us from GPU to GPU in a node, 4 us between nodes. PCIe does not limit.
@@ -103,8 +101,8 @@ TEST_F(AloneTest, ACollectiveTakesItsEstimate) {
   const auto run = [](const Alone& alone) {
     return alone.collective(CollectiveOp::all_reduce, CollectiveAlgorithm::ring, Bytes(4000));
   };
-  EXPECT_NEAR(us(with(round_machine(1, 4), run).time), 13.0, 1e-9);
-  EXPECT_NEAR(us(with(round_machine(1, 4), run, {true, 0}).time), 7.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(1, 4), run).time), 13.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(1, 4), run, {true, 0}).time), 7.0, 1e-9);
 }
 
 // Ideal: 6 chunks of 1,000 bytes over each link, and nothing else. Two nodes of 2 with a tree: each NIC carries 4,000 /
@@ -115,11 +113,11 @@ TEST_F(AloneTest, IdealIsBytesOverLinks) {
   const auto ring = [](const Alone& alone) {
     return alone.collective(CollectiveOp::all_reduce, CollectiveAlgorithm::ring, Bytes(4000));
   };
-  EXPECT_NEAR(us(with(machine, ring).time), 6.0, 1e-6);
+  EXPECT_NEAR(microseconds(with(machine, ring).time), 6.0, 1e-6);
   const auto tree = [](const Alone& alone) {
     return alone.collective(CollectiveOp::all_reduce, CollectiveAlgorithm::tree, Bytes(4000));
   };
-  EXPECT_NEAR(us(with(round_machine(2, 2), tree).time), 4.0, 1e-6);
+  EXPECT_NEAR(microseconds(with(round_machine(2, 2), tree).time), 4.0, 1e-6);
 }
 
 // Leaves of 4 NICs of 50 GB/s each, and all cables of a leaf one trunk of 200 GB/s: that is no NIC. An exchange, whose
@@ -151,9 +149,9 @@ TEST(Alone, IdealKeepsTheHops) {
   const NetworkCost cost(ideal_network(machine));
   const Fabric fabric(machine, cost, 8);
   const auto time = [&](bool zero_latency) {
-    return us(Alone(fabric, 8, {zero_latency, 0})
-                  .collective(CollectiveOp::all_reduce, CollectiveAlgorithm::ring, Bytes(8'000'000))
-                  .time);
+    return microseconds(Alone(fabric, 8, {zero_latency, 0})
+                            .collective(CollectiveOp::all_reduce, CollectiveAlgorithm::ring, Bytes(8'000'000))
+                            .time);
   };
   EXPECT_NEAR(time(false), 28 + 14e6 / 450e3, 1e-6);
   EXPECT_NEAR(time(true), 14e6 / 450e3, 1e-6);
@@ -165,10 +163,10 @@ TEST_F(AloneTest, PairwiseRoundsPayTheirLatencies) {
   const TrafficMatrix matrix = uniform_traffic(4, Bytes(4000), 1);
   const auto direct = [&](const Alone& alone) { return alone.all_to_all(AllToAllAlgorithm::direct, matrix); };
   const auto pairwise = [&](const Alone& alone) { return alone.all_to_all(AllToAllAlgorithm::pairwise, matrix); };
-  EXPECT_NEAR(us(with(round_machine(1, 4), direct).time), 4.0, 1e-9);
-  EXPECT_NEAR(us(with(round_machine(1, 4), pairwise).time), 6.0, 1e-9);
-  EXPECT_NEAR(us(with(round_machine(2, 2), direct).time), 4.0, 1e-9);
-  EXPECT_NEAR(us(with(round_machine(2, 2), pairwise).time), 9.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(1, 4), direct).time), 4.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(1, 4), pairwise).time), 6.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(2, 2), direct).time), 4.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(2, 2), pairwise).time), 9.0, 1e-9);
   EXPECT_EQ(with(round_machine(1, 4), direct).flows, 12);
   EXPECT_EQ(with(round_machine(1, 1),
                  [](const Alone& alone) {
@@ -203,7 +201,7 @@ TEST(TrafficMatrix, WeightsAreScaledToTheLargestRow) {
 // 3 ranks, 1,000 bytes each to the next: 1 us and 1 us more.
 TEST_F(AloneTest, EveryRankSendsToTheNext) {
   const auto run = [](const Alone& alone) { return alone.send_recv(Bytes(1000)); };
-  EXPECT_NEAR(us(with(round_machine(1, 3), run).time), 2.0, 1e-9);
+  EXPECT_NEAR(microseconds(with(round_machine(1, 3), run).time), 2.0, 1e-9);
   EXPECT_EQ(with(round_machine(1, 1), run).time, Seconds(0));
 }
 
@@ -214,9 +212,9 @@ TEST_F(AloneTest, EveryRankSendsToTheNext) {
 TEST_F(AloneTest, AnExchangeTakesItsBusiestLink) {
   const TokenExchange exchange{4, 2, 7, 2, 8, Bytes(100)};
   const auto by = [&](ExchangeAlgorithm algorithm) {
-    return us(with(round_machine(2, 2), [&](const Alone& alone) {
-                return alone.exchange(ExchangeOp::dispatch, algorithm, exchange, 24);
-              }).time);
+    return microseconds(with(round_machine(2, 2), [&](const Alone& alone) {
+                          return alone.exchange(ExchangeOp::dispatch, algorithm, exchange, 24);
+                        }).time);
   };
   EXPECT_NEAR(by(ExchangeAlgorithm::low_latency), 10.7, 1e-9);
   EXPECT_NEAR(by(ExchangeAlgorithm::hierarchical), 10.65, 1e-9);
@@ -243,8 +241,10 @@ TEST_F(AloneTest, AFasterNicHelpsOnlyWhereItIsTheLimit) {
     const plan::Machine machine = plan::build_machine(topology);
     const NetworkCost alone_cost(network);
     const Fabric alone(machine, alone_cost, 2);
-    EXPECT_NEAR(us(Alone(alone, 2).exchange(ExchangeOp::dispatch, ExchangeAlgorithm::hierarchical, exchange, sms).time),
-                1 / expected, 1e-9)
+    EXPECT_NEAR(
+        microseconds(
+            Alone(alone, 2).exchange(ExchangeOp::dispatch, ExchangeAlgorithm::hierarchical, exchange, sms).time),
+        1 / expected, 1e-9)
         << sms << " SMs, NIC " << nic;
     const NetworkCost run_cost(with_hierarchical_exchange(network, sms));
     const Fabric run(machine, run_cost, 2);

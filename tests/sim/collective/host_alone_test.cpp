@@ -11,8 +11,6 @@
 namespace foretoken::sim {
 namespace {
 
-double us(Seconds time) { return time.value() * 1e6; }
-
 class HostAloneTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -52,18 +50,19 @@ TEST_F(HostAloneTest, ACollectiveIsTheWorkOfItsMembers) {
   const auto run = [](const HostAlone& alone) {
     return alone.collective(CollectiveOp::all_reduce, CollectiveAlgorithm::ring, Bytes(2000));
   };
-  EXPECT_NEAR(us(with(2, run).time), 24, 1e-6);
-  EXPECT_NEAR(us(with(2, run, {true, 0}).time), 18, 1e-6);
+  EXPECT_NEAR(microseconds(with(2, run).time), 24, 1e-6);
+  EXPECT_NEAR(microseconds(with(2, run, {true, 0}).time), 18, 1e-6);
 }
 
 // A message of 1,000 bytes is 1 + 2 + 1 + 1 = 5 us of work at either end, one after the other, after a wait. Among two
 // ranks each thread has half of two messages: 13 us. Of an all-to-all of four ranks on four cores each thread has six
 // ends: 3 + 30 us; in rounds one after the other it waits three times.
 TEST_F(HostAloneTest, MessagesShareTheirThreads) {
-  EXPECT_NEAR(us(with(2, [](const HostAlone& alone) { return alone.send_recv(Bytes(1000)); }).time), 13, 1e-6);
+  EXPECT_NEAR(microseconds(with(2, [](const HostAlone& alone) { return alone.send_recv(Bytes(1000)); }).time), 13,
+              1e-6);
   const TrafficMatrix matrix = uniform_traffic(4, Bytes(4000), 4);
   const auto by = [&](AllToAllAlgorithm algorithm) {
-    return us(with(4, [&](const HostAlone& alone) { return alone.all_to_all(algorithm, matrix); }).time);
+    return microseconds(with(4, [&](const HostAlone& alone) { return alone.all_to_all(algorithm, matrix); }).time);
   };
   EXPECT_NEAR(by(AllToAllAlgorithm::direct), 33, 1e-6);
   EXPECT_NEAR(by(AllToAllAlgorithm::pairwise), 39, 1e-6);

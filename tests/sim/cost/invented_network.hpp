@@ -3,7 +3,7 @@
 
 #include "core/calibration_network.hpp"
 
-namespace foretoken::testing {
+namespace foretoken::test {
 
 /// base 10 us, step 1 us, network step 5 us. LL 1 GB/s; LL128 +20 us, 10 GB/s; Simple +100 us, 100 GB/s wire and
 /// 1,000 GB/s local. NVLS 50 us, 200 GB/s. Direct 2 us + 1 us a peer, 100 GB/s, second shot 4 us, 80 GB/s.
@@ -61,4 +61,4 @@ inline NetworkCalibration invented_network() {
   return network;
 }
 
-}  // namespace foretoken::testing
+}  // namespace foretoken::test

@@ -13,7 +13,7 @@
 namespace foretoken::sim {
 namespace {
 
-struct Case {
+struct FatTreeCase {
   std::int64_t nodes;
   std::int64_t nodes_per_leaf;
   char workload;
@@ -93,10 +93,10 @@ Times all_to_all(const plan::Topology& topology, char workload) {
   return times;
 }
 
-class FatTree : public ::testing::TestWithParam<Case> {};
+class FatTree : public ::testing::TestWithParam<FatTreeCase> {};
 
 TEST_P(FatTree, EndsWhenAnotherSimulatorSays) {
-  const Case& c = GetParam();
+  const FatTreeCase& c = GetParam();
   plan::Topology topology = plan::read_topology("tests/data/plan/oracle-fat-tree.json", {c.nodes, std::nullopt});
   topology.fabric.nodes_per_leaf = c.nodes_per_leaf;
   const Times times = all_to_all(topology, c.workload);
@@ -127,14 +127,16 @@ TEST(FatTreeSpread, AHashCostsWhatItsCollisionsCost) {
   RecordProperty("hash_over_spray", std::to_string(hashed.makespan_us / sprayed.makespan_us));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    SimGrid, FatTree,
-    ::testing::Values(Case{2, 1, 'U', 88.886080, 50.242213926}, Case{2, 1, 'K', 49.400640, 20.144490613},
-                      Case{2, 1, 'Z', 767.472850, 136.637560906}, Case{8, 2, 'U', 508.316480, 398.997210300},
-                      Case{8, 2, 'K', 259.279680, 138.578155977}, Case{8, 2, 'Z', 4853.658720, 482.501067423}),
-    [](const ::testing::TestParamInfo<Case>& one) {
-      return std::to_string(8 * one.param.nodes) + "_" + one.param.workload;
-    });
+INSTANTIATE_TEST_SUITE_P(SimGrid, FatTree,
+                         ::testing::Values(FatTreeCase{2, 1, 'U', 88.886080, 50.242213926},
+                                           FatTreeCase{2, 1, 'K', 49.400640, 20.144490613},
+                                           FatTreeCase{2, 1, 'Z', 767.472850, 136.637560906},
+                                           FatTreeCase{8, 2, 'U', 508.316480, 398.997210300},
+                                           FatTreeCase{8, 2, 'K', 259.279680, 138.578155977},
+                                           FatTreeCase{8, 2, 'Z', 4853.658720, 482.501067423}),
+                         [](const ::testing::TestParamInfo<FatTreeCase>& one) {
+                           return std::to_string(8 * one.param.nodes) + "_" + one.param.workload;
+                         });
 
 }  // namespace
 }  // namespace foretoken::sim

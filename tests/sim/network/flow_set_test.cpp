@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
+#include "core/numbers.hpp"
 #include "tests/sim/network/network_driver.hpp"
 #include "tests/sim/network/random_flows.hpp"
 #include "tests/sim/network/slow_solver.hpp"
@@ -14,8 +15,6 @@ namespace {
 
 using ::testing::DoubleEq;
 using ::testing::ElementsAre;
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // The oracle itself, by hand. Links a = 10, b = 4; x over a and b, y over a, z over b with weight 3 from t = 1 on.
 //   0..1  x is stopped by b at level 4; a leaves 6 to y: x has 4 of its 6 bytes, y 6 of its 21.

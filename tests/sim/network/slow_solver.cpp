@@ -6,7 +6,7 @@
 namespace foretoken::sim {
 namespace {
 
-constexpr long double kInfinity = std::numeric_limits<long double>::infinity();
+constexpr long double kNever = std::numeric_limits<long double>::infinity();
 
 }  // namespace
 
@@ -31,7 +31,7 @@ std::vector<long double> shares_by_definition(const FlowSet& set, const std::vec
         level = std::min(level, full_at(static_cast<std::size_t>(use.resource)));
       return level;
     };
-    long double level = kInfinity;
+    long double level = kNever;
     for (std::size_t f = 0; f < flows; ++f)
       if (grows[f] != 0) level = std::min(level, stops_at(f));
     std::vector<std::size_t> stopped;
@@ -54,7 +54,7 @@ std::vector<double> completions_by_definition(const FlowSet& set) {
   long double now = 0;
   for (;;) {
     std::vector<char> active(flows, 0);
-    long double next = kInfinity;  // the next event: a start, unless a completion is earlier
+    long double next = kNever;  // the next event: a start, unless a completion is earlier
     for (std::size_t f = 0; f < flows; ++f) {
       if (ended[f] != 0) continue;
       if (set.flows[f].start <= now) active[f] = 1;
@@ -67,7 +67,7 @@ std::vector<double> completions_by_definition(const FlowSet& set) {
       next = now + left[f] / rate[f];
       due = f;
     }
-    if (next == kInfinity) return completion;
+    if (next == kNever) return completion;
     for (std::size_t f = 0; f < flows; ++f)
       if (active[f] != 0) left[f] = std::max(0.0L, left[f] - rate[f] * (next - now));
     now = next;
