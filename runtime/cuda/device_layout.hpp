@@ -29,7 +29,8 @@ struct DeviceLayout {
   std::vector<DevicePlace> gemm_workspace;  // [stream, in the order of StepOrder]
   DevicePlace logits;                       // fp32, of the router
   DevicePlace attention;                    // partial softmaxes of split KV
-  // Messages with slots, as they leave and as they come: [stream], empty where it has none.
+  // Messages with slots, or of tokens that go once per node, as they leave and as they come: [stream], empty where it
+  // has none.
   std::vector<DevicePlace> leaving;
   std::vector<DevicePlace> coming;
   // Experts' rows and results in slots, where their products are a batch.

@@ -73,10 +73,6 @@ void require_cuda_can_run(const plan::Plan& plan) {
   if (plan.scenario.deployment.overlap == plan::Overlap::micro_stages)
     throw refused(plan, "micro-stages run in the order in which they arrive",
                   "run it with --set deployment.overlap=two_batch, or none");
-  if (plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch &&
-      plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
-    throw refused(plan, "a token is sent once per node (hierarchical)",
-                  "run it with --set deployment.collectives.exchange=low_latency");
   if (captures_steps(plan) && host_counts(plan))
     throw refused(plan, "ranks exchange counts (dispatch_mode exact) in steps that are to be captured as graphs",
                   "run it with --set execution.mode=eager, or deployment.experts.dispatch_mode=capacity");

@@ -26,9 +26,8 @@ ExpertProducts expert_products(const plan::Plan& plan, ExpertProducts wanted);
 bool captures_steps(const plan::Plan& plan);
 
 /// @throws Error{invalid_input} naming what the backend has not: element types other than fp32, fp16 and bf16, or
-///         several at once; micro-stages; hierarchical exchange; graphs of steps that overlap or in which the host
-///         counts; an NCCL algorithm that differs between the communications of one kind. The message says what to
-///         --set.
+///         several at once; micro-stages; graphs of steps that overlap or in which the host counts; an NCCL algorithm
+///         that differs between the communications of one kind. The message says what to --set.
 void require_cuda_can_run(const plan::Plan& plan);
 
 /// The value of NCCL_ALGO under which NCCL carries out the algorithms that the plan names: "allreduce:ring;…", or ""

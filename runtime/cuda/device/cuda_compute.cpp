@@ -1,6 +1,7 @@
 #include "runtime/cuda/device/cuda_compute.hpp"
 
 #include "core/error.hpp"
+#include "plan/program/node_rows.hpp"
 #include "runtime/cuda/device/elements.hpp"
 #include "runtime/cuda/limits.hpp"
 #include "runtime/cuda/model_index.hpp"
@@ -33,6 +34,7 @@ CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables,
       memory_(static_cast<std::size_t>(layout.bytes)),
       experts_(experts),
       rows_(plan, rank, tables),
+      once_per_node_(plan, rank),
       attention_(attention_of(role_)) {
   const host::RopeAngles angles = host::rope_angles(plan.scenario.model.head_dim, plan.scenario.workload.context);
   cos_ = DeviceArray<float>(std::span<const float>(angles.cos));
@@ -121,8 +123,30 @@ void CudaCompute::queue_experts(const plan::Op& op, const plan::GroupedGemmOp& s
   collect_rows(queue, rows, shape.n, slots, first_rows, at(layout_.batch_out), out(op, 0));
 }
 
+bool CudaCompute::goes_once_per_node(const plan::Op& op) const {
+  return (op.kind == plan::OpKind::dispatch || op.kind == plan::OpKind::combine) && plan::sends_once_per_node(plan_);
+}
+
+NodeBuffers CudaCompute::node_buffers(const plan::Op& op, std::size_t stream_index) const {
+  NodeBuffers buffers;
+  if (!op.inputs.empty()) {
+    buffers.in = in(op, 0);
+    buffers.in_weights = reinterpret_cast<const float*>(in(op, 1));
+  }
+  if (!op.outputs.empty()) buffers.out = out(op, 0);
+  if (op.outputs.size() > 1) buffers.out_weights = reinterpret_cast<float*>(out(op, 1));
+  buffers.leaving = at(layout_.leaving[stream_index]);
+  buffers.coming = at(layout_.coming[stream_index]);
+  return buffers;
+}
+
 CudaCompute::Ends CudaCompute::before_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
                                             cudaStream_t stream) {
+  if (goes_once_per_node(op)) {
+    const NodeBuffers buffers = node_buffers(op, stream_index);
+    once_per_node_.before(op, routed_step, {stream, dtype_}, buffers);
+    return {buffers.leaving, buffers.coming};
+  }
   const std::byte* const from = op.inputs.empty() ? nullptr : in(op, 0);
   const Slots slots = message_slots(plan_, op);
   if (slots.places == 0) return {from, op.outputs.empty() ? nullptr : out(op, 0)};
@@ -131,8 +155,15 @@ CudaCompute::Ends CudaCompute::before_calls(const plan::Op& op, std::int64_t rou
   return {leaving, at(layout_.coming[stream_index])};
 }
 
+void CudaCompute::between_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
+                                cudaStream_t stream) {
+  once_per_node_.between(op, routed_step, {stream, dtype_}, node_buffers(op, stream_index));
+}
+
 void CudaCompute::after_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
                               cudaStream_t stream) {
+  if (goes_once_per_node(op))
+    return once_per_node_.after(op, routed_step, {stream, dtype_}, node_buffers(op, stream_index));
   std::byte* const to = op.outputs.empty() ? nullptr : out(op, 0);
   if (op.kind == plan::OpKind::exchange_counts) rows_.take_counts(op, routed_step, to, stream);
   if (const Slots slots = message_slots(plan_, op); slots.places > 0)

@@ -14,6 +14,7 @@
 #include "core/dtype.hpp"
 #include "runtime/cuda/arrivals.hpp"
 #include "runtime/cuda/element_index.hpp"
+#include "runtime/cuda/once_per_node.hpp"
 #include "runtime/cuda/row_order.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -80,6 +81,27 @@ void collect_rows(Queue queue, Rows rows, std::int64_t cols, Slots slots, const 
 /// As host::unpermute. @param routes fp32
 void unpermute(Queue queue, std::int64_t tokens, std::int64_t cols, std::int64_t top_k, const void* in,
                const float* routes, const std::int32_t* row_of, void* out);
+
+// Tokens that go once per node: see node_tables.hpp. Rows are of NodeRow's size.
+
+/// out row i = the hidden columns of token tokens[i] and the weights of its route.
+/// @param in      [token, hidden]
+/// @param routes  fp32 [token, 2 top_k], as route() makes them
+void pack_node_rows(cudaStream_t stream, std::int64_t rows, NodeRow shape, const std::int32_t* tokens, const void* in,
+                    const float* routes, std::byte* out);
+/// out row i = visitor visitors[i].
+void pass_node_rows(cudaStream_t stream, std::int64_t rows, NodeRow shape, const std::int32_t* visitors,
+                    const std::byte* in, std::byte* out);
+/// Row i of the experts = the hidden columns of visitor visitors[i], and its weight that of choice choices[i].
+/// @param out      [row, hidden]
+/// @param weights  fp32 [row]
+void use_node_rows(cudaStream_t stream, std::int64_t rows, NodeRow shape, const std::int32_t* visitors,
+                   const std::int32_t* choices, const std::byte* in, void* out, float* weights);
+/// out row targets[i] = the sum of its terms, in fp32 and rounded once.
+/// @param experts  rows of experts, and `weights` theirs; null if no sum has any
+/// @param back     rows that have come back; null if no sum has any
+void sum_node_rows(Queue queue, std::int64_t cols, const NodeSums& sums, const void* experts, const float* weights,
+                   const void* back, void* out);
 
 /// Of the experts that route() has chosen: experts[choice], and place_of_choice[choice] by the table of places.
 /// @param place_of_expert [expert], -1: not taken

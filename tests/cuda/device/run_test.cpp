@@ -52,6 +52,11 @@ std::string dispatch(const std::string& mode, const std::string& placement = "co
          "\"}";
 }
 
+// A token goes once per node. What else the scenario says of collectives stays.
+Settings once_per_node(const std::string& placement = "colocated") {
+  return {dispatch("planned", placement), "deployment.collectives.exchange=hierarchical"};
+}
+
 Settings operator+(Settings a, const Settings& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
@@ -129,7 +134,8 @@ INSTANTIATE_TEST_SUITE_P(
                         Case{"MicroBatches", {"deployment.micro_batches=3", "workload.sequences=11"}},
                         Case{"Dispatch", {R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})"}},
                         Case{"Capacity", {dispatch("capacity")}}, Case{"Exact", {dispatch("exact")}},
-                        Case{"Router", {kRouter}}, Case{"RouterEager", {kRouter, R"(execution={"mode":"eager"})"}},
+                        Case{"OncePerNode", once_per_node()}, Case{"Router", {kRouter}},
+                        Case{"RouterEager", {kRouter, R"(execution={"mode":"eager"})"}},
                         Case{"RouterOfManyExperts", {kRouter, "model.experts=40", "model.top_k=5"}},
                         Case{"RouterCapacity", {kRouter, dispatch("capacity"), "model.experts=11"}},
                         Case{"RouterExact", {kRouter, dispatch("exact"), "model.experts=11"}},
@@ -316,6 +322,18 @@ INSTANTIATE_TEST_SUITE_P(
             Case{"Exact",
                  {dispatch("exact", "round_robin"), R"(deployment.attention={"tp":2,"dp":2})", "model.experts=11",
                   "model.top_k=3", "workload.sequences=13"}},
+            Case{"OncePerNode", once_per_node() + Settings{R"(deployment.attention={"tp":1,"dp":4})",
+                                                           "cluster.nodes=32", "model.experts=8", "model.top_k=4"}},
+            Case{"OncePerNodeOnUnequalNodes",
+                 once_per_node("round_robin") + Settings{R"(deployment.attention={"tp":1,"dp":5})", "cluster.nodes=21",
+                                                         "model.experts=4", "model.top_k=3"}},
+            Case{"OncePerNodeTwoBatch",
+                 once_per_node() + Settings{R"(deployment.attention={"tp":1,"dp":4})", "cluster.nodes=32",
+                                            "model.experts=8", "model.top_k=3", "deployment.overlap=two_batch",
+                                            "deployment.micro_batches=2"}},
+            Case{"OncePerNodeEager",
+                 once_per_node() + Settings{R"(deployment.attention={"tp":2,"dp":2})", "cluster.nodes=32",
+                                            "model.experts=8", "model.top_k=3", R"(execution={"mode":"eager"})"}},
             Case{"RouterTp2", {kRouter, R"(deployment.attention={"tp":2,"dp":1})"}},
             Case{"RouterCapacity",
                  {kRouter, dispatch("capacity"), R"(deployment.attention={"tp":1,"dp":4})", "model.experts=8"}},
