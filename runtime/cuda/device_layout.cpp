@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.hpp"
+#include "runtime/cuda/e4m3.hpp"
 #include "runtime/cuda/index_tables.hpp"
+#include "runtime/cuda/limits.hpp"
 #include "runtime/cuda/node_tables.hpp"
 #include "runtime/cuda/split_kv.hpp"
 #include "runtime/step_order.hpp"
@@ -41,6 +44,8 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   std::int64_t batch_out = 0;
   std::vector<std::int64_t> leaving(order.streams.size(), 0);
   std::vector<std::int64_t> coming(order.streams.size(), 0);
+  std::vector<std::int64_t> quantised(order.streams.size(), 0);
+  std::vector<std::int64_t> scales(order.streams.size(), 0);
   for (const QueuedOp& queued : order.ops) {
     const plan::Op& op = role.ops[queued.op.index()];
     if (const auto* exchange = std::get_if<plan::ExchangeOp>(&op.detail)) {
@@ -50,6 +55,11 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
       const auto most = [&](std::int64_t& bytes, std::int64_t rows) { bytes = std::max(bytes, rows * row_bytes); };
       most(leaving[queued.stream], slots.places * slots.block_rows + staged.leaving);
       most(coming[queued.stream], slots.places * slots.block_rows + staged.coming);
+    }
+    if (const std::optional<Fp8Product> product = fp8_product(op)) {
+      const std::int64_t rows = tables.rows_max(product->rows);
+      quantised[queued.stream] = std::max(quantised[queued.stream], rows * product->k);
+      scales[queued.stream] = std::max(scales[queued.stream], scales_max(product->experts, rows) * 4);
     }
     if (const auto* product = std::get_if<plan::GroupedGemmOp>(&op.detail);
         product != nullptr && experts == ExpertProducts::batch) {
@@ -69,6 +79,8 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   for (std::size_t s = 0; s < order.streams.size(); ++s) {
     layout.leaving.push_back(place(leaving[s]));
     layout.coming.push_back(place(coming[s]));
+    layout.quantised.push_back(place(quantised[s]));
+    layout.scales.push_back(place(scales[s]));
   }
   layout.batch_in = place(batch_in);
   layout.batch_out = place(batch_out);

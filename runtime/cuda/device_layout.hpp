@@ -33,6 +33,9 @@ struct DeviceLayout {
   // has none.
   std::vector<DevicePlace> leaving;
   std::vector<DevicePlace> coming;
+  // Rows that are quantised for products of weights in fp8, and their scales: [stream], empty where it has none.
+  std::vector<DevicePlace> quantised;
+  std::vector<DevicePlace> scales;
   // Experts' rows and results in slots, where their products are a batch.
   DevicePlace batch_in;
   DevicePlace batch_out;

@@ -43,7 +43,7 @@ TEST(Limits, TakeThreeElementTypesAndRefuseOthersByName) {
   const auto refused = [](const std::string& dtypes) {
     return error_of([&] { require_cuda_can_run(small_plan({"model.dtype=" + dtypes})); });
   };
-  const Error fp8 = refused(R"({"weights":"fp8","activations":"bf16","kv_cache":"bf16"})");
+  const Error fp8 = refused(R"({"weights":"bf16","activations":"bf16","kv_cache":"fp8"})");
   EXPECT_EQ(fp8.code(), ErrorCode::invalid_input);
   EXPECT_THAT(fp8.what(), AllOf(HasSubstr("fp8"), HasSubstr("--set")));
   EXPECT_THAT(refused(R"({"weights":"bf16","activations":"bf16","kv_cache":"fp16"})").what(),

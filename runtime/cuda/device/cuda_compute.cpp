@@ -1,5 +1,8 @@
 #include "runtime/cuda/device/cuda_compute.hpp"
 
+#include <algorithm>
+#include <optional>
+
 #include "core/error.hpp"
 #include "plan/program/node_rows.hpp"
 #include "runtime/cuda/device/elements.hpp"
@@ -39,6 +42,10 @@ CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables,
   const host::RopeAngles angles = host::rope_angles(plan.scenario.model.head_dim, plan.scenario.workload.context);
   cos_ = DeviceArray<float>(std::span<const float>(angles.cos));
   sin_ = DeviceArray<float>(std::span<const float>(angles.sin));
+  std::int64_t columns = 0;
+  for (const plan::Op& op : role_.ops)
+    if (const std::optional<Fp8Product> product = fp8_product(op)) columns = std::max(columns, product->n);
+  ones_ = DeviceArray<float>(std::span<const float>(std::vector<float>(static_cast<std::size_t>(columns), 1)));
   draw();
 }
 
@@ -61,8 +68,15 @@ void CudaCompute::draw() {
     if (tensor.kind != plan::TensorKind::weight) continue;
     const WeightIndex index = weight_index(plan_, tensor, rank_);
     matrices.emplace_back(std::span<const std::int32_t>(index.matrices));
-    fill_weight({nullptr, tensor.dtype}, tensor.stack * index.part.rows * index.part.cols, index.part,
-                matrices.back().data(), index.draw, data(TensorId(t)));
+    const std::int64_t count = tensor.stack * index.part.rows * index.part.cols;
+    if (tensor.dtype == DType::fp8) {
+      FORETOKEN_CHECK(index.draw.offset == 0, tensor.name + " is more than its integers times a scale");
+      fp8_scales_[TensorId(t)] = index.draw.scale;
+      fill_e4m3_weight(nullptr, count, index.part, matrices.back().data(), index.draw.key,
+                       reinterpret_cast<std::uint8_t*>(data(TensorId(t))));
+      continue;
+    }
+    fill_weight({nullptr, tensor.dtype}, count, index.part, matrices.back().data(), index.draw, data(TensorId(t)));
   }
   for (const plan::Op& op : role_.ops) {
     for (const TensorId output : op.outputs) {
@@ -82,6 +96,8 @@ void CudaCompute::queue(OpId id, std::int64_t routed_step, std::size_t stream_in
   const GemmWorkspace workspace{at(room), static_cast<std::size_t>(room.bytes)};
   if (const auto* rowwise = std::get_if<plan::RowwiseOp>(&op.detail)) {
     queue_rowwise(op, *rowwise, routed_step, stream);
+  } else if (const std::optional<Fp8Product> fp8 = fp8_product(op)) {
+    queue_fp8(op, *fp8, routed_step, stream_index, queue, workspace);
   } else if (const auto* product = std::get_if<plan::GemmOp>(&op.detail)) {
     gemm_.run(queue, workspace, {product->rows.count, product->n, product->k}, in(op, 0), in(op, 1), out(op, 0));
   } else if (const auto* grouped = std::get_if<plan::GroupedGemmOp>(&op.detail)) {
@@ -103,6 +119,23 @@ void CudaCompute::queue(OpId id, std::int64_t routed_step, std::size_t stream_in
   } else {
     FORETOKEN_CHECK(false, op.name + " is not a compute op");
   }
+}
+
+// The plan has no op that quantises: it is a part of the product's.
+void CudaCompute::queue_fp8(const plan::Op& op, const Fp8Product& product, std::int64_t routed_step,
+                            std::size_t stream_index, Queue queue, GemmWorkspace workspace) {
+  const bool grouped = op.kind == plan::OpKind::grouped_gemm;
+  const std::int64_t rows = rows_.rows(op, product.rows, routed_step).most;
+  auto* const quantised = reinterpret_cast<std::uint8_t*>(at(layout_.quantised[stream_index]));
+  auto* const scales = reinterpret_cast<float*>(at(layout_.scales[stream_index]));
+  quantise_rows(queue, rows, product.k, product.experts, grouped ? rows_.expert_rows(op, routed_step) : nullptr,
+                in(op, 0), quantised, scales);
+  const Gemm::Fp8 factors{quantised, scales, reinterpret_cast<const std::uint8_t*>(in(op, 1)), ones_.data(),
+                          fp8_scales_.at(op.inputs[1])};
+  if (grouped)
+    gemm_.run_grouped_fp8(queue, workspace, rows_.rows_of_each(product.rows, routed_step), product.n, product.k,
+                          factors, out(op, 0));
+  else gemm_.run_fp8(queue, workspace, rows, product.n, product.k, factors, out(op, 0));
 }
 
 // In a batch every expert has as many rows as the one with most, and what stands in the rows behind its own is of no

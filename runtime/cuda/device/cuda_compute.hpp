@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@
 #include "runtime/cuda/device/routed_rows.hpp"
 #include "runtime/cuda/device_layout.hpp"
 #include "runtime/cuda/expert_products.hpp"
+#include "runtime/cuda/limits.hpp"
 #include "runtime/row_tables.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -56,6 +58,8 @@ class CudaCompute {
 
  private:
   void draw();
+  void queue_fp8(const plan::Op& op, const Fp8Product& product, std::int64_t routed_step, std::size_t stream_index,
+                 Queue queue, GemmWorkspace workspace);
   [[nodiscard]] bool goes_once_per_node(const plan::Op& op) const;
   [[nodiscard]] NodeBuffers node_buffers(const plan::Op& op, std::size_t stream_index) const;
   void queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
@@ -78,6 +82,8 @@ class CudaCompute {
   OncePerNode once_per_node_;
   DeviceArray<float> cos_;
   DeviceArray<float> sin_;
+  DeviceArray<float> ones_;               // scales of columns of weights in fp8
+  std::map<TensorId, float> fp8_scales_;  // of weights in fp8
   AttentionShape attention_;
   Gemm gemm_;
 };

@@ -142,6 +142,14 @@ void sample(Queue queue, std::int64_t rows, std::int64_t cols, const void* in, s
 /// Draws `count` elements of a weight. @param matrices in device memory
 void fill_weight(Queue queue, std::int64_t count, const PartIndex& part, const std::int32_t* matrices, WeightDraw draw,
                  void* out);
+/// Draws a weight in E4M3: its integers alone, stored by columns; they are to be multiplied by the draw's scale.
+void fill_e4m3_weight(cudaStream_t stream, std::int64_t count, const PartIndex& part, const std::int32_t* matrices,
+                      std::uint64_t key, std::uint8_t* out);
+/// Rows of products with weights in E4M3: each divided by its scale, as row_scale() says, and rounded.
+/// @param first_rows  of each expert, [places + 1]; null: rows are of one matrix
+/// @param scales      becomes each row's scale, at first_scale() of its place
+void quantise_rows(Queue queue, std::int64_t rows, std::int64_t cols, std::int64_t places,
+                   const std::int32_t* first_rows, const void* in, std::uint8_t* out, float* scales);
 void fill_kv_cache(Queue queue, std::int64_t count, const KvIndex& kv, void* out);
 /// Elements first to first + count - 1 of the hidden states that enter a step.
 void fill_input(Queue queue, std::int64_t count, std::uint64_t key, std::int64_t first, void* out);
