@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "core/error.hpp"
+#include "runtime/cuda/e4m3.hpp"
 #include "runtime/cuda/index_tables.hpp"
+#include "runtime/cuda/limits.hpp"
+#include "runtime/cuda/node_tables.hpp"
 #include "runtime/cuda/split_kv.hpp"
 #include "runtime/step_order.hpp"
 
@@ -38,13 +42,25 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   std::int64_t attention = 0;
   std::int64_t batch_in = 0;
   std::int64_t batch_out = 0;
-  std::vector<std::int64_t> messages(order.streams.size(), 0);
+  std::vector<std::int64_t> leaving(order.streams.size(), 0);
+  std::vector<std::int64_t> coming(order.streams.size(), 0);
+  std::vector<std::int64_t> quantised(order.streams.size(), 0);
+  std::vector<std::int64_t> scales(order.streams.size(), 0);
   for (const QueuedOp& queued : order.ops) {
     const plan::Op& op = role.ops[queued.op.index()];
-    if (const Slots slots = message_slots(plan, op); slots.places > 0)
-      messages[queued.stream] = std::max(
-          messages[queued.stream],
-          slots.places * slots.block_rows * std::get<plan::ExchangeOp>(op.detail).cols * bytes_per_element(op.dtype));
+    if (const auto* exchange = std::get_if<plan::ExchangeOp>(&op.detail)) {
+      const Slots slots = message_slots(plan, op);
+      const NodeStaging staged = node_staging_max(plan, rank, op);
+      const std::int64_t row_bytes = exchange->cols * bytes_per_element(op.dtype);
+      const auto most = [&](std::int64_t& bytes, std::int64_t rows) { bytes = std::max(bytes, rows * row_bytes); };
+      most(leaving[queued.stream], slots.places * slots.block_rows + staged.leaving);
+      most(coming[queued.stream], slots.places * slots.block_rows + staged.coming);
+    }
+    if (const std::optional<Fp8Product> product = fp8_product(op)) {
+      const std::int64_t rows = tables.rows_max(product->rows);
+      quantised[queued.stream] = std::max(quantised[queued.stream], rows * product->k);
+      scales[queued.stream] = std::max(scales[queued.stream], scales_max(product->experts, rows) * 4);
+    }
     if (const auto* product = std::get_if<plan::GroupedGemmOp>(&op.detail);
         product != nullptr && experts == ExpertProducts::batch) {
       const std::int64_t rows = product->experts * rows_of_expert_max(plan, rank, tables, product->rows);
@@ -60,9 +76,11 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   }
   layout.logits = place(logits);
   layout.attention = place(attention);
-  for (const std::int64_t bytes : messages) {
-    layout.leaving.push_back(place(bytes));
-    layout.coming.push_back(place(bytes));
+  for (std::size_t s = 0; s < order.streams.size(); ++s) {
+    layout.leaving.push_back(place(leaving[s]));
+    layout.coming.push_back(place(coming[s]));
+    layout.quantised.push_back(place(quantised[s]));
+    layout.scales.push_back(place(scales[s]));
   }
   layout.batch_in = place(batch_in);
   layout.batch_out = place(batch_out);

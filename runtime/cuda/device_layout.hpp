@@ -29,9 +29,13 @@ struct DeviceLayout {
   std::vector<DevicePlace> gemm_workspace;  // [stream, in the order of StepOrder]
   DevicePlace logits;                       // fp32, of the router
   DevicePlace attention;                    // partial softmaxes of split KV
-  // Messages with slots, as they leave and as they come: [stream], empty where it has none.
+  // Messages with slots, or of tokens that go once per node, as they leave and as they come: [stream], empty where it
+  // has none.
   std::vector<DevicePlace> leaving;
   std::vector<DevicePlace> coming;
+  // Rows that are quantised for products of weights in fp8, and their scales: [stream], empty where it has none.
+  std::vector<DevicePlace> quantised;
+  std::vector<DevicePlace> scales;
   // Experts' rows and results in slots, where their products are a batch.
   DevicePlace batch_in;
   DevicePlace batch_out;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "runtime/cuda/e4m3.hpp"
 #include "runtime/cuda/host_device.hpp"
 #include "runtime/model/element.hpp"
 
@@ -47,6 +48,21 @@ FORETOKEN_HOST_DEVICE inline float weight_element(const PartIndex& part, const s
                                                   std::int64_t at) {
   const auto index = static_cast<std::uint64_t>(whole_index(part, matrices, at));
   return draw.offset + draw.scale * static_cast<float>(element_integer(draw.key, index));
+}
+
+/// Where element `at` of a part stands in it if its matrices are stored by columns: [matrix][column][row].
+FORETOKEN_HOST_DEVICE inline std::int64_t at_by_columns(const PartIndex& part, std::int64_t at) {
+  const std::int64_t in_matrix = at % (part.rows * part.cols);
+  const std::int64_t row = in_matrix % part.rows;
+  const std::int64_t col = in_matrix / part.rows;
+  return at - in_matrix + row * part.cols + col;
+}
+
+/// Element `at` of a weight in E4M3, stored by columns, without its scale: the integer, rounded. At most 255, it fits.
+FORETOKEN_HOST_DEVICE inline std::uint8_t e4m3_weight_element(const PartIndex& part, const std::int32_t* matrices,
+                                                              std::uint64_t key, std::int64_t at) {
+  const auto index = static_cast<std::uint64_t>(whole_index(part, matrices, at_by_columns(part, at)));
+  return to_e4m3(static_cast<float>(element_integer(key, index)));
 }
 
 /// A rank's KV cache of one layer and micro-batch.

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -37,7 +38,59 @@ std::string_view nccl_name(plan::OpKind kind) {
   }
 }
 
+const char* const kOneType = "run it with --set 'model.dtype={\"weights\":\"bf16\"}'";
+
+// cuBLASLt multiplies e4m3 by e4m3 alone, with one scale per row and column, in matrices of whole 16 bytes.
+void require_fp8_products(const plan::Plan& plan) {
+  const plan::ModelSpec& model = plan.scenario.model;
+  if (model.activation_dtype != DType::bf16 || model.kv_dtype != DType::bf16)
+    throw refused(
+        plan,
+        fmt::format("weights in fp8 with activations in {} and KV cache in {}",
+                    foretoken::name_of(model.activation_dtype), foretoken::name_of(model.kv_dtype)),
+        "run it with --set 'model.dtype={\"weights\":\"fp8\",\"activations\":\"bf16\",\"kv_cache\":\"bf16\"}'");
+  if (device_counts(plan))
+    throw refused(
+        plan,
+        "weights are fp8, and only the device knows how many rows an expert has, so that their products would "
+        "be a batch",
+        "run it with --set deployment.experts.dispatch_mode=exact where tokens are dispatched, or with "
+        "weights in bf16");
+  for (const plan::Role& role : plan.program.roles)
+    for (const plan::Op& op : role.ops) {
+      const std::optional<Fp8Product> product = fp8_product(op);
+      if (!product || (product->n % kFp8Multiple == 0 && product->k % kFp8Multiple == 0)) continue;
+      throw refused(plan,
+                    fmt::format("{} is a product of fp8 from {} columns to {}, which are no multiples of {}", op.name,
+                                product->k, product->n, kFp8Multiple),
+                    "choose a model or a deployment whose matrices are, or weights in bf16");
+    }
+}
+
+void require_element_types(const plan::Plan& plan) {
+  const plan::ModelSpec& model = plan.scenario.model;
+  for (const DType dtype : {model.activation_dtype, model.kv_dtype})
+    if (dtype != DType::fp32 && dtype != DType::fp16 && dtype != DType::bf16)
+      throw refused(plan, fmt::format("this scenario says {} for what is no weight", foretoken::name_of(dtype)),
+                    kOneType);
+  if (model.weight_dtype == DType::fp8) return require_fp8_products(plan);
+  if (model.weight_dtype != model.activation_dtype || model.kv_dtype != model.activation_dtype)
+    throw refused(plan,
+                  fmt::format("weights in {}, activations in {} and KV cache in {} are not one element type",
+                              foretoken::name_of(model.weight_dtype), foretoken::name_of(model.activation_dtype),
+                              foretoken::name_of(model.kv_dtype)),
+                  kOneType);
+}
+
 }  // namespace
+
+std::optional<Fp8Product> fp8_product(const plan::Op& op) {
+  if (op.dtype != DType::fp8) return std::nullopt;
+  if (const auto* one = std::get_if<plan::GemmOp>(&op.detail)) return Fp8Product{one->rows, one->n, one->k, 1};
+  if (const auto* grouped = std::get_if<plan::GroupedGemmOp>(&op.detail))
+    return Fp8Product{grouped->rows, grouped->n, grouped->k, grouped->experts};
+  return std::nullopt;
+}
 
 DType element_type(const plan::Plan& plan) { return plan.scenario.model.activation_dtype; }
 
@@ -49,6 +102,7 @@ bool host_counts(const plan::Plan& plan) {
 bool device_counts(const plan::Plan& plan) { return !plan.routing.known() && !host_counts(plan); }
 
 ExpertProducts expert_products(const plan::Plan& plan, ExpertProducts wanted) {
+  if (plan.scenario.model.weight_dtype == DType::fp8) return ExpertProducts::each;
   return device_counts(plan) ? ExpertProducts::batch : wanted;
 }
 
@@ -59,24 +113,10 @@ bool captures_steps(const plan::Plan& plan) {
 
 void require_cuda_can_run(const plan::Plan& plan) {
   plan::require_live_model(plan);
-  const plan::ModelSpec& model = plan.scenario.model;
-  for (const DType dtype : {model.weight_dtype, model.activation_dtype, model.kv_dtype})
-    if (dtype != DType::fp32 && dtype != DType::fp16 && dtype != DType::bf16)
-      throw refused(plan, fmt::format("this scenario says {}", foretoken::name_of(dtype)),
-                    "run it with --set 'model.dtype={\"weights\":\"bf16\"}'");
-  if (model.weight_dtype != model.activation_dtype || model.kv_dtype != model.activation_dtype)
-    throw refused(plan,
-                  fmt::format("weights in {}, activations in {} and KV cache in {} are not one element type",
-                              foretoken::name_of(model.weight_dtype), foretoken::name_of(model.activation_dtype),
-                              foretoken::name_of(model.kv_dtype)),
-                  "run it with --set 'model.dtype={\"weights\":\"bf16\"}'");
+  require_element_types(plan);
   if (plan.scenario.deployment.overlap == plan::Overlap::micro_stages)
     throw refused(plan, "micro-stages run in the order in which they arrive",
                   "run it with --set deployment.overlap=two_batch, or none");
-  if (plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch &&
-      plan.scenario.deployment.exchange_algorithm == ExchangeAlgorithm::hierarchical)
-    throw refused(plan, "a token is sent once per node (hierarchical)",
-                  "run it with --set deployment.collectives.exchange=low_latency");
   if (captures_steps(plan) && host_counts(plan))
     throw refused(plan, "ranks exchange counts (dispatch_mode exact) in steps that are to be captured as graphs",
                   "run it with --set execution.mode=eager, or deployment.experts.dispatch_mode=capacity");

@@ -43,7 +43,7 @@ TEST(Limits, TakeThreeElementTypesAndRefuseOthersByName) {
   const auto refused = [](const std::string& dtypes) {
     return error_of([&] { require_cuda_can_run(small_plan({"model.dtype=" + dtypes})); });
   };
-  const Error fp8 = refused(R"({"weights":"fp8","activations":"bf16","kv_cache":"bf16"})");
+  const Error fp8 = refused(R"({"weights":"bf16","activations":"bf16","kv_cache":"fp8"})");
   EXPECT_EQ(fp8.code(), ErrorCode::invalid_input);
   EXPECT_THAT(fp8.what(), AllOf(HasSubstr("fp8"), HasSubstr("--set")));
   EXPECT_THAT(refused(R"({"weights":"bf16","activations":"bf16","kv_cache":"fp16"})").what(),
@@ -86,6 +86,27 @@ TEST(Limits, TakeEveryDispatchModeAndRefuseGraphsOfExchangedCounts) {
   const Error error = error_of([&] { require_cuda_can_run(with("exact", "graph")); });
   EXPECT_EQ(error.code(), ErrorCode::invalid_input);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("dispatch_mode exact"), HasSubstr("execution.mode=eager")));
+}
+
+// Whoever does not wait for counts can send a token once per node: the plan knows them, and steps are graphs.
+TEST(Limits, TakeTokensThatGoOncePerNode) {
+  const Settings settings{R"(deployment.experts={"placement":"colocated","exchange":"dispatch"})",
+                          R"(deployment.attention={"tp":1,"dp":4})",
+                          R"(deployment.collectives={"exchange":"hierarchical"})"};
+  EXPECT_NO_THROW(require_cuda_can_run(small_plan(settings)));
+  EXPECT_TRUE(captures_steps(small_plan(settings)));
+  Settings chunks = settings;
+  chunks.insert(chunks.end(), {"deployment.overlap=micro_stages", "deployment.chunks=2"});
+  EXPECT_THAT(error_of([&] { require_cuda_can_run(small_plan(chunks)); }).what(), HasSubstr("micro-stages"));
+  // Counts that only a device knows are refused before there is a plan.
+  for (const char* mode : {"capacity", "exact"}) {
+    Settings counted = settings;
+    counted.push_back(std::string("deployment.experts.dispatch_mode=") + mode);
+    EXPECT_THAT(error_of([&] { small_plan(counted); }).what(), HasSubstr("hierarchical"));
+  }
+  Settings router = settings;
+  router.emplace_back(R"(routing={"kind":"model","seed":1,"routed_steps":1})");
+  EXPECT_EQ(error_of([&] { small_plan(router); }).code(), ErrorCode::invalid_input);
 }
 
 // Where the router decides, experts' products are a batch, unless the host is told how many rows each has.

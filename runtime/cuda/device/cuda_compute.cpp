@@ -1,6 +1,10 @@
 #include "runtime/cuda/device/cuda_compute.hpp"
 
+#include <algorithm>
+#include <optional>
+
 #include "core/error.hpp"
+#include "plan/program/node_rows.hpp"
 #include "runtime/cuda/device/elements.hpp"
 #include "runtime/cuda/limits.hpp"
 #include "runtime/cuda/model_index.hpp"
@@ -33,10 +37,15 @@ CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables,
       memory_(static_cast<std::size_t>(layout.bytes)),
       experts_(experts),
       rows_(plan, rank, tables),
+      once_per_node_(plan, rank),
       attention_(attention_of(role_)) {
   const host::RopeAngles angles = host::rope_angles(plan.scenario.model.head_dim, plan.scenario.workload.context);
   cos_ = DeviceArray<float>(std::span<const float>(angles.cos));
   sin_ = DeviceArray<float>(std::span<const float>(angles.sin));
+  std::int64_t columns = 0;
+  for (const plan::Op& op : role_.ops)
+    if (const std::optional<Fp8Product> product = fp8_product(op)) columns = std::max(columns, product->n);
+  ones_ = DeviceArray<float>(std::span<const float>(std::vector<float>(static_cast<std::size_t>(columns), 1)));
   draw();
 }
 
@@ -59,8 +68,15 @@ void CudaCompute::draw() {
     if (tensor.kind != plan::TensorKind::weight) continue;
     const WeightIndex index = weight_index(plan_, tensor, rank_);
     matrices.emplace_back(std::span<const std::int32_t>(index.matrices));
-    fill_weight({nullptr, tensor.dtype}, tensor.stack * index.part.rows * index.part.cols, index.part,
-                matrices.back().data(), index.draw, data(TensorId(t)));
+    const std::int64_t count = tensor.stack * index.part.rows * index.part.cols;
+    if (tensor.dtype == DType::fp8) {
+      FORETOKEN_CHECK(index.draw.offset == 0, tensor.name + " is more than its integers times a scale");
+      fp8_scales_[TensorId(t)] = index.draw.scale;
+      fill_e4m3_weight(nullptr, count, index.part, matrices.back().data(), index.draw.key,
+                       reinterpret_cast<std::uint8_t*>(data(TensorId(t))));
+      continue;
+    }
+    fill_weight({nullptr, tensor.dtype}, count, index.part, matrices.back().data(), index.draw, data(TensorId(t)));
   }
   for (const plan::Op& op : role_.ops) {
     for (const TensorId output : op.outputs) {
@@ -80,6 +96,8 @@ void CudaCompute::queue(OpId id, std::int64_t routed_step, std::size_t stream_in
   const GemmWorkspace workspace{at(room), static_cast<std::size_t>(room.bytes)};
   if (const auto* rowwise = std::get_if<plan::RowwiseOp>(&op.detail)) {
     queue_rowwise(op, *rowwise, routed_step, stream);
+  } else if (const std::optional<Fp8Product> fp8 = fp8_product(op)) {
+    queue_fp8(op, *fp8, routed_step, stream_index, queue, workspace);
   } else if (const auto* product = std::get_if<plan::GemmOp>(&op.detail)) {
     gemm_.run(queue, workspace, {product->rows.count, product->n, product->k}, in(op, 0), in(op, 1), out(op, 0));
   } else if (const auto* grouped = std::get_if<plan::GroupedGemmOp>(&op.detail)) {
@@ -103,6 +121,23 @@ void CudaCompute::queue(OpId id, std::int64_t routed_step, std::size_t stream_in
   }
 }
 
+// The plan has no op that quantises: it is a part of the product's.
+void CudaCompute::queue_fp8(const plan::Op& op, const Fp8Product& product, std::int64_t routed_step,
+                            std::size_t stream_index, Queue queue, GemmWorkspace workspace) {
+  const bool grouped = op.kind == plan::OpKind::grouped_gemm;
+  const std::int64_t rows = rows_.rows(op, product.rows, routed_step).most;
+  auto* const quantised = reinterpret_cast<std::uint8_t*>(at(layout_.quantised[stream_index]));
+  auto* const scales = reinterpret_cast<float*>(at(layout_.scales[stream_index]));
+  quantise_rows(queue, rows, product.k, product.experts, grouped ? rows_.expert_rows(op, routed_step) : nullptr,
+                in(op, 0), quantised, scales);
+  const Gemm::Fp8 factors{quantised, scales, reinterpret_cast<const std::uint8_t*>(in(op, 1)), ones_.data(),
+                          fp8_scales_.at(op.inputs[1])};
+  if (grouped)
+    gemm_.run_grouped_fp8(queue, workspace, rows_.rows_of_each(product.rows, routed_step), product.n, product.k,
+                          factors, out(op, 0));
+  else gemm_.run_fp8(queue, workspace, rows, product.n, product.k, factors, out(op, 0));
+}
+
 // In a batch every expert has as many rows as the one with most, and what stands in the rows behind its own is of no
 // concern: rows of a product do not depend on one another.
 void CudaCompute::queue_experts(const plan::Op& op, const plan::GroupedGemmOp& shape, std::int64_t routed_step,
@@ -121,8 +156,30 @@ void CudaCompute::queue_experts(const plan::Op& op, const plan::GroupedGemmOp& s
   collect_rows(queue, rows, shape.n, slots, first_rows, at(layout_.batch_out), out(op, 0));
 }
 
+bool CudaCompute::goes_once_per_node(const plan::Op& op) const {
+  return (op.kind == plan::OpKind::dispatch || op.kind == plan::OpKind::combine) && plan::sends_once_per_node(plan_);
+}
+
+NodeBuffers CudaCompute::node_buffers(const plan::Op& op, std::size_t stream_index) const {
+  NodeBuffers buffers;
+  if (!op.inputs.empty()) {
+    buffers.in = in(op, 0);
+    buffers.in_weights = reinterpret_cast<const float*>(in(op, 1));
+  }
+  if (!op.outputs.empty()) buffers.out = out(op, 0);
+  if (op.outputs.size() > 1) buffers.out_weights = reinterpret_cast<float*>(out(op, 1));
+  buffers.leaving = at(layout_.leaving[stream_index]);
+  buffers.coming = at(layout_.coming[stream_index]);
+  return buffers;
+}
+
 CudaCompute::Ends CudaCompute::before_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
                                             cudaStream_t stream) {
+  if (goes_once_per_node(op)) {
+    const NodeBuffers buffers = node_buffers(op, stream_index);
+    once_per_node_.before(op, routed_step, {stream, dtype_}, buffers);
+    return {buffers.leaving, buffers.coming};
+  }
   const std::byte* const from = op.inputs.empty() ? nullptr : in(op, 0);
   const Slots slots = message_slots(plan_, op);
   if (slots.places == 0) return {from, op.outputs.empty() ? nullptr : out(op, 0)};
@@ -131,8 +188,15 @@ CudaCompute::Ends CudaCompute::before_calls(const plan::Op& op, std::int64_t rou
   return {leaving, at(layout_.coming[stream_index])};
 }
 
+void CudaCompute::between_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
+                                cudaStream_t stream) {
+  once_per_node_.between(op, routed_step, {stream, dtype_}, node_buffers(op, stream_index));
+}
+
 void CudaCompute::after_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index,
                               cudaStream_t stream) {
+  if (goes_once_per_node(op))
+    return once_per_node_.after(op, routed_step, {stream, dtype_}, node_buffers(op, stream_index));
   std::byte* const to = op.outputs.empty() ? nullptr : out(op, 0);
   if (op.kind == plan::OpKind::exchange_counts) rows_.take_counts(op, routed_step, to, stream);
   if (const Slots slots = message_slots(plan_, op); slots.places > 0)

@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,11 @@
 #include "runtime/cuda/device/device_array.hpp"
 #include "runtime/cuda/device/gemm.hpp"
 #include "runtime/cuda/device/kernels.hpp"
+#include "runtime/cuda/device/once_per_node.hpp"
 #include "runtime/cuda/device/routed_rows.hpp"
 #include "runtime/cuda/device_layout.hpp"
 #include "runtime/cuda/expert_products.hpp"
+#include "runtime/cuda/limits.hpp"
 #include "runtime/row_tables.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -38,9 +41,13 @@ class CudaCompute {
     const std::byte* from = nullptr;
     std::byte* to = nullptr;
   };
-  /// Queues what a communication does on this rank before its calls, where its messages have slots.
+  /// Queues what a communication does on this rank before its calls, where its messages have slots or its tokens go
+  /// once per node.
   Ends before_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
-  /// … and behind them: takes rows out of slots, or counts that were exchanged.
+  /// … between the two groups of calls of tokens that go once per node …
+  void between_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
+  /// … and behind them: takes rows out of slots, uses and adds up those that went once per node, or takes counts that
+  /// were exchanged.
   void after_calls(const plan::Op& op, std::int64_t routed_step, std::size_t stream_index, cudaStream_t stream);
 
   [[nodiscard]] RoutedRows& routed_rows() { return rows_; }
@@ -51,6 +58,10 @@ class CudaCompute {
 
  private:
   void draw();
+  void queue_fp8(const plan::Op& op, const Fp8Product& product, std::int64_t routed_step, std::size_t stream_index,
+                 Queue queue, GemmWorkspace workspace);
+  [[nodiscard]] bool goes_once_per_node(const plan::Op& op) const;
+  [[nodiscard]] NodeBuffers node_buffers(const plan::Op& op, std::size_t stream_index) const;
   void queue_rowwise(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
   void queue_permute(const plan::Op& op, const plan::RowwiseOp& shape, std::int64_t routed_step, cudaStream_t stream);
   void queue_experts(const plan::Op& op, const plan::GroupedGemmOp& shape, std::int64_t routed_step, Queue queue,
@@ -68,8 +79,11 @@ class CudaCompute {
   DeviceArray<std::byte> memory_;
   ExpertProducts experts_;
   RoutedRows rows_;
+  OncePerNode once_per_node_;
   DeviceArray<float> cos_;
   DeviceArray<float> sin_;
+  DeviceArray<float> ones_;               // scales of columns of weights in fp8
+  std::map<TensorId, float> fp8_scales_;  // of weights in fp8
   AttentionShape attention_;
   Gemm gemm_;
 };

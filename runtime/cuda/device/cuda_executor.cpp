@@ -4,12 +4,15 @@
 #include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
+#include <span>
 #include <thread>
 #include <utility>
 
 #include "core/error.hpp"
+#include "plan/program/node_rows.hpp"
 #include "runtime/cuda/device/cuda_check.hpp"
 #include "runtime/cuda/limits.hpp"
+#include "runtime/cuda/node_tables.hpp"
 
 namespace foretoken::runtime::cuda {
 namespace {
@@ -137,10 +140,21 @@ void CudaExecutor::queue_communication(const QueuedOp& queued, std::int64_t step
   cudaStream_t const stream = streams_[queued.stream];
   const NcclOperation& operation = operation_of(queued.op.index(), routed_step);
   const CudaCompute::Ends ends = compute_.before_calls(op, routed_step, queued.stream, stream);
-  if (nccl_ != nullptr) {
-    nccl_->queue(operation, ends.from, ends.to, stream);
+  const auto queue_calls = [&](std::span<const NcclCall> calls) {
+    if (nccl_ != nullptr) {
+      nccl_->queue(operation.family, calls, ends.from, ends.to, stream);
+    } else {
+      for (const NcclCall& copy : calls) queue_copy(copy, ends.from, ends.to, stream);
+    }
+  };
+  const bool routed = op.kind == plan::OpKind::dispatch || op.kind == plan::OpKind::combine;
+  if (routed && plan::sends_once_per_node(plan_)) {
+    const NodeRounds rounds = node_rounds(operation);
+    queue_calls(rounds.first);
+    compute_.between_calls(op, routed_step, queued.stream, stream);
+    queue_calls(rounds.second);
   } else {
-    for (const NcclCall& copy : operation.calls) queue_copy(copy, ends.from, ends.to, stream);
+    queue_calls(operation.calls);
   }
   compute_.after_calls(op, routed_step, queued.stream, stream);
   if (const auto counted = counted_.find({op.layer, op.micro_batch});

@@ -10,6 +10,7 @@
 
 #include "core/error.hpp"
 #include "runtime/cuda/device/loaded_library.hpp"
+#include "runtime/cuda/e4m3.hpp"
 
 namespace foretoken::runtime::cuda {
 namespace {
@@ -44,6 +45,7 @@ struct Gemm::Library {
     loaded.find(status_name, "cublasLtGetStatusName");
     loaded.find(desc_create, "cublasLtMatmulDescCreate");
     loaded.find(desc_destroy, "cublasLtMatmulDescDestroy");
+    loaded.find(desc_set, "cublasLtMatmulDescSetAttribute");
     loaded.find(layout_create, "cublasLtMatrixLayoutCreate");
     loaded.find(layout_destroy, "cublasLtMatrixLayoutDestroy");
     loaded.find(layout_set, "cublasLtMatrixLayoutSetAttribute");
@@ -66,6 +68,7 @@ struct Gemm::Library {
   decltype(&cublasLtGetStatusName) status_name = nullptr;
   decltype(&cublasLtMatmulDescCreate) desc_create = nullptr;
   decltype(&cublasLtMatmulDescDestroy) desc_destroy = nullptr;
+  decltype(&cublasLtMatmulDescSetAttribute) desc_set = nullptr;
   decltype(&cublasLtMatrixLayoutCreate) layout_create = nullptr;
   decltype(&cublasLtMatrixLayoutDestroy) layout_destroy = nullptr;
   decltype(&cublasLtMatrixLayoutSetAttribute) layout_set = nullptr;
@@ -104,8 +107,29 @@ struct Gemm::Library {
     return made;
   }
 
+  template <class Value>
+  void set(cublasLtMatmulDesc_t operation, cublasLtMatmulDescAttributes_t attribute, const Value& value) const {
+    check(desc_set(operation, attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+  }
+
+  // cuBLASLt multiplies fp8 only if both factors run along the sum: the weight is stored by columns, and so transposed
+  // once more.
+  void set_fp8(cublasLtMatmulDesc_t operation, const float* weight_scales, const float* in_scales) const {
+    const auto per_row = static_cast<std::int32_t>(CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+    const auto transposed = static_cast<std::int32_t>(CUBLAS_OP_T);
+    const std::int8_t exact_sums = 0;
+    set(operation, CUBLASLT_MATMUL_DESC_TRANSA, transposed);
+    set(operation, CUBLASLT_MATMUL_DESC_FAST_ACCUM, exact_sums);
+    set(operation, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, per_row);
+    set(operation, CUBLASLT_MATMUL_DESC_B_SCALE_MODE, per_row);
+    set(operation, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, weight_scales);
+    set(operation, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, in_scales);
+  }
+
+  /// @param set_scales (operation): where the shape has factors in fp8
+  template <class SetScales>
   const Product& product(const GemmShape& shape, DType dtype, std::size_t workspace, const void* in, const void* weight,
-                         const void* out) {
+                         const void* out, const SetScales& set_scales) {
     const Key key{shape, dtype, workspace, alignment_of(in), alignment_of(weight), alignment_of(out)};
     const auto found = products.find(key);
     if (found != products.end()) return found->second;
@@ -113,8 +137,11 @@ struct Gemm::Library {
     Product product;
     // In fp32 no TF32: the sums are those of fp32, as everywhere.
     check(desc_create(&product.operation, CUBLAS_COMPUTE_32F, CUDA_R_32F), "cublasLtMatmulDescCreate");
-    product.weight = layout(type, shape.n, shape.k, shape.batch);
-    product.in = layout(type, shape.k, shape.rows, shape.batch);
+    set_scales(product.operation);
+    const cudaDataType_t factor = shape.fp8_in ? CUDA_R_8F_E4M3 : type;
+    product.weight =
+        shape.fp8_in ? layout(factor, shape.k, shape.n, shape.batch) : layout(factor, shape.n, shape.k, shape.batch);
+    product.in = layout(factor, shape.k, shape.rows, shape.batch);
     product.out = layout(shape.fp32_out ? CUDA_R_32F : type, shape.n, shape.rows, shape.batch);
     cublasLtMatmulPreference_t preference = nullptr;
     check(preference_create(&preference), "cublasLtMatmulPreferenceCreate");
@@ -131,8 +158,9 @@ struct Gemm::Library {
     const cublasStatus_t status = heuristic(handle, product.operation, product.weight, product.in, product.out,
                                             product.out, preference, 1, &result, &results);
     check(preference_destroy(preference), "cublasLtMatmulPreferenceDestroy");
-    const std::string what = fmt::format("cublasLtMatmulAlgoGetHeuristic for {} x [{} x {}] x [{} x {}] in {}",
-                                         shape.batch, shape.rows, shape.k, shape.k, shape.n, name_of(dtype));
+    const std::string what =
+        fmt::format("cublasLtMatmulAlgoGetHeuristic for {} x [{} x {}] x [{} x {}] in {}", shape.batch, shape.rows,
+                    shape.k, shape.k, shape.n, shape.fp8_in ? "fp8" : name_of(dtype));
     check(status, what);
     if (results == 0) throw Error(ErrorCode::rank_failed, what + " found no algorithm");
     product.algorithm = result.algo;
@@ -156,7 +184,8 @@ Gemm::~Gemm() {
 void Gemm::run(Queue queue, GemmWorkspace workspace, const GemmShape& shape, const void* in, const void* weight,
                void* out) {
   if (shape.rows == 0 || shape.batch == 0) return;
-  const Library::Product& product = library_->product(shape, queue.dtype, workspace.bytes, in, weight, out);
+  const Library::Product& product = library_->product(shape, queue.dtype, workspace.bytes, in, weight, out,
+                                                      [](cublasLtMatmulDesc_t /*operation*/) {});
   const float one = 1;
   const float zero = 0;
   library_->check(library_->matmul(library_->handle, product.operation, &one, weight, product.weight, in, product.in,
@@ -176,6 +205,40 @@ void Gemm::run_grouped(Queue queue, GemmWorkspace workspace, std::span<const std
     source += rows * k * size;
     weight += n * k * size;
     target += rows * n * size;
+  }
+}
+
+void Gemm::run_fp8(Queue queue, GemmWorkspace workspace, std::int64_t rows, std::int64_t n, std::int64_t k,
+                   const Fp8& factors, void* out) {
+  if (rows == 0) return;
+  GemmShape shape{rows, n, k};
+  shape.fp8_in = true;
+  const auto set_scales = [&](cublasLtMatmulDesc_t operation) {
+    library_->set_fp8(operation, factors.ones, factors.in_scales);
+  };
+  const Library::Product& product =
+      library_->product(shape, queue.dtype, workspace.bytes, factors.in, factors.weight, out, set_scales);
+  set_scales(product.operation);  // which another tensor of the shape may have set
+  const float zero = 0;
+  library_->check(library_->matmul(library_->handle, product.operation, &factors.alpha, factors.weight, product.weight,
+                                   factors.in, product.in, &zero, out, product.out, out, product.out,
+                                   &product.algorithm, workspace.data, workspace.bytes, queue.stream),
+                  "cublasLtMatmul");
+}
+
+void Gemm::run_grouped_fp8(Queue queue, GemmWorkspace workspace, std::span<const std::int64_t> rows_of_expert,
+                           std::int64_t n, std::int64_t k, Fp8 factors, void* out) {
+  const float* const scales = factors.in_scales;
+  auto* target = static_cast<std::byte*>(out);
+  std::int64_t first_row = 0;
+  for (std::size_t expert = 0; expert < rows_of_expert.size(); ++expert) {
+    const std::int64_t rows = rows_of_expert[expert];
+    factors.in_scales = scales + first_scale(static_cast<std::int64_t>(expert), first_row);
+    run_fp8(queue, workspace, rows, n, k, factors, target);
+    factors.in += rows * k;
+    factors.weight += n * k;
+    target += rows * n * bytes_per_element(queue.dtype);
+    first_row += rows;
   }
 }
 

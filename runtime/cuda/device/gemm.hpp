@@ -26,6 +26,7 @@ struct GemmShape {
   std::int64_t k = 0;
   std::int64_t batch = 1;
   bool fp32_out = false;  // the router's logits
+  bool fp8_in = false;    // both factors in E4M3, the weight stored by columns
   auto operator<=>(const GemmShape&) const = default;
 };
 
@@ -47,6 +48,22 @@ class Gemm {
   /// One product per expert: rows stand by expert without gaps, weights are stacked. @param rows_of_expert [expert]
   void run_grouped(Queue queue, GemmWorkspace workspace, std::span<const std::int64_t> rows_of_expert, std::int64_t n,
                    std::int64_t k, const void* in, const void* weights, void* out);
+
+  /// Factors in E4M3, multiplied by their scales: out = alpha x in_scale[row] x (in x weight), in queue.dtype.
+  struct Fp8 {
+    const std::uint8_t* in = nullptr;      // [rows, k], each row times …
+    const float* in_scales = nullptr;      // … [rows], aligned to 16 bytes
+    const std::uint8_t* weight = nullptr;  // [n, k]: stored by columns
+    const float* ones = nullptr;           // [n], of all columns
+    float alpha = 1;                       // the weight's scale
+  };
+  /// As run(). n and k are multiples of 16. Needs compute capability 9.0: scales of rows and columns
+  /// (CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F).
+  void run_fp8(Queue queue, GemmWorkspace workspace, std::int64_t rows, std::int64_t n, std::int64_t k,
+               const Fp8& factors, void* out);
+  /// As run_grouped(): factors of the first expert, with scales as first_scale() places them.
+  void run_grouped_fp8(Queue queue, GemmWorkspace workspace, std::span<const std::int64_t> rows_of_expert,
+                       std::int64_t n, std::int64_t k, Fp8 factors, void* out);
 
   /// "cuBLASLt 13.0.0"
   [[nodiscard]] std::string version() const;

@@ -14,6 +14,7 @@
 #include "core/dtype.hpp"
 #include "runtime/cuda/arrivals.hpp"
 #include "runtime/cuda/element_index.hpp"
+#include "runtime/cuda/once_per_node.hpp"
 #include "runtime/cuda/row_order.hpp"
 
 namespace foretoken::runtime::cuda {
@@ -81,6 +82,27 @@ void collect_rows(Queue queue, Rows rows, std::int64_t cols, Slots slots, const 
 void unpermute(Queue queue, std::int64_t tokens, std::int64_t cols, std::int64_t top_k, const void* in,
                const float* routes, const std::int32_t* row_of, void* out);
 
+// Tokens that go once per node: see node_tables.hpp. Rows are of NodeRow's size.
+
+/// out row i = the hidden columns of token tokens[i] and the weights of its route.
+/// @param in      [token, hidden]
+/// @param routes  fp32 [token, 2 top_k], as route() makes them
+void pack_node_rows(cudaStream_t stream, std::int64_t rows, NodeRow shape, const std::int32_t* tokens, const void* in,
+                    const float* routes, std::byte* out);
+/// out row i = visitor visitors[i].
+void pass_node_rows(cudaStream_t stream, std::int64_t rows, NodeRow shape, const std::int32_t* visitors,
+                    const std::byte* in, std::byte* out);
+/// Row i of the experts = the hidden columns of visitor visitors[i], and its weight that of choice choices[i].
+/// @param out      [row, hidden]
+/// @param weights  fp32 [row]
+void use_node_rows(cudaStream_t stream, std::int64_t rows, NodeRow shape, const std::int32_t* visitors,
+                   const std::int32_t* choices, const std::byte* in, void* out, float* weights);
+/// out row targets[i] = the sum of its terms, in fp32 and rounded once.
+/// @param experts  rows of experts, and `weights` theirs; null if no sum has any
+/// @param back     rows that have come back; null if no sum has any
+void sum_node_rows(Queue queue, std::int64_t cols, const NodeSums& sums, const void* experts, const float* weights,
+                   const void* back, void* out);
+
 /// Of the experts that route() has chosen: experts[choice], and place_of_choice[choice] by the table of places.
 /// @param place_of_expert [expert], -1: not taken
 void take_choices(cudaStream_t stream, std::int64_t rows, std::int64_t top_k, const float* routes,
@@ -120,6 +142,14 @@ void sample(Queue queue, std::int64_t rows, std::int64_t cols, const void* in, s
 /// Draws `count` elements of a weight. @param matrices in device memory
 void fill_weight(Queue queue, std::int64_t count, const PartIndex& part, const std::int32_t* matrices, WeightDraw draw,
                  void* out);
+/// Draws a weight in E4M3: its integers alone, stored by columns; they are to be multiplied by the draw's scale.
+void fill_e4m3_weight(cudaStream_t stream, std::int64_t count, const PartIndex& part, const std::int32_t* matrices,
+                      std::uint64_t key, std::uint8_t* out);
+/// Rows of products with weights in E4M3: each divided by its scale, as row_scale() says, and rounded.
+/// @param first_rows  of each expert, [places + 1]; null: rows are of one matrix
+/// @param scales      becomes each row's scale, at first_scale() of its place
+void quantise_rows(Queue queue, std::int64_t rows, std::int64_t cols, std::int64_t places,
+                   const std::int32_t* first_rows, const void* in, std::uint8_t* out, float* scales);
 void fill_kv_cache(Queue queue, std::int64_t count, const KvIndex& kv, void* out);
 /// Elements first to first + count - 1 of the hidden states that enter a step.
 void fill_input(Queue queue, std::int64_t count, std::uint64_t key, std::int64_t first, void* out);

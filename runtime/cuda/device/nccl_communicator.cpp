@@ -234,11 +234,11 @@ void queue_copy(const NcclCall& copy, const std::byte* in, std::byte* out, cudaS
              "cudaMemcpyAsync");
 }
 
-void NcclCommunicator::queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream) {
-  ncclComm_t const comm = operation.family < 0 ? nullptr : state_->comms[static_cast<std::size_t>(operation.family)];
-  if (operation.calls.size() == 1 && operation.family >= 0)
-    state_->estimate(operation.calls.front(), operation.family, in, out, comm, stream);
-  for (const NcclCall& call : operation.calls)
+void NcclCommunicator::queue(std::int32_t family, std::span<const NcclCall> calls, const std::byte* in, std::byte* out,
+                             cudaStream_t stream) {
+  ncclComm_t const comm = family < 0 ? nullptr : state_->comms[static_cast<std::size_t>(family)];
+  if (calls.size() == 1 && family >= 0) state_->estimate(calls.front(), family, in, out, comm, stream);
+  for (const NcclCall& call : calls)
     if (call.function == NcclFunction::copy) queue_copy(call, in, out, stream);
     else state_->make(call, in, out, comm, stream);
 }

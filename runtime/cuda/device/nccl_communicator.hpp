@@ -4,7 +4,9 @@
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,8 +55,13 @@ class NcclCommunicator {
   NcclCommunicator& operator=(const NcclCommunicator&) = delete;
 
   /// Queues one op's calls, in their order, on a stream, which may be under capture. The addresses are of the op's
-  /// input and output; a side that it does not have is null.
-  void queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream);
+  /// input and output, or of its staging buffers; a side that it does not have is null.
+  void queue(const NcclOperation& operation, const std::byte* in, std::byte* out, cudaStream_t stream) {
+    queue(operation.family, operation.calls, in, out, stream);
+  }
+  /// The same of some of them. @param family of the op; -1 if all calls are copies
+  void queue(std::int32_t family, std::span<const NcclCall> calls, const std::byte* in, std::byte* out,
+             cudaStream_t stream);
 
   /// What NCCL's own model says that each collective takes which was queued outside of a capture, one per
   /// (communicator, function, count): asked before it is first queued, in a group of its own (ncclGroupSimulateEnd).
