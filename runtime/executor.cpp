@@ -54,6 +54,7 @@ void Executor::prepare() {
   steps_done_.assign(role_.ops.size(), 0);
   order_.assign(role_.ops.size(), 0);
   ends_so_far_ = 0;
+  cleared_ = options_.vote == nullptr ? steps_ : 0;
   const std::size_t executions = static_cast<std::size_t>(steps_) * role_.ops.size();
   ends_->assign(executions, -1);
   if (events_ == nullptr) return;
@@ -87,11 +88,29 @@ void Executor::run(std::int64_t steps, std::vector<std::int64_t>& ends, RankEven
     communicator_.rest(kPatience);
     count_moves();
   }
+  if (steps_ < steps) cut_to_steps();
+}
+
+void Executor::cut_to_steps() {
+  const std::size_t executions = static_cast<std::size_t>(steps_) * role_.ops.size();
+  ends_->resize(executions);
+  if (events_ == nullptr) return;
+  for (auto* times : {&events_->posted, &events_->begun, &events_->ended, &events_->cpu}) times->resize(executions);
+}
+
+// A stream has come to a step that none has begun. If it may not be, no stream is or comes further.
+bool Executor::begins(std::int64_t step) {
+  if (step < cleared_) return true;
+  const StepAnswer answer = options_.vote->may_begin(step);
+  if (answer == StepAnswer::yes) ++cleared_;
+  if (answer == StepAnswer::no) steps_ = step;
+  return answer == StepAnswer::yes;
 }
 
 bool Executor::progress() {
   const bool happened = communicator_.progress();
   count_moves();
+  if (happened && options_.vote != nullptr) options_.vote->look();
   return happened;
 }
 
@@ -116,6 +135,7 @@ OpId Executor::current(std::size_t stream) const {
 bool Executor::drive(std::size_t stream) {
   StreamState& state = states_[stream];
   if (state.step == steps_) return false;
+  if (!begins(state.step)) return state.step == steps_;
   if (state.active) {
     const OpId op = current(stream);
     if (!advance(state, op)) return false;

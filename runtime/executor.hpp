@@ -21,6 +21,7 @@
 #include "runtime/role_streams.hpp"
 #include "runtime/row_tables.hpp"
 #include "runtime/schedule.hpp"
+#include "runtime/stop_vote.hpp"
 
 namespace foretoken::runtime {
 
@@ -43,6 +44,7 @@ struct ExecutorOptions {
   std::chrono::milliseconds step_deadline{30'000};
   RankProgress* progress = nullptr;
   std::function<void(std::int64_t step, const plan::Op& op)> before_op;  // tests make a rank fail here
+  StopVote* vote = nullptr;                                              // whether steps are begun; null: all are
 };
 
 /// When what happened, by (step, op): element step x ops + op. Picoseconds since the run began, by the rank's own
@@ -61,7 +63,7 @@ class Executor {
   Executor(const plan::Plan& plan, RankId rank, RowTables& tables, ComputeSide& compute, Communicator& communicator,
            ExecutorOptions options);
 
-  /// Runs steps 0 to steps - 1.
+  /// Runs steps 0 to steps - 1, or fewer if the vote says so: `ends` and `events` then hold those alone.
   /// @param events  filled with every op's times, or null: then only the ends of step_end ops are recorded
   /// @param ends    by (step, op) as in RankEvents; -1 where not recorded
   /// @throws Error{rank_failed} if nothing moves for as long as the step deadline, or another rank has failed
@@ -93,6 +95,8 @@ class Executor {
   };
 
   void prepare();
+  void cut_to_steps();
+  bool begins(std::int64_t step);
   bool drive(std::size_t stream);
   bool choose_block(std::size_t stream);
   void start(StreamState& state, OpId op);
@@ -124,6 +128,7 @@ class Executor {
 
   // Of the run under way.
   std::int64_t steps_ = 0;
+  std::int64_t cleared_ = 0;  // steps that may be begun, as far as was asked
   std::vector<StreamState> states_;
   std::vector<std::int64_t> steps_done_;  // [op]: executions that have ended
   std::vector<std::int64_t> order_;       // [op]: place of its last end among all ends, to tell which block came first

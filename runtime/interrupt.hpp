@@ -9,7 +9,12 @@ namespace foretoken::runtime {
 /// that are ignored already (nohup, a shell's background jobs) stay so. One at a time.
 class InterruptFlag {
  public:
-  InterruptFlag();
+  struct Options {
+    bool terminate_too = false;    ///< SIGTERM likewise; not under MPI, where MpiWatch looks after it
+    const char* notice = nullptr;  ///< written to standard error at the first signal; must outlive the flag
+  };
+  InterruptFlag() : InterruptFlag(Options{false, nullptr}) {}
+  explicit InterruptFlag(const Options& options);
   ~InterruptFlag();
   InterruptFlag(const InterruptFlag&) = delete;
   InterruptFlag& operator=(const InterruptFlag&) = delete;
@@ -17,7 +22,9 @@ class InterruptFlag {
   [[nodiscard]] bool raised() const;
 
  private:
-  struct sigaction before_ {};
+  bool terminate_too_;
+  struct sigaction before_interrupt_ {};
+  struct sigaction before_terminate_ {};
 };
 
 }  // namespace foretoken::runtime

@@ -20,8 +20,9 @@ std::int64_t steps_of(const plan::Plan& plan) {
   return plan.scenario.measure.warmup_steps + plan.scenario.measure.steps;
 }
 
-ExecutorOptions executor_options(const RunOptions& options, RankId rank, RankProgress& progress) {
+ExecutorOptions executor_options(const RunOptions& options, RankId rank, RankProgress& progress, StopVote& vote) {
   ExecutorOptions result;
+  result.vote = &vote;
   result.step_deadline = options.step_deadline;
   result.progress = &progress;
   if (options.before_op)
@@ -73,13 +74,25 @@ void align_clocks(std::vector<RankRecord>& records) {
   }
 }
 
+// Counted steps that every rank has run: fewer than the plan has where the run was interrupted.
+std::int64_t counted_steps(const plan::Plan& plan, const std::vector<RankRecord>& records,
+                           std::vector<std::int64_t> RankRecord::*ends) {
+  const auto ops = static_cast<std::int64_t>(plan.program.role_of(RankId(0)).ops.size());
+  const std::int64_t run = static_cast<std::int64_t>((records.front().*ends).size()) / ops;
+  for (std::size_t r = 0; r < records.size(); ++r)
+    FORETOKEN_CHECK(static_cast<std::int64_t>((records[r].*ends).size()) ==
+                        run * static_cast<std::int64_t>(plan.program.role_of(RankId(r)).ops.size()),
+                    "all ranks run as many steps");
+  return std::max<std::int64_t>(0, run - plan.scenario.measure.warmup_steps);
+}
+
 // Trace without events; its roles describe the ops.
-Trace empty_trace(const plan::Plan& plan) {
+Trace empty_trace(const plan::Plan& plan, std::int64_t steps) {
   Trace trace;
   trace.clock = "wall";
   trace.ranks = plan.program.ranks;
   trace.warmup_steps = plan.scenario.measure.warmup_steps;
-  trace.steps = plan.scenario.measure.steps;
+  trace.steps = steps;
   trace.role_of_rank = plan.program.role_of_rank;
   trace.roles = plan::trace_roles(plan.program);
   return trace;
@@ -99,7 +112,7 @@ void add_outputs(const plan::Plan& plan, const std::vector<RankRecord>& records,
       if (op.kind != plan::OpKind::step_end) continue;
       const std::int64_t sequences = plan.placement.sequences(replica, op.micro_batch).size();
       if (sequences == 0) continue;
-      for (std::int64_t step = 0; step < steps_of(plan); ++step) {
+      for (std::int64_t step = 0; step < trace.warmup_steps + trace.steps; ++step) {
         const SimTime time((records[r].*ends)[static_cast<std::size_t>(step) * role.ops.size() + o]);
         TokenOutput& output = outputs[{step, replica * batches + op.micro_batch}];
         output.step = step;
@@ -115,8 +128,8 @@ void add_outputs(const plan::Plan& plan, const std::vector<RankRecord>& records,
 // Events in the order of rank, step, op, as the simulator has them.
 void add_events(const plan::Plan& plan, const std::vector<RankRecord>& records, RunResult& result) {
   Trace& trace = *result.trace;
-  const std::int64_t warmup = plan.scenario.measure.warmup_steps;
-  const std::int64_t steps = steps_of(plan);
+  const std::int64_t warmup = trace.warmup_steps;
+  const std::int64_t steps = warmup + trace.steps;
   for (std::size_t r = 0; r < records.size(); ++r) {
     const RankEvents& events = records[r].events;
     const auto ops = static_cast<std::int32_t>(plan.program.role_of(RankId(r)).ops.size());
@@ -136,7 +149,7 @@ void add_events(const plan::Plan& plan, const std::vector<RankRecord>& records, 
         if (step >= warmup) counted_cpu += events.cpu[i];
       }
     }
-    result.cpu_per_step.push_back(to_seconds(SimTime(counted_cpu)) / static_cast<double>(plan.scenario.measure.steps));
+    result.cpu_per_step.push_back(to_seconds(SimTime(counted_cpu)) / static_cast<double>(trace.steps));
   }
 }
 
@@ -207,13 +220,20 @@ RankRun::RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator
       clocks_(std::move(clocks)),
       tables_(plan, rank),
       compute_(plan, rank, tables_),
-      executor_(plan, rank, tables_, compute_, communicator, executor_options(options, rank, progress)) {}
+      vote_(communicator, CommunicationId(plan.program.communications.size() + 1), rank, plan.program.ranks,
+            options.interrupted),
+      executor_(plan, rank, tables_, compute_, communicator, executor_options(options, rank, progress, vote_)) {}
 
 RankRecord RankRun::run() {
   RankRecord record;
   record.machine = this_machine();
   record.machine.host = host_of(rank_, options_);
   const std::int64_t steps = steps_of(plan_);
+  const auto whole = [&](const std::vector<std::int64_t>& ends) {
+    return ends.size() == static_cast<std::size_t>(steps) * plan_.program.role_of(rank_).ops.size();
+  };
+  record.interrupted = vote_.stops(options_.setup_deadline);
+  if (record.interrupted) return record;
   communicator_.meet(options_.setup_deadline);
   const std::vector<ClockOffset> clocks_before = read_clocks();
   if (!clocks_.empty()) communicator_.meet(options_.setup_deadline);
@@ -224,12 +244,15 @@ RankRecord RankRun::run() {
     record.busy = 1 - static_cast<double>(after.idle - before.idle) / static_cast<double>(after.all - before.all);
   record.began = nanoseconds_of(executor_.began() + clock_ahead());
   record.activations = activations();
-  if (!plan_.routing.known()) record.routes = routes_of(plan_, rank_, tables_);
-  if (options_.instrumented) {
+  record.interrupted = !whole(record.ends);
+  if (!plan_.routing.known() && decided_all(plan_, rank_, record.ends))
+    record.routes = routes_of(plan_, rank_, tables_);
+  if (options_.instrumented && !vote_.stops(options_.setup_deadline)) {
     communicator_.meet(options_.setup_deadline);
     executor_.run(steps, record.instrumented_ends, &record.events);
     record.instrumented_began = nanoseconds_of(executor_.began() + clock_ahead());
   }
+  if (options_.instrumented && !whole(record.instrumented_ends)) record.interrupted = true;
   communicator_.meet(options_.setup_deadline);
   if (const std::vector<ClockOffset> later = read_clocks(); !later.empty())
     record.clocks = clock_readings(clocks_, clocks_before, later);
@@ -266,6 +289,10 @@ std::vector<Activations> RankRun::activations() const {
   return all;
 }
 
+bool decided_all(const plan::Plan& plan, RankId rank, const std::vector<std::int64_t>& ends) {
+  return ends.size() >= static_cast<std::size_t>(plan.routing.routed_steps()) * plan.program.role_of(rank).ops.size();
+}
+
 std::vector<std::int32_t> routes_of(const plan::Plan& plan, RankId rank, const RowTables& tables) {
   std::vector<std::int32_t> all;
   const bool dispatch = plan.scenario.deployment.exchange == plan::ExpertExchange::dispatch;
@@ -288,13 +315,18 @@ RunResult put_together(const plan::Plan& plan, const std::string& communicator, 
   result.clocks = records.front().clocks;
   result.plan_hash = plan.plan_hash;
   result.routing_hash = plan.routing_hash;
-  if (!plan.routing.known()) add_routing(plan, records, result);
+  result.interrupted = records.front().interrupted;
+  const auto has_routes = [](const RankRecord& record) { return !record.routes.empty(); };
+  if (!plan.routing.known() && std::any_of(records.begin(), records.end(), has_routes))
+    add_routing(plan, records, result);
   result.communicator = communicator;
-  result.headline = empty_trace(plan);
-  add_outputs(plan, records, &RankRecord::ends, result.headline);
-  result.metrics = compute_metrics(result.headline);
-  if (!records.front().instrumented_ends.empty()) {
-    result.trace = empty_trace(plan);
+  result.headline = empty_trace(plan, counted_steps(plan, records, &RankRecord::ends));
+  if (result.headline.steps > 0) {
+    add_outputs(plan, records, &RankRecord::ends, result.headline);
+    result.metrics = compute_metrics(result.headline);
+  }
+  if (const std::int64_t steps = counted_steps(plan, records, &RankRecord::instrumented_ends); steps > 0) {
+    result.trace = empty_trace(plan, steps);
     add_outputs(plan, records, &RankRecord::instrumented_ends, *result.trace);
     add_events(plan, records, result);
     result.overhead = ratio(compute_metrics(*result.trace).step.mean, result.metrics.step.mean) - 1;

@@ -13,6 +13,7 @@
 #include "runtime/host/host_compute.hpp"
 #include "runtime/row_tables.hpp"
 #include "runtime/run.hpp"
+#include "runtime/stop_vote.hpp"
 
 namespace foretoken::runtime {
 
@@ -23,6 +24,7 @@ struct RankRecord {
   std::int64_t instrumented_began = 0;
   std::vector<std::int64_t> ends;               // headline: see Executor::run
   std::vector<std::int64_t> instrumented_ends;  // empty if there was no such run
+  bool interrupted = false;                     // either has fewer steps than the plan, or the second is not there
   RankEvents events;
   std::vector<Activations> activations;
   std::vector<std::int32_t> routes;  // where the model's own router decides: see routes_of
@@ -57,8 +59,12 @@ class RankRun {
   std::vector<RankId> clocks_;
   RowTables tables_;
   host::HostCompute compute_;
+  StopVote vote_;
   Executor executor_;
 };
+
+/// Whether a run with these ends of steps has come to every routed step, so that what routers decided is known.
+bool decided_all(const plan::Plan& plan, RankId rank, const std::vector<std::int64_t>& ends);
 
 /// Experts of the tokens of a rank's that no other rank tells of, by (routed step, layer, micro-batch, token, choice).
 /// @param tables  which know them by now

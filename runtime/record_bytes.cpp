@@ -5,6 +5,7 @@ namespace foretoken::runtime {
 void write(ByteWriter& writer, const RankRecord& record) {
   writer.number(record.began);
   writer.number(record.instrumented_began);
+  writer.number(record.interrupted ? 1 : 0);
   for (const auto* times : {&record.ends, &record.instrumented_ends, &record.events.posted, &record.events.begun,
                             &record.events.ended, &record.events.cpu})
     writer.numbers(*times);
@@ -29,6 +30,7 @@ RankRecord read_record(ByteReader& reader) {
   RankRecord record;
   record.began = reader.number();
   record.instrumented_began = reader.number();
+  record.interrupted = reader.number() != 0;
   for (auto* times : {&record.ends, &record.instrumented_ends, &record.events.posted, &record.events.begun,
                       &record.events.ended, &record.events.cpu})
     *times = reader.numbers<std::int64_t>();

@@ -38,7 +38,10 @@ struct RunOptions {
   std::chrono::milliseconds setup_deadline{600'000};          // weights are drawn and buffers touched
   bool instrumented = true;                                   // make the second run
   cuda::ExpertProducts experts = cuda::ExpertProducts::each;  // on GPUs
-  std::string build;                                          // version and commit; MPI ranks must have the same
+  /// Whether this rank has been asked to stop; asked now and then, on the rank's thread. Steps that have begun are then
+  /// ended, and the result holds those. Empty: never; all ranks must have it, or none.
+  std::function<bool()> interrupted;
+  std::string build;  // version and commit; MPI ranks must have the same
   /// For tests: called before every op of every rank, on the rank's thread; may throw, sleep or kill.
   std::function<void(RankId rank, std::int64_t step, const plan::Op& op)> before_op;
   /// For tests: another computer that a rank is said to run on, and how far its clock is ahead of this one's.
@@ -92,7 +95,8 @@ struct RunResult {
   std::string routing_hash;                    // likewise
   std::optional<plan::RoutingRecord> routing;  // what the model's own router decided, where it did
   std::string communicator;                    // "threads", "mpi"
-  Metrics metrics;                             // of the headline run; clock: wall
+  bool interrupted = false;                    // a run has fewer steps than planned, or the second was not made
+  Metrics metrics;                             // of the headline run; clock: wall. Nothing if it counted no step
   Trace headline;                              // outputs only, no events
   std::optional<Trace> trace;                  // of the instrumented run: all ops, with CPU times; clock: wall
   std::optional<double> overhead;              // mean step time, instrumented / headline - 1
@@ -132,6 +136,12 @@ class MpiProcess {
   /// Ends all processes with the error's exit code. The first rank of a host that gets here writes the message to
   /// standard error; so it may be called by all at once, as with a scenario that none of them can read.
   [[noreturn]] void end_all(const Error& error);
+
+  /// From now on, or no longer, SIGTERM asks this process to end early, and ends it only if that takes too long:
+  /// mpirun's Ctrl-C is SIGTERM to all ranks. run_mpi() does so by itself where it can be interrupted.
+  void may_end_early(bool may);
+  /// SIGTERM has come meanwhile.
+  [[nodiscard]] bool asked_to_end() const;
 
   /// For run_mpi().
   [[nodiscard]] host::MpiWatch& watch() { return *watch_; }

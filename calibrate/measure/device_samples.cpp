@@ -55,6 +55,8 @@ class Sampler {
     out_.memory.push_back({std::string(name_of(p.kind)), traffic(p), time_});
   }
   void operator()(const runtime::cuda::LaunchProbe& p) { out_.launches.push_back({p, time_}); }
+  // What a health check asks of links is no calibration's.
+  void operator()(const runtime::cuda::PairProbe& /*p*/) {}
   void operator()(const MessageProbe& p) {
     if (p.beside_gemm) return;
     const auto collective = [&](CollectiveOp op) {

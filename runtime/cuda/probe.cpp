@@ -35,6 +35,9 @@ struct Name {
                        p.algorithm.empty() ? "" : " " + p.algorithm, p.ranks, p.nodes, p.bytes.value(),
                        p.beside_gemm ? " beside gemm" : "");
   }
+  std::string operator()(const PairProbe& p) const {
+    return fmt::format("message from={} to={} bytes={}", p.from.value(), p.to.value(), p.bytes.value());
+  }
 };
 
 }  // namespace

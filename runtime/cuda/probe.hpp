@@ -80,8 +80,15 @@ struct MessageProbe {
   bool beside_gemm = false;  ///< while products of matrices run on the GPU
 };
 
-using Probe =
-    std::variant<CopyProbe, GemmProbe, ExpertGemmProbe, AttentionProbe, RowwiseProbe, LaunchProbe, MessageProbe>;
+/// A message by NCCL from one rank of the launch to another.
+struct PairProbe {
+  RankId from;
+  RankId to;
+  Bytes bytes;
+};
+
+using Probe = std::variant<CopyProbe, GemmProbe, ExpertGemmProbe, AttentionProbe, RowwiseProbe, LaunchProbe,
+                           MessageProbe, PairProbe>;
 
 /// "gemm bf16 m=8 n=512 k=128": no two different probes have the same.
 std::string name_of(const Probe& probe);

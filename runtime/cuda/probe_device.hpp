@@ -36,7 +36,11 @@ class ProbeDevice {
   /// @param probes  all that will be asked for
   virtual void connect(const std::string& algorithm, const std::vector<MessageProbe>& probes) = 0;
 
+  /// A communicator of all ranks, for pair probes; those of before are given up.
+  virtual void connect_all() = 0;
+
   /// Gets operands and runs the work once.
+  /// Of pair probes both ranks call it at one time, others need not.
   /// @throws Error{infeasible} if the memory is not there, Error{rank_failed} if CUDA or NCCL fail
   virtual void prepare(const Probe& probe) = 0;
 

@@ -7,12 +7,14 @@
 #include <thread>
 
 #include "core/error.hpp"
+#include "runtime/stop_vote.hpp"
 
 namespace foretoken::runtime {
 namespace {
 
 using HostName = std::array<char, 64>;
 constexpr CommunicationId kProbe{0};
+constexpr CommunicationId kEndVotes{1};
 constexpr RankId kLeader{0};
 
 // One rank's part in all of it.
@@ -20,18 +22,25 @@ class HealthProbe {
  public:
   HealthProbe(Communicator& communicator, RankId rank, std::int64_t ranks, const HealthOptions& options,
               const std::function<void(HealthStage)>& at)
-      : messages_(communicator, kProbe, options.deadline), rank_(rank), ranks_(ranks), options_(options), at_(at) {}
+      : messages_(communicator, kProbe, options.deadline),
+        vote_(communicator, kEndVotes, rank, ranks, options.interrupted),
+        rank_(rank),
+        ranks_(ranks),
+        options_(options),
+        at_(at) {}
 
   std::optional<HealthReadings> operator()(const std::string& host) {
     enter(HealthStage::meeting);
     find_nodes(host);
     enter(HealthStage::cores);
     for (const std::vector<RankId>& turn : ranks_in_turn(all_.node_of_rank, options_.turns)) {
+      if (!goes_on()) break;
       messages_.meet();
       // Who waits looks for messages again and again, and so disturbs those that share its core: better to sleep.
       if (std::find(turn.begin(), turn.end(), rank_) != turn.end()) core_ = options_.probe_core(options_.core);
       else std::this_thread::sleep_for(2 * options_.core.windows * options_.core.window);
     }
+    const bool cores_done = !interrupted_;
     enter(HealthStage::links_within_nodes);
     const auto within = links(pairs_within_nodes(all_.node_of_rank, options_.turns));
     enter(HealthStage::links_between_nodes);
@@ -39,11 +48,14 @@ class HealthProbe {
     messages_.meet();
     collect(all_.within_nodes, within);
     collect(all_.between_nodes, between);
-    collect(all_.cores, std::vector{core_});
+    if (cores_done) collect(all_.cores, std::vector{core_});
+    all_.interrupted = interrupted_;
     if (rank_ != kLeader) return std::nullopt;
     all_.cores_shared = cores_shared();
     return std::move(all_);
   }
+
+  [[nodiscard]] bool interrupted() const { return interrupted_; }
 
  private:
   // Emulated nodes are one computer.
@@ -54,6 +66,12 @@ class HealthProbe {
       if (std::count(all_.node_of_rank.begin(), all_.node_of_rank.end(), static_cast<std::int32_t>(node)) > cores)
         return true;
     return false;
+  }
+
+  // The same at every rank.
+  bool goes_on() {
+    if (!interrupted_) interrupted_ = vote_.stops(options_.deadline);
+    return !interrupted_;
   }
 
   void enter(HealthStage stage) const {
@@ -84,6 +102,7 @@ class HealthProbe {
   std::vector<LinkReading> links(const std::vector<PairTurn>& turns) {
     std::vector<LinkReading> own;
     for (const PairTurn& turn : turns) {
+      if (!goes_on()) break;
       messages_.meet();
       for (const RankPair& pair : turn) {
         if (pair.first != rank_ && pair.second != rank_) continue;
@@ -112,6 +131,8 @@ class HealthProbe {
   }
 
   BlockingMessages messages_;
+  StopVote vote_;
+  bool interrupted_ = false;
   RankId rank_;
   std::int64_t ranks_;
   const HealthOptions& options_;
@@ -135,8 +156,11 @@ std::string name_of(HealthStage stage) {
 
 std::optional<HealthReadings> probe_health(Communicator& communicator, RankId rank, std::int64_t ranks,
                                            const std::string& host, const HealthOptions& options,
-                                           const std::function<void(HealthStage)>& at) {
-  return HealthProbe(communicator, rank, ranks, options, at)(host);
+                                           const std::function<void(HealthStage)>& at, bool* interrupted) {
+  HealthProbe probe(communicator, rank, ranks, options, at);
+  std::optional<HealthReadings> readings = probe(host);
+  if (interrupted != nullptr) *interrupted = probe.interrupted();
+  return readings;
 }
 
 }  // namespace foretoken::runtime

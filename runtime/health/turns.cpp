@@ -26,6 +26,18 @@ std::vector<std::vector<std::pair<std::int32_t, std::int32_t>>> rounds_of(std::i
   return some;
 }
 
+std::vector<PairTurn> pairs_of_place(const std::vector<std::vector<RankId>>& nodes, std::size_t place,
+                                     const TurnOptions& options) {
+  std::vector<PairTurn> turns;
+  for (const auto& round : rounds_of(static_cast<std::int32_t>(nodes.size()), options)) {
+    PairTurn turn;
+    for (const auto& [a, b] : round)
+      turn.push_back({nodes[static_cast<std::size_t>(a)][place], nodes[static_cast<std::size_t>(b)][place]});
+    turns.push_back(std::move(turn));
+  }
+  return turns;
+}
+
 // Turns of one measurement each, where no two may be made at a time.
 template <class One>
 std::vector<std::vector<One>> taken_apart(std::vector<std::vector<One>> turns, bool one_at_a_time) {
@@ -69,14 +81,16 @@ std::vector<PairTurn> pairs_within_nodes(std::span<const std::int32_t> node_of_r
 }
 
 std::vector<PairTurn> pairs_between_nodes(std::span<const std::int32_t> node_of_rank, const TurnOptions& options) {
+  return taken_apart(pairs_of_place(ranks_by_node(node_of_rank), 0, options), options.one_at_a_time);
+}
+
+std::vector<PairTurn> pairs_between_places(std::span<const std::int32_t> node_of_rank, const TurnOptions& options) {
   const std::vector<std::vector<RankId>> nodes = ranks_by_node(node_of_rank);
+  std::size_t places = node_of_rank.size();
+  for (const std::vector<RankId>& ranks : nodes) places = std::min(places, ranks.size());
   std::vector<PairTurn> turns;
-  for (const auto& round : rounds_of(static_cast<std::int32_t>(nodes.size()), options)) {
-    PairTurn turn;
-    for (const auto& [a, b] : round)
-      turn.push_back({nodes[static_cast<std::size_t>(a)].front(), nodes[static_cast<std::size_t>(b)].front()});
-    turns.push_back(std::move(turn));
-  }
+  for (std::size_t place = 0; place < places; ++place)
+    for (PairTurn& turn : pairs_of_place(nodes, place, options)) turns.push_back(std::move(turn));
   return taken_apart(std::move(turns), options.one_at_a_time);
 }
 

@@ -39,6 +39,10 @@ std::vector<PairTurn> pairs_within_nodes(std::span<const std::int32_t> node_of_r
 /// Nodes with one another, each represented by its first rank; a node is in one pair of a turn at most.
 std::vector<PairTurn> pairs_between_nodes(std::span<const std::int32_t> node_of_rank, const TurnOptions& options);
 
+/// The same for every place on a node, one place after the other: the first ranks of all nodes, then the second ones,
+/// as far as all nodes have one. For nodes whose ranks have links of their own to other nodes.
+std::vector<PairTurn> pairs_between_places(std::span<const std::int32_t> node_of_rank, const TurnOptions& options);
+
 /// Every rank once; a turn has one rank per node.
 std::vector<std::vector<RankId>> ranks_in_turn(std::span<const std::int32_t> node_of_rank, const TurnOptions& options);
 

@@ -72,6 +72,10 @@ MpiProcess::~MpiProcess() {
   MPI_Finalize();
 }
 
+void MpiProcess::may_end_early(bool may) { watch_->may_end_early(may); }
+
+bool MpiProcess::asked_to_end() const { return watch_->asked_to_end(); }
+
 void MpiProcess::end_all(const Error& error) {
   if (watch_->take_the_word()) host::say_last_word(error.what());
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(error.code()));

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -33,6 +34,24 @@ extern "C" void on_terminate(int /*signal*/) {
   static_cast<void>(!write(alarm_pipe, &byte, 1));
   errno = saved;
 }
+
+// mpirun sends SIGKILL a second after SIGTERM; what is to be said must be said before.
+constexpr int kEarlyEndMillisecondsMax = 700;
+constexpr int kForever = -1;
+
+// What was written to the alarm's pipe; 0 if nothing was within that time.
+char next_alarm(int pipe, int milliseconds) {
+  pollfd wait{pipe, POLLIN, 0};
+  int ready = 0;
+  while ((ready = poll(&wait, 1, milliseconds)) < 0 && errno == EINTR) {
+  }
+  char byte = 0;
+  if (ready > 0 && read(pipe, &byte, 1) == 1) return byte;
+  return 0;
+}
+
+bool is_gone(char state) { return state == 0 || state == 'Z' || state == 'X'; }
+bool is_stopped(char state) { return state == 'T' || state == 't'; }
 
 // State letter of a process ('R', 'S', 'T' stopped, 'Z' dead, …), or 0 if there is none.
 char state_of(std::int32_t process) {
@@ -119,11 +138,9 @@ std::string MpiWatch::neighbours() const {
   for (std::size_t i = 0; i < slots_.size(); ++i) {
     const Slot& slot = slots_[i];
     const char state = state_of(slot.process.load());
-    const bool gone = state == 0 || state == 'Z' || state == 'X';
-    const bool stopped = state == 'T' || state == 't';
-    if (gone || stopped)
+    if (is_gone(state) || is_stopped(state))
       text += fmt::format("{}rank {} on {} {} (process {}); it was last {}", text.empty() ? "" : "; ", slot.rank.load(),
-                          host, gone ? "is dead" : "is stopped", slot.process.load(), told(slot));
+                          host, is_gone(state) ? "is dead" : "is stopped", slot.process.load(), told(slot));
     if (behind == nullptr || slot.progress.load() < behind->progress.load()) behind = &slot;
   }
   if (!text.empty() || behind == nullptr) return text;
@@ -131,15 +148,30 @@ std::string MpiWatch::neighbours() const {
                      told(*behind));
 }
 
-void MpiWatch::watch() const {
-  char byte = 0;
-  while (read(pipe_[0], &byte, 1) < 0 && errno == EINTR) {
+bool MpiWatch::all_well() const {
+  for (const Slot& slot : slots_) {
+    const char state = state_of(slot.process.load());
+    if (is_gone(state) || is_stopped(state)) return false;
   }
-  if (byte != 't') return;
+  return true;
+}
+
+void MpiWatch::watch() {
+  char alarm = next_alarm(pipe_[0], kForever);
+  if (alarm == 't' && may_end_early_ && all_well()) {
+    asked_to_end_ = true;
+    alarm = next_alarm(pipe_[0], kEarlyEndMillisecondsMax);
+    // A run that is over by now only has to be reported.
+    if (alarm == 0 && !may_end_early_) alarm = next_alarm(pipe_[0], kForever);
+  }
+  if (alarm == 'q') return;
   if (take_the_word())
-    say_last_word(
-        fmt::format("this run was ended by SIGTERM, which mpirun sends when a rank has died or it is interrupted: {}",
-                    neighbours()));
+    say_last_word(fmt::format(
+        "this run was ended by SIGTERM, which mpirun sends when a rank has died or it is interrupted: {}{}",
+        neighbours(),
+        asked_to_end_ ? "; its steps are too long to end within the second that mpirun leaves: SIGINT to one "
+                        "rank (kill -INT) waits for them"
+                      : ""));
   // No destructors: the rank's own thread may be anywhere.
   _exit(static_cast<int>(ErrorCode::rank_failed));
 }

@@ -2,7 +2,9 @@
 // table.
 //
 // A rank that is killed or stopped sends no last word. Its neighbours find its process and the op that it last began
-// here, and one of them says so. mpirun answers a killed rank with SIGTERM to all others: a thread waits for that.
+// here, and one of them says so. mpirun answers a killed rank with SIGTERM to all others, and Ctrl-C too: a thread
+// waits for that. Where all ranks of the host are well and the run can end early, the signal asks it to; if it has not
+// ended a moment later, another computer's rank has died.
 #pragma once
 
 #include <mpi.h>
@@ -34,6 +36,22 @@ class MpiWatch {
   using Describe = std::function<std::string(RankId rank, std::uint64_t progress)>;
   void set_describe(Describe describe);
 
+  /// From now on, or no longer, SIGTERM asks the run to end early, and only ends the process if that takes too long.
+  void may_end_early(bool may) { may_end_early_ = may; }
+  /// While one lives, it may.
+  class MayEndEarly {
+   public:
+    explicit MayEndEarly(MpiWatch& watch) : watch_(watch) { watch_.may_end_early(true); }
+    ~MayEndEarly() { watch_.may_end_early(false); }
+    MayEndEarly(const MayEndEarly&) = delete;
+    MayEndEarly& operator=(const MayEndEarly&) = delete;
+
+   private:
+    MpiWatch& watch_;
+  };
+  /// SIGTERM has come while it might.
+  [[nodiscard]] bool asked_to_end() const { return asked_to_end_; }
+
   /// What is known of the other ranks of this host: those that are gone or stopped, else the one furthest behind.
   [[nodiscard]] std::string neighbours() const;
 
@@ -51,7 +69,8 @@ class MpiWatch {
     std::int32_t unused;
     Slot first;  // of as many as there are ranks on the host
   };
-  void watch() const;
+  void watch();
+  [[nodiscard]] bool all_well() const;
 
   MPI_Comm node_ = MPI_COMM_NULL;
   MPI_Win window_ = MPI_WIN_NULL;
@@ -62,6 +81,8 @@ class MpiWatch {
   mutable std::mutex mutex_;  // of describe_
   Describe describe_;
   int pipe_[2] = {-1, -1};
+  std::atomic<bool> may_end_early_ = false;
+  std::atomic<bool> asked_to_end_ = false;
   std::thread watcher_;
 };
 

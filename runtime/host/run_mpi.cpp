@@ -148,8 +148,12 @@ std::optional<RunResult> run_mpi(MpiProcess& mpi, const plan::Plan& plan, const 
   plan::require_host_can_run(plan);
   host::check_host_memory(plan, found.here);
   host::use_one_blas_thread();
+  RunOptions own = options;
+  if (options.interrupted) own.interrupted = [&] { return options.interrupted() || mpi.watch().asked_to_end(); };
+  std::optional<host::MpiWatch::MayEndEarly> early;
+  if (options.interrupted) early.emplace(mpi.watch());
   mpi.watch().set_describe([&plan](RankId rank, std::uint64_t progress) { return told_by(plan, rank, progress); });
-  std::vector<RankRecord> records = gather(mpi, run_rank(mpi, plan, options, found.clocks));
+  std::vector<RankRecord> records = gather(mpi, run_rank(mpi, plan, own, found.clocks));
   mpi.watch().set_describe({});
   if (mpi.rank() != 0) return std::nullopt;
   return put_together(plan, "mpi", std::move(records));

@@ -5,12 +5,15 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "core/calibration.hpp"
+#include "core/calibration_host.hpp"
 #include "foretoken_places.hpp"
 #include "plan/machine/topology.hpp"
 #include "tests/cli/command_line.hpp"
@@ -251,6 +254,71 @@ TEST_F(DoctorLaunch, MeasuresAllOfAScenario) {
   EXPECT_EQ(kinds["bandwidth within node"], 12);
   EXPECT_EQ(kinds["latency within node"], 6);
   EXPECT_EQ(kinds["dispatch, ep of 4"], 1);
+}
+
+// Of a computer that is made up: what it says stands beside what was measured, of cores and of communications.
+TEST_F(DoctorLaunch, HoldsAHostAgainstItsCalibration) {
+  HostCalibration host;
+  host.cores = 2;
+  host.source = "here";
+  for (auto& curve : host.cache) curve = {{Bytes(1024), Seconds(1e-10)}, {Bytes(4096), Seconds(4e-10)}};
+  HostCommunication mpi;
+  mpi.communicator = "mpi";
+  mpi.source = "here";
+  mpi.wake = Seconds(5e-6);
+  for (auto& costs : host.unit_costs)
+    for (std::size_t t = 0; t < kHostTerms.size(); ++t) costs[static_cast<HostTerm>(t)] = 1e-9;
+  for (auto& costs : mpi.unit_costs)
+    for (std::size_t t = 0; t < kHostTerms.size(); ++t) costs[static_cast<HostTerm>(t)] = 1e-9;
+  for (HostCalibration::Family& family : host.families) {
+    family.shortest = Seconds(1e-6);
+    family.longest = Seconds(1e-3);
+    family.held_out.median = 0.05;
+  }
+  host.communication.push_back(mpi);
+  Calibration calibration;
+  calibration.name = "made-up";
+  calibration.device.name = "a CPU";
+  calibration.sources.push_back({"here", "this computer", "own measurement", 10, ""});
+  calibration.host = host;
+  const std::string file = testing::TempDir() + "foretoken_doctor_host_" + std::to_string(getpid()) + ".json";
+  std::ofstream(file) << calibration_text(calibration);
+  const Said said = say("tools/mpirun -n 4 " + kDoctor + "--json --tolerance 100 --calibration '" + file +
+                        "' --topology topologies/host.json --for scenarios/laptop/large-ep-r4.json --steps 1 "
+                        "2>/dev/null");
+  std::filesystem::remove(file);
+  ASSERT_THAT(said.code, testing::AnyOf(0, 5)) << said.text;
+  const Json json = Json::parse(said.text);
+  EXPECT_EQ(json.at("calibration"), "made-up");
+  EXPECT_EQ(json.at("topology"), "host");
+  int products = 0;
+  int dispatches = 0;
+  for (const Json& check : json.at("checks")) {
+    const bool product = check.at("what") == "product";
+    const bool dispatch = check.at("what") == "dispatch, ep of 4";
+    products += product ? 1 : 0;
+    dispatches += dispatch ? 1 : 0;
+    if (!product && !dispatch) continue;
+    ASSERT_TRUE(check.at("calibration").is_number()) << check;
+    EXPECT_GT(check.at("calibration"), 0);
+    const double better = dispatch ? check.at("calibration").get<double>() / check.at("reached").get<double>()
+                                   : check.at("reached").get<double>() / check.at("calibration").get<double>();
+    EXPECT_NEAR(check.at("beside_calibration").get<double>(), better, 1e-9 * better);
+  }
+  EXPECT_EQ(products, 4);
+  EXPECT_EQ(dispatches, 1);
+}
+
+// To one rank, after seconds: cores and links are measured by then, or not; the communications have not come to their
+// end.
+TEST_F(DoctorLaunch, CtrlCReportsWhatWasMeasured) {
+  const Said said = say(
+      "tools/mpirun -n 4 bash -c 'if ((OMPI_COMM_WORLD_RANK == 1)); then (sleep 12; kill -INT $$) & fi; exec $0 doctor "
+      "--live --json --tolerance 100 --for scenarios/laptop/large-ep-r4.json --steps 20000' '" FORETOKEN_BINARY "'");
+  EXPECT_EQ(said.code, 130) << said.text;
+  EXPECT_THAT(said.text, AllOf(HasSubstr("foretoken: interrupted: not everything was measured"),
+                               HasSubstr("\"interrupted\": true")))
+      << said.text;
 }
 
 TEST_F(DoctorLaunch, RefusesACalibrationOfGpus) {

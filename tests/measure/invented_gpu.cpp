@@ -53,6 +53,12 @@ struct Physics {
     if (l.on_device) return Seconds(20e-6) + (l.graph ? Seconds(0) : p.eager_gap);
     return l.graph ? p.graph_launch : p.eager_launch;
   }
+  Seconds operator()(const PairProbe& m) const {
+    const bool same_node = m.from.value() / p.ranks_per_node == m.to.value() / p.ranks_per_node;
+    const Seconds time =
+        sim::NetworkCost(p.network).message(same_node ? sim::Span::in_node : sim::Span::across_nodes, m.bytes).total();
+    return time * (p.message_slowdown ? p.message_slowdown(m.from, m.to) : 1);
+  }
   Seconds operator()(const MessageProbe& m) const {
     const sim::NetworkCost cost(p.network);
     const auto collective = [&](CollectiveOp op) {
@@ -110,6 +116,7 @@ InventedGpu::InventedGpu(InventedPhysics physics, std::int64_t rank, std::int64_
     : physics_(std::move(physics)), state_(static_cast<std::uint64_t>(rank) + 1) {
   machine_.gpu.name = "NVIDIA H100 80GB HBM3";
   machine_.gpu.uuid = "GPU-" + std::to_string(rank);
+  machine_.gpu.pci = "0000:" + std::to_string(10 + rank) + ":00.0";
   machine_.gpu.multiprocessors = physics_.device.sms;
   machine_.driver = "CUDA 13.0 of the driver, 13.0 of the runtime";
   machine_.blas = "cuBLASLt 13.0.0";

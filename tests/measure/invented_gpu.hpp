@@ -3,6 +3,7 @@
 
 #include <barrier>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct InventedPhysics {
   Seconds eager_gap{1.5e-6};
   NetworkCalibration network;
   double beside_gemm = 1.2;
+  std::int64_t ranks_per_node = 8;  ///< of pair probes
+  /// Of pair probes: how much longer their messages take; empty: not.
+  std::function<double(RankId from, RankId to)> message_slowdown;
   double noise = 0.003;
 
   /// An H100's datasheet.
@@ -39,6 +43,7 @@ class InventedGpu final : public runtime::cuda::ProbeDevice {
 
   [[nodiscard]] const runtime::cuda::ProbedMachine& machine() const override { return machine_; }
   void connect(const std::string& algorithm, const std::vector<runtime::cuda::MessageProbe>& probes) override;
+  void connect_all() override { connected.emplace_back("all"); }
   void prepare(const runtime::cuda::Probe& probe) override;
   Seconds run(std::int64_t repetitions) override;
   runtime::cuda::GpuConditions conditions() override;

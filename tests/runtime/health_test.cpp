@@ -50,6 +50,19 @@ TEST(Turns, NodesThatShareNoCoresAreMeasuredAtOneTime) {
   EXPECT_THAT(runtime::pairs_between_nodes(std::vector<std::int32_t>{0, 0}, {}), IsEmpty());
 }
 
+// Two nodes of two and one of three: as many places as all have. Nodes 0-2 meet as {1-2}, {2-0}, {0-1} in some order.
+TEST(Turns, EveryPlaceOfANodeMeetsThoseOfOthers) {
+  const auto turns = runtime::pairs_between_places(std::vector<std::int32_t>{0, 0, 1, 1, 2, 2, 2}, {});
+  ASSERT_EQ(turns.size(), 6U);
+  std::set<runtime::RankPair> first, second;
+  for (std::size_t t = 0; t < turns.size(); ++t)
+    for (const runtime::RankPair& pair : turns[t])
+      (t < 3 ? first : second).insert({std::min(pair.first, pair.second), std::max(pair.first, pair.second)});
+  const auto pair = [](std::int32_t a, std::int32_t b) { return runtime::RankPair{RankId(a), RankId(b)}; };
+  EXPECT_THAT(first, testing::UnorderedElementsAre(pair(0, 2), pair(0, 4), pair(2, 4)));
+  EXPECT_THAT(second, testing::UnorderedElementsAre(pair(1, 3), pair(1, 5), pair(3, 5)));
+}
+
 // Of 12 nodes 11 rounds would be the whole tournament.
 TEST(Turns, ManyNodesMeetSomeOfTheOthers) {
   std::vector<std::int32_t> nodes(12);
@@ -126,6 +139,40 @@ TEST(HealthProbe, AllReadingsComeTogetherAtRankZero) {
     EXPECT_GE(between.message[direction], Bytes(1 << 10));
     EXPECT_LE(between.message[direction], Bytes(4 << 10));
   }
+}
+
+// Rank 1 is asked to end. Ranks of one host are measured one after the other, then three pairs of them.
+HealthReadings interrupted_after(std::int64_t measurements) {
+  constexpr std::int64_t ranks = 3;
+  std::optional<HealthReadings> readings;
+  std::vector<char> told(ranks, 0);
+  call_on_threads(ranks, [&](RankId rank, runtime::Communicator& communicator) {
+    HealthOptions options = quick();
+    options.core.window = std::chrono::microseconds(100);
+    std::int64_t asked = 0;
+    options.interrupted = [&] { return rank == RankId(1) && asked++ >= measurements; };
+    bool interrupted = false;
+    auto own = runtime::probe_health(communicator, rank, ranks, "a", options, {}, &interrupted);
+    told[rank.index()] = interrupted ? 1 : 0;
+    if (own) readings = std::move(own);
+  });
+  EXPECT_THAT(told, testing::Each(measurements < 6 ? 1 : 0));
+  return std::move(readings).value();
+}
+
+TEST(HealthProbe, WhoIsInterruptedKeepsWhatWasMeasured) {
+  const HealthReadings none = interrupted_after(0);
+  EXPECT_TRUE(none.interrupted);
+  EXPECT_THAT(none.cores, IsEmpty());
+  // Cores that were measured have peers only if all were.
+  EXPECT_THAT(interrupted_after(2).cores, IsEmpty());
+  const HealthReadings some = interrupted_after(4);
+  EXPECT_TRUE(some.interrupted);
+  EXPECT_EQ(some.cores.size(), 3U);
+  EXPECT_EQ(some.within_nodes.size(), 1U);
+  const HealthReadings all = interrupted_after(6);
+  EXPECT_FALSE(all.interrupted);
+  EXPECT_EQ(all.within_nodes.size(), 3U);
 }
 
 TEST(HealthProbe, OneRankAloneHasACoreAndNoLinks) {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/error.hpp"
+#include "runtime/interrupt.hpp"
 #include "tests/runtime/mpi_launch.hpp"
 #include "tests/runtime/small_plan.hpp"
 
@@ -31,12 +32,15 @@ using testing::HasSubstr;
 
 // ---- a rank --------------------------------------------------------------------------------------------------------
 
-// "kill", "stop" or "throw": what rank 1 does in step 1 at its first attention.
+// "kill", "stop" or "throw": what rank 1 does in step 1 at its first attention. "interrupt" or "terminate": which
+// signal it sends itself there.
 void fail_as_ordered(const std::string& order, RankId rank, std::int64_t step, const plan::Op& op) {
   if (rank.value() != 1 || step != 1 || op.name != "l0.m0.attention") return;
   if (order == "throw") throw std::runtime_error("out of smoke");
   if (order == "kill") raise(SIGKILL);
   if (order == "stop") raise(SIGSTOP);
+  if (order == "interrupt") raise(SIGINT);
+  if (order == "terminate") raise(SIGTERM);
 }
 
 TEST(MpiRank, DISABLED_Runs) {
@@ -56,7 +60,17 @@ TEST(MpiRank, DISABLED_Runs) {
       options.before_op = [order](RankId rank, std::int64_t step, const plan::Op& op) {
         fail_as_ordered(order, rank, step, op);
       };
-    if (const auto result = run_mpi(mpi, plan, options)) {
+    const runtime::InterruptFlag interrupt;
+    const bool early = order == "interrupt" || order == "terminate";
+    if (early) {
+      options.interrupted = [&interrupt] { return interrupt.raised(); };
+      options.step_deadline = std::chrono::milliseconds(60'000);
+    }
+    const auto result = run_mpi(mpi, plan, options);
+    if (result && early) {
+      std::ofstream(environment("FORETOKEN_TEST_OUT")) << result->interrupted << ' ' << result->headline.steps << ' '
+                                                       << result->trace.has_value() << ' ' << result->metrics.tps;
+    } else if (result) {
       std::ofstream out(environment("FORETOKEN_TEST_OUT"));
       out << result->activations_hash << ' ' << result->trace->size() << ' ' << result->machines.size() << ' '
           << result->metrics.tps * result->metrics.tpot.mean.value();
@@ -148,6 +162,35 @@ std::vector<MpiCase> mpi_cases() {
 }
 
 INSTANTIATE_TEST_SUITE_P(Run, Mpi, testing::ValuesIn(mpi_cases()), mpi_case_name);
+
+std::string name_of_signal(const testing::TestParamInfo<std::string>& info) { return info.param; }
+
+class MpiInterrupted : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (!have_mpirun()) GTEST_SKIP() << "no mpirun here (apt-get install openmpi-bin), or a sanitizer build";
+  }
+};
+
+// A signal to one rank ends all at one step, and rank 0 has what was measured.
+TEST_P(MpiInterrupted, EndsAllRanksAtOneStep) {
+  constexpr std::int64_t planned = 100'000;
+  const Launch mpi = launch(4, kEp4 + Settings{R"(measure={"warmup_steps":1,"steps":100000})"}, GetParam());
+  ASSERT_EQ(mpi.exit_code, 0) << mpi.said;
+  int interrupted = 0;
+  std::int64_t steps = 0;
+  int traced = 0;
+  double tps = 0;
+  std::istringstream(mpi.written) >> interrupted >> steps >> traced >> tps;
+  EXPECT_EQ(interrupted, 1) << mpi.written << mpi.said;
+  EXPECT_GE(steps, 1);
+  EXPECT_LT(steps, planned);
+  EXPECT_EQ(traced, 0);
+  EXPECT_GT(tps, 0);
+  EXPECT_EQ(mpi.said.find("foretoken: "), std::string::npos) << mpi.said;
+}
+
+INSTANTIATE_TEST_SUITE_P(Run, MpiInterrupted, testing::Values("interrupt", "terminate"), name_of_signal);
 
 class MpiFailure : public testing::Test {
  protected:

@@ -16,7 +16,9 @@ CLI::App* add_doctor(CLI::App& app, DoctorOptions& options) {
       "Named are rates that no hardware has, throttled clocks, slow memory, NVLS that was off, missing links, slow "
       "NICs, "
       "late messages, untuned kernels, fits with large errors. Exit code 5 if anything is.\n"
-      "Live:    mpirun -n 16 foretoken doctor --live --for scenarios/laptop/large-ep-r16.json");
+      "Live:    mpirun -n 16 foretoken doctor --live --for scenarios/laptop/large-ep-r16.json\n"
+      "         mpirun -n 16 foretoken doctor --live --backend cuda --calibration my-gpus/calibration.json\n"
+      "Ctrl-C ends it between two measurements, with what was measured until then (exit code 130).");
   add_file(*doctor, "calibration", options.calibration, "Calibration to look at");
   add_file(*doctor, "--device", options.device, "Datasheet of its GPU (default: the shipped one of that name)");
   add_file(*doctor, "--against", options.against,

@@ -9,27 +9,14 @@
 #include <set>
 #include <utility>
 
-#include "plan/program/program.hpp"
-#include "sim/cost/host_cost.hpp"
+#include "tools/cli/doctor_live_expected.hpp"
+#include "tools/cli/doctor_live_names.hpp"
 
 namespace foretoken::cli {
 namespace {
 
 using runtime::LinkReading;
 using runtime::RankPair;
-
-constexpr const char* kSlowCore =
-    "the node's cores are shared with other work, limited (cgroup quota), throttled or clocked low: look at top, "
-    "cpu.max and cpupower there";
-constexpr const char* kSlowNic =
-    "the node's NIC or cable runs at a lower rate, or its port drops frames: look at ethtool or ibstat there, and at "
-    "the "
-    "switch's counters";
-constexpr const char* kSlowWay =
-    "the way between the two has a slower or crowded link: look at the switches' counters, and at routes";
-constexpr const char* kSlowMemory =
-    "memory of a far NUMA node, or a busy core: look at numactl and at the ranks' binding";
-constexpr const char* kSlowGroup = "a slow rank or link among these ranks, or ranks that share what others have alone";
 
 // A class of things that are alike, and each one's cost.
 struct Cost {
@@ -39,10 +26,12 @@ struct Cost {
 
 class Assessment {
  public:
-  Assessment(LiveEvidence evidence, const runtime::OutlierRule& rule) : evidence_(std::move(evidence)) {
-    diagnosis_.rule = rule;
-    diagnosis_.readings = std::move(evidence_.readings);
-  }
+  Assessment(LiveEvidence evidence, const runtime::OutlierRule& rule)
+      : evidence_(std::move(evidence)),
+        diagnosis_{std::move(evidence_.readings), rule, {}, {}},
+        causes_(causes_of(readings())),
+        expected_(evidence_.machine, evidence_.calibration, readings(),
+                  static_cast<std::int64_t>(evidence_.core_product)) {}
 
   LiveDiagnosis operator()() {
     cores();
@@ -57,19 +46,8 @@ class Assessment {
   // ---------------------------------------------------------------------------------------------------------
 
   [[nodiscard]] std::int32_t node_of(RankId rank) const { return readings().node_of_rank[rank.index()]; }
-  [[nodiscard]] std::string node_name(std::int32_t node) const {
-    const std::string& host = readings().hosts[static_cast<std::size_t>(node)];
-    return host == fmt::format("node{}", node) ? fmt::format("node {}", node) : fmt::format("node {} ({})", node, host);
-  }
-  [[nodiscard]] std::string rank_name(RankId rank) const {
-    return fmt::format("rank {} on {}", rank.value(), node_name(node_of(rank)));
-  }
-  [[nodiscard]] std::vector<RankId> ranks_of(std::int32_t node) const {
-    std::vector<RankId> ranks;
-    for (std::size_t r = 0; r < readings().node_of_rank.size(); ++r)
-      if (readings().node_of_rank[r] == node) ranks.emplace_back(r);
-    return ranks;
-  }
+  [[nodiscard]] std::string name_of_node(std::int32_t node) const { return node_name(readings(), node); }
+  [[nodiscard]] bool has_gpus() const { return !readings().gpus.empty(); }
   [[nodiscard]] const runtime::HealthReadings& readings() const { return diagnosis_.readings; }
 
   // ---- checks
@@ -126,6 +104,12 @@ class Assessment {
                        amount_text(in_unit(unit, peers.typical), unit), 100 * peers.deviation / peers.typical);
   }
 
+  // How a GPU was meanwhile that is slow at computing.
+  [[nodiscard]] std::string conditions_of(RankId rank, const std::string& unit) const {
+    if (!has_gpus() || unit != "FLOP/s" || readings().gpus[rank.index()].conditions.empty()) return "";
+    return "; meanwhile " + readings().gpus[rank.index()].conditions;
+  }
+
   // Outliers among ranks: a node whose ranks are all among them is named instead of them. Costs have one rank each.
   void name_ranks(const std::string& what, const std::string& unit, const std::vector<Cost>& costs,
                   const std::vector<std::size_t>& found, const char* likely) {
@@ -137,23 +121,24 @@ class Assessment {
       const auto best = *std::min_element(indices.begin(), indices.end(),
                                           [&](std::size_t a, std::size_t b) { return costs[a].cost < costs[b].cost; });
       if (indices.size() == measured[node] && readings().hosts.size() > 1) {
-        LiveFinding finding{fmt::format("{}: {} is slow on all its ranks", node_name(node), what),
+        LiveFinding finding{fmt::format("{}: {} is slow on all its ranks", name_of_node(node), what),
                             "its best rank reached " + beside_peers(unit, costs, costs[best].cost),
                             likely,
                             {node},
-                            ranks_of(node),
+                            ranks_of(readings(), node),
                             ""};
         diagnosis_.findings.push_back(std::move(finding));
         continue;
       }
       for (const std::size_t i : indices) {
         const RankId rank = costs[i].ranks.front();
-        diagnosis_.findings.push_back({fmt::format("{}: {} is slow", rank_name(rank), what),
-                                       "reached " + beside_peers(unit, costs, costs[i].cost),
-                                       likely,
-                                       {node},
-                                       {rank},
-                                       ""});
+        diagnosis_.findings.push_back(
+            {fmt::format("{}: {} is slow", rank_name(readings(), rank), what),
+             "reached " + beside_peers(unit, costs, costs[i].cost) + conditions_of(rank, unit),
+             likely,
+             {node},
+             {rank},
+             ""});
       }
     }
   }
@@ -173,10 +158,11 @@ class Assessment {
       copy.push_back({{RankId(r)}, 1 / (by_cpu ? core.copy_by_cpu : core.copy).value()});
     }
     const std::string clock = by_cpu ? ", by CPU time," : "";
-    const std::vector<std::optional<double>> expected(product.size(), expected_product());
-    name_ranks("product (GEMM)" + clock, "FLOP/s", product, check("product", "FLOP/s", product, expected), kSlowCore);
+    const std::vector<std::optional<double>> expected(product.size(), expected_.product());
+    name_ranks("product (GEMM)" + clock, "FLOP/s", product, check("product", "FLOP/s", product, expected),
+               causes_.slow_core);
     name_ranks("memory copy" + clock, "B/s", copy,
-               check("copy", "B/s", copy, std::vector<std::optional<double>>(copy.size())), kSlowCore);
+               check("copy", "B/s", copy, std::vector<std::optional<double>>(copy.size())), causes_.slow_core);
     if (by_cpu) core_shares();
   }
 
@@ -194,40 +180,14 @@ class Assessment {
       const auto number = static_cast<std::int32_t>(node);
       diagnosis_.findings.push_back(
           {fmt::format("{}: product (GEMM) is slow on all its ranks, which are given little of the cores",
-                       node_name(number)),
+                       name_of_node(number)),
            fmt::format("the rank that gets most of a core gets {:.0f} % of it, on other nodes {:.0f} %",
                        100 / costs[node], 100 / runtime::peers_of(costs, diagnosis_.rule).typical),
-           kSlowCore,
+           causes_.slow_core,
            {number},
-           ranks_of(number),
+           ranks_of(readings(), number),
            ""});
     }
-  }
-
-  // Seconds per FLOP of the product by itself on a core, by the calibration.
-  [[nodiscard]] std::optional<double> expected_product() const {
-    if (evidence_.calibration == nullptr || !evidence_.calibration->host) return std::nullopt;
-    const auto n = static_cast<std::int64_t>(evidence_.core_product);
-    plan::Role role;
-    for (const plan::TensorKind kind :
-         {plan::TensorKind::activation, plan::TensorKind::weight, plan::TensorKind::activation}) {
-      plan::Tensor tensor;
-      tensor.kind = kind;
-      tensor.dtype = DType::fp32;
-      tensor.rows = plan::Extent::fixed(n);
-      tensor.cols = n;
-      role.tensors.push_back(tensor);
-    }
-    plan::Op op;
-    op.kind = plan::OpKind::gemm;
-    op.dtype = DType::fp32;
-    op.detail = plan::GemmOp{plan::Extent::fixed(n), n, n};
-    op.inputs = {TensorId(0), TensorId(1)};
-    op.outputs = {TensorId(2)};
-    role.ops.push_back(op);
-    const sim::HostCost cost(*evidence_.calibration->host, "", 1);
-    const Seconds time = cost.compute(role, role.ops.front(), {}, Bytes(3 * n * n * 4)).alone;
-    return time.value() / (2.0 * static_cast<double>(n * n * n));
   }
 
   // ---- links
@@ -273,61 +233,91 @@ class Assessment {
     return runtime::outliers(values, diagnosis_.rule);
   }
 
+  using Expectation = std::optional<double> (LiveExpected::*)(RankId from, RankId to) const;
+  [[nodiscard]] std::vector<std::optional<double>> expected_of(const std::vector<Cost>& ways, Expectation what) const {
+    std::vector<std::optional<double>> expected;
+    for (const Cost& one : ways) expected.push_back((expected_.*what)(one.ranks[0], one.ranks[1]));
+    return expected;
+  }
+  // Of cores a calibration says nothing about messages in their memory one by one.
+  [[nodiscard]] std::vector<std::optional<double>> expected_within(const std::vector<Cost>& ways,
+                                                                   Expectation what) const {
+    return has_gpus() ? expected_of(ways, what) : std::vector<std::optional<double>>(ways.size());
+  }
+
   void within_nodes() {
     const std::vector<Cost> bandwidth = directions(readings().within_nodes);
     const std::vector<Cost> latency = latencies(readings().within_nodes);
-    check("bandwidth within node", "B/s", bandwidth, std::vector<std::optional<double>>(bandwidth.size()));
-    check("latency within node", "s", latency, std::vector<std::optional<double>>(latency.size()));
+    check("bandwidth within node", "B/s", bandwidth, expected_within(bandwidth, &LiveExpected::per_byte));
+    check("latency within node", "s", latency, expected_within(latency, &LiveExpected::latency));
     const std::vector<Cost> sends = best_of_rank(bandwidth, {0, 1});
-    name_ranks("messages within its node", "B/s", sends, outliers_of(sends), kSlowMemory);
+    name_ranks("messages within its node", "B/s", sends, outliers_of(sends), causes_.slow_memory);
     const std::vector<Cost> answers = best_of_rank(latency, {0, 1});
-    name_ranks("answering within its node", "s", answers, outliers_of(answers), kSlowMemory);
+    name_ranks("answering within its node", "s", answers, outliers_of(answers), causes_.slow_memory);
   }
 
   void between_nodes() {
     if (readings().hosts.size() < 2) return;
     const std::vector<Cost> bandwidth = directions(readings().between_nodes);
     const std::vector<Cost> latency = latencies(readings().between_nodes);
-    check("bandwidth between nodes", "B/s", bandwidth, expected_bandwidths(bandwidth));
-    check("latency between nodes", "s", latency, expected_latencies(latency));
-    std::set<std::int32_t> named;
-    // With two nodes both are at the ends of the same ways: no peer tells which of them is to blame.
+    check("bandwidth between nodes", "B/s", bandwidth, expected_of(bandwidth, &LiveExpected::per_byte));
+    check("latency between nodes", "s", latency, expected_of(latency, &LiveExpected::latency));
+    std::set<RankId> named;
+    // With two nodes both are at the ends of the same ways: no peer tells which of them is to blame. But where their
+    // GPUs have NICs of their own, the others' ways are peers.
     if (readings().hosts.size() > 2) {
-      name_nodes("sends", bandwidth, 0, named);
-      name_nodes("receives", bandwidth, 1, named);
+      name_ends("sends", bandwidth, 0, named);
+      name_ends("receives", bandwidth, 1, named);
+      name_ways(bandwidth, named);
+    } else if (has_gpus()) {
+      name_ways(bandwidth, named);
+      by_topology(bandwidth, named);
     } else {
       by_topology(bandwidth, named);
-    }
-    name_ways(bandwidth, named);
-  }
-
-  void name_nodes(const char* verb, const std::vector<Cost>& ways, std::size_t end, std::set<std::int32_t>& named) {
-    const std::vector<Cost> nodes = best_of_rank(ways, {end});
-    for (const std::size_t i : outliers_of(nodes)) {
-      const std::int32_t node = node_of(nodes[i].ranks.front());
-      named.insert(node);
-      diagnosis_.findings.push_back(
-          {fmt::format("{}: its link to other nodes is slow, it {} slowly", node_name(node), verb),
-           fmt::format("with the best of the others it reached {}", beside_peers("B/s", nodes, nodes[i].cost)),
-           kSlowNic,
-           {node},
-           nodes[i].ranks,
-           link_of(nodes[i].ranks.front())});
+      name_ways(bandwidth, named);
     }
   }
 
-  // Ways that are slow beside others, between nodes that are not known to be slow themselves.
-  void name_ways(const std::vector<Cost>& ways, const std::set<std::int32_t>& named) {
+  // Ranks whose best way to another node is slow; a node if all its ranks that were measured are among them.
+  void name_ends(const char* verb, const std::vector<Cost>& ways, std::size_t end, std::set<RankId>& named) {
+    const std::vector<Cost> ends = best_of_rank(ways, {end});
+    std::map<std::int32_t, std::size_t> measured;
+    for (const Cost& one : ends) ++measured[node_of(one.ranks.front())];
+    std::map<std::int32_t, std::vector<std::size_t>> by_node;
+    for (const std::size_t i : outliers_of(ends)) by_node[node_of(ends[i].ranks.front())].push_back(i);
+    for (const auto& [node, indices] : by_node) {
+      const bool all = indices.size() == measured[node] && (!has_gpus() || indices.size() > 1);
+      for (const std::size_t i : indices) {
+        const RankId rank = ends[i].ranks.front();
+        named.insert(rank);
+        if (all && i != indices.front()) continue;
+        const std::string its = all && indices.size() > 1 ? "all its links to other nodes are slow, it"
+                                                          : "its link to other nodes is slow, it";
+        diagnosis_.findings.push_back(
+            {fmt::format("{}: {} {} slowly", all ? name_of_node(node) : link_end_name(readings(), rank), its, verb),
+             fmt::format("with the best of the others it reached {}", beside_peers("B/s", ends, ends[i].cost)),
+             causes_.slow_nic,
+             {node},
+             {rank},
+             link_of(rank)});
+      }
+    }
+  }
+
+  // Ways that are slow beside others, between ranks that are not known to be slow themselves.
+  void name_ways(const std::vector<Cost>& ways, std::set<RankId>& named) {
     std::vector<Cost> others;
     for (const Cost& one : ways)
-      if (!named.contains(node_of(one.ranks[0])) && !named.contains(node_of(one.ranks[1]))) others.push_back(one);
+      if (!named.contains(one.ranks[0]) && !named.contains(one.ranks[1])) others.push_back(one);
     for (const std::size_t i : outliers_of(others)) {
-      const std::int32_t from = node_of(others[i].ranks[0]);
-      const std::int32_t to = node_of(others[i].ranks[1]);
-      diagnosis_.findings.push_back({fmt::format("from {} to {}: the way is slow", node_name(from), node_name(to)),
+      const RankId from = others[i].ranks[0];
+      const RankId to = others[i].ranks[1];
+      named.insert({from, to});
+      diagnosis_.findings.push_back({fmt::format("from {} to {}: the way is slow", link_end_name(readings(), from),
+                                                 link_end_name(readings(), to)),
                                      "reached " + beside_peers("B/s", others, others[i].cost),
-                                     readings().hosts.size() > 2 ? kSlowWay : kSlowNic,
-                                     {from, to},
+                                     readings().hosts.size() > 2 ? causes_.slow_way : causes_.slow_nic,
+                                     {node_of(from), node_of(to)},
                                      others[i].ranks,
                                      ""});
     }
@@ -336,30 +326,19 @@ class Assessment {
   // ---- what the topology says
   // ----------------------------------------------------------------------------------------
 
-  [[nodiscard]] bool knows_links() const {
-    return evidence_.machine != nullptr &&
-           evidence_.machine->gpus() == static_cast<std::int64_t>(readings().node_of_rank.size()) &&
-           evidence_.machine->nodes() == static_cast<std::int64_t>(readings().hosts.size());
-  }
   [[nodiscard]] std::string link_name(LinkId link) const {
     const plan::Link& one = evidence_.machine->links()[link.index()];
     return evidence_.machine->vertex_name(one.from) + " > " + evidence_.machine->vertex_name(one.to);
   }
   // The first link by which a rank leaves its node.
   [[nodiscard]] std::string link_of(RankId rank) const {
-    if (!knows_links()) return "";
+    if (!expected_.knows_links()) return "";
     for (std::size_t other = 0; other < readings().node_of_rank.size(); ++other) {
       if (readings().node_of_rank[other] == node_of(rank)) continue;
       for (const LinkId link : evidence_.machine->route(rank, RankId(other)))
         if (evidence_.machine->links()[link.index()].link_class == LinkClass::infiniband) return link_name(link);
     }
     return "";
-  }
-  [[nodiscard]] double narrowest(RankId from, RankId to) const {
-    double cost = 0;
-    for (const LinkId link : evidence_.machine->route(from, to))
-      cost = std::max(cost, 1 / evidence_.machine->links()[link.index()].bandwidth.value());
-    return cost;
   }
   // What most links between nodes have, by the topology, in seconds per byte.
   [[nodiscard]] double nominal() const {
@@ -368,20 +347,16 @@ class Assessment {
       if (link.link_class == LinkClass::infiniband) costs.push_back(1 / link.bandwidth.value());
     return costs.empty() ? 0 : runtime::peers_of(costs, diagnosis_.rule).typical;
   }
-  [[nodiscard]] double payload() const {
-    const bool known =
-        evidence_.calibration != nullptr && evidence_.calibration->host && evidence_.calibration->host->network;
-    return known ? evidence_.calibration->host->network->payload : 1;
-  }
-
   // Two nodes: the way between them beside what the topology gives most links. Whose link is odd by the topology is
   // named; else either end.
-  void by_topology(const std::vector<Cost>& ways, std::set<std::int32_t>& named) {
-    if (!knows_links() || nominal() == 0) return;
-    const double most = nominal() / payload();
+  void by_topology(const std::vector<Cost>& ways, std::set<RankId>& named) {
+    if (!expected_.knows_links() || nominal() == 0) return;
+    const double most = nominal() / expected_.payload();
     std::vector<const Cost*> slow;
     for (const Cost& one : ways)
-      if (one.cost > most * (1 + diagnosis_.rule.tolerance)) slow.push_back(&one);
+      if (!named.contains(one.ranks[0]) && !named.contains(one.ranks[1]) &&
+          one.cost > most * (1 + diagnosis_.rule.tolerance))
+        slow.push_back(&one);
     std::map<std::int32_t, std::pair<const Cost*, LinkId>> odd;
     for (const Cost* one : slow)
       for (const LinkId link : evidence_.machine->route(one->ranks[0], one->ranks[1])) {
@@ -402,13 +377,13 @@ class Assessment {
           amount_text(1 / one.cost, "B/s"), 100 * most / one.cost, amount_text(1 / nominal(), "B/s"));
     };
     for (const auto& [node, where] : odd) {
-      named.insert(node);
+      for (const RankId rank : ranks_of(readings(), node)) named.insert(rank);
       const plan::Link& link = evidence_.machine->links()[where.second.index()];
       diagnosis_.findings.push_back(
-          {fmt::format("{}: its link to the other node is slow", node_name(node)),
+          {fmt::format("{}: its link to the other node is slow", name_of_node(node)),
            fmt::format("{}; with two nodes no measurement tells which end it is: by the topology it is {}, with {}",
                        beside(*where.first), link_name(where.second), amount_text(link.bandwidth.value(), "B/s")),
-           kSlowNic,
+           causes_.slow_nic,
            {node},
            where.first->ranks,
            link_name(where.second)});
@@ -416,34 +391,11 @@ class Assessment {
     if (!odd.empty() || slow.empty()) return;
     diagnosis_.findings.push_back({"the link between the two nodes is slow, at either end",
                                    beside(*slow.front()),
-                                   kSlowNic,
+                                   causes_.slow_nic,
                                    {node_of(slow.front()->ranks[0]), node_of(slow.front()->ranks[1])},
                                    slow.front()->ranks,
                                    ""});
-    for (const std::int32_t node : diagnosis_.findings.back().nodes) named.insert(node);
-  }
-
-  [[nodiscard]] std::vector<std::optional<double>> expected_bandwidths(const std::vector<Cost>& ways) const {
-    std::vector<std::optional<double>> expected(ways.size());
-    if (!knows_links() || evidence_.calibration == nullptr) return expected;
-    for (std::size_t i = 0; i < ways.size(); ++i)
-      expected[i] = narrowest(ways[i].ranks[0], ways[i].ranks[1]) / payload();
-    return expected;
-  }
-  [[nodiscard]] std::vector<std::optional<double>> expected_latencies(const std::vector<Cost>& ways) const {
-    std::vector<std::optional<double>> expected(ways.size());
-    const bool known =
-        evidence_.calibration != nullptr && evidence_.calibration->host && evidence_.calibration->host->network;
-    if (!knows_links() || !known) return expected;
-    const HostNetwork& network = *evidence_.calibration->host->network;
-    for (std::size_t i = 0; i < ways.size(); ++i) {
-      double time = network.latency.value();
-      for (const LinkId link : evidence_.machine->route(ways[i].ranks[0], ways[i].ranks[1]))
-        time += evidence_.machine->links()[link.index()].latency.value();
-      const double bytes = 8 + static_cast<double>(network.overhead.value());
-      expected[i] = time + bytes * narrowest(ways[i].ranks[0], ways[i].ranks[1]) / payload();
-    }
-    return expected;
+    for (std::size_t r = 0; r < readings().node_of_rank.size(); ++r) named.insert(RankId(r));
   }
 
   // ---- communications of a scenario
@@ -468,7 +420,7 @@ class Assessment {
         for (const RankId rank : costs[i].ranks) numbers.push_back(rank.value());
         diagnosis_.findings.push_back({fmt::format("ranks {}: {} is slow", fmt::join(numbers, ", "), what),
                                        "took " + beside_peers("s", costs, costs[i].cost),
-                                       kSlowGroup,
+                                       causes_.slow_group,
                                        {nodes.begin(), nodes.end()},
                                        costs[i].ranks,
                                        ""});
@@ -478,6 +430,8 @@ class Assessment {
 
   LiveEvidence evidence_;
   LiveDiagnosis diagnosis_;
+  const LiveCauses& causes_;
+  LiveExpected expected_;
 };
 
 }  // namespace

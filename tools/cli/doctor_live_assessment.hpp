@@ -51,7 +51,7 @@ struct LiveEvidence {
   std::vector<collective::GroupTime> communications;  // of a scenario, as measured; may be empty
   std::vector<collective::GroupTime> predicted;       // the same by the calibration; empty if there is none
   const plan::Machine* machine = nullptr;             // what links are called and should do; null if not known
-  const Calibration* calibration = nullptr;           // null if none is given; of a host
+  const Calibration* calibration = nullptr;           // null if none is given
   std::size_t core_product = 256;                     // rows, columns and depth of the product that was measured
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -62,6 +63,26 @@ std::string table_of(const std::vector<LiveCheck>& checks) {
 
 Json known_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
+Json gpus_json(const std::vector<runtime::GpuPlace>& gpus) {
+  Json json = Json::array();
+  for (const runtime::GpuPlace& gpu : gpus)
+    json.push_back({{"index", gpu.index},
+                    {"name", gpu.name},
+                    {"pci", gpu.pci},
+                    {"nic", known_or_null(gpu.nic)},
+                    {"conditions", known_or_null(gpu.conditions)}});
+  return json;
+}
+
+// "16 x NVIDIA H100 80GB HBM3".
+std::string names_of(const std::vector<runtime::GpuPlace>& gpus) {
+  std::map<std::string, int> counts;
+  for (const runtime::GpuPlace& gpu : gpus) ++counts[gpu.name];
+  std::string text;
+  for (const auto& [name, count] : counts) text += fmt::format("{}{} x {}", text.empty() ? "" : ", ", count, name);
+  return text;
+}
+
 }  // namespace
 
 std::string live_diagnosis_text(const LiveDiagnosis& diagnosis, const LiveConditions& conditions) {
@@ -70,9 +91,12 @@ std::string live_diagnosis_text(const LiveDiagnosis& diagnosis, const LiveCondit
                                  readings.hosts.size(), readings.hosts.size() == 1 ? "" : "s", conditions.communicator,
                                  conditions.topology.empty() ? "" : ", topology " + conditions.topology,
                                  conditions.calibration.empty() ? "" : ", calibration " + conditions.calibration);
+  if (!readings.gpus.empty())
+    text.insert(text.size() - 1, fmt::format("Each rank is a GPU: {}\n", names_of(readings.gpus)));
   text += table_of(diagnosis.checks);
   text += fmt::format("\n<: {}\n\n", runtime::text_of(diagnosis.rule));
-  if (diagnosis.findings.empty()) return text + "Nothing looks wrong.\n";
+  if (diagnosis.findings.empty())
+    return text + (readings.interrupted ? "Nothing that was measured looks wrong.\n" : "Nothing looks wrong.\n");
   for (const LiveFinding& finding : diagnosis.findings)
     text += fmt::format("suspicious: {}\n    evidence: {}\n    likely:   {}\n", finding.what, finding.evidence,
                         finding.likely);
@@ -90,12 +114,14 @@ Json live_diagnosis_json(const LiveDiagnosis& diagnosis, const LiveConditions& c
             {"calibration", known_or_null(conditions.calibration)},
             {"hosts", readings.hosts},
             {"node_of_rank", readings.node_of_rank},
+            {"interrupted", readings.interrupted},
             {"rule",
              {{"tolerance", diagnosis.rule.tolerance},
               {"deviations", diagnosis.rule.deviations},
               {"calibration_tolerance", kCalibrationTolerance}}},
             {"checks", Json::array()},
             {"findings", Json::array()}};
+  if (!readings.gpus.empty()) json["gpus"] = gpus_json(readings.gpus);
   for (const LiveCheck& check : diagnosis.checks) {
     const auto beside = check.expected ? Json(check.beside(*check.expected)) : Json(nullptr);
     json["checks"].push_back({{"what", check.what},

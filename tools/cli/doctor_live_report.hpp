@@ -10,7 +10,7 @@ namespace foretoken::cli {
 
 /// Beside what it was measured.
 struct LiveConditions {
-  std::string communicator;  // "mpi"
+  std::string communicator;  // "mpi", "nccl"
   std::string scenario;      // of the communications; "" if there is none
   std::string topology;      // "" if not known
   std::string calibration;   // likewise

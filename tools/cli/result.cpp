@@ -186,8 +186,8 @@ Json result_json(const Loaded& loaded, const std::vector<std::string>& overrides
             {"sequences", m.sequences},
             {"tps", m.tps},
             {"tpot_ms", distribution_json(m.tpot)},
-            {"step_ms", distribution_json(m.step)},
-            {"breakdown", breakdown_json(result.breakdown)}};
+            {"step_ms", distribution_json(m.step)}};
+  if (result.has_breakdown()) json["breakdown"] = breakdown_json(result.breakdown);
   if (const auto conditions = conditions_of(loaded.scenario); !conditions.empty()) json["conditions"] = conditions;
   if (const auto bytes = exchange_of(loaded, result)) json["exchange_bytes_per_step"] = json_of(*bytes);
   if (result.accuracy > 0) json["sharing"] = {{"accuracy", result.accuracy}, {"error", result.sharing_error}};
@@ -252,7 +252,7 @@ std::string result_text(const Loaded& loaded, const Result& result) {
   std::string text =
       fmt::format("{}\n  {} ranks on {}, {} sequences decoding, {} steps counted, {} clock, seed {}\n",
                   loaded.scenario.name, loaded.plan.program.ranks, loaded.machine.name(), grouped(m.sequences),
-                  loaded.scenario.measure.steps, result.clock, loaded.scenario.routing.seed);
+                  result.steps.value_or(loaded.scenario.measure.steps), result.clock, loaded.scenario.routing.seed);
   if (!result.calibration.empty())
     text += fmt::format("  calibration {}, plan {}\n", result.calibration, loaded.plan.plan_hash);
   for (const std::string& condition : conditions_of(loaded.scenario)) text += fmt::format("  with {}\n", condition);
@@ -276,6 +276,7 @@ std::string result_text(const Loaded& loaded, const Result& result) {
     text += fmt::format("  CPU   {:>12.3f} ms per step, all ranks together, waits left out\n",
                         milliseconds(*result.cpu_step));
 
+  if (!result.has_breakdown()) return text;
   text += fmt::format("\n  Where a step goes, on the slowest rank ({}):\n", b.rank);
   append_parts(text, b, "compute", b.compute);
   append_parts(text, b, "exposed", b.exposed);

@@ -32,7 +32,11 @@ struct Result {
   double accuracy = 0;                           // that links were shared to; 0: exactly
   double sharing_error = 0;                      // the largest that it made
   std::optional<plan::ExchangeVolume> exchange;  // where the loaded plan does not know it: a model's own router decided
-  std::optional<Seconds> cpu_step;  // CPU time of all ranks together per counted step, where ranks are threads
+  std::optional<Seconds> cpu_step;      // CPU time of all ranks together per counted step, where ranks are threads
+  std::optional<std::int64_t> steps{};  // counted, where they are fewer than the scenario's: of an interrupted run
+
+  /// A live run that was interrupted may have timed no op.
+  [[nodiscard]] bool has_breakdown() const { return breakdown.rank >= 0; }
 };
 
 /// @param trace  with its events; a live run's metrics are those of another run, which its caller puts in

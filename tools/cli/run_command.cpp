@@ -10,8 +10,10 @@
 
 #include "core/error.hpp"
 #include "runtime/cuda/run_cuda.hpp"
+#include "runtime/interrupt.hpp"
 #include "runtime/run.hpp"
 #include "tools/cli/commands.hpp"
+#include "tools/cli/interrupted.hpp"
 #include "tools/cli/live_health.hpp"
 #include "tools/cli/load.hpp"
 #include "tools/cli/mpi_launch.hpp"
@@ -39,8 +41,27 @@ Json clocks_json(const runtime::RunResult& run) {
   return clocks;
 }
 
+constexpr const char* kNotice = "foretoken: interrupted; ending between two steps (once more: at once)\n";
+
+// What of the plan was measured before Ctrl-C.
+Json interrupted_json(const Loaded& loaded, const runtime::RunResult& run) {
+  return {{"steps", run.headline.steps},
+          {"instrumented_steps", run.trace ? run.trace->steps : 0},
+          {"planned_steps", loaded.scenario.measure.steps}};
+}
+
+[[noreturn]] void end_interrupted(const Loaded& loaded, const runtime::RunResult& run) {
+  const std::int64_t planned = loaded.scenario.measure.steps;
+  if (run.headline.steps == 0)
+    throw Error(kInterrupted,
+                fmt::format("interrupted before any of {} counted steps had ended: nothing was measured", planned));
+  throw Error(kInterrupted,
+              fmt::format("interrupted: {} of {} counted steps were measured, {} of them with per-op times",
+                          run.headline.steps, planned, run.trace ? run.trace->steps : 0));
+}
+
 // What only a live run can say.
-Json live_json(const runtime::RunResult& run) {
+Json live_json(const Loaded& loaded, const runtime::RunResult& run) {
   Json machines = Json::array();
   for (const runtime::MachineIdentity& m : run.machines)
     machines.push_back(
@@ -57,6 +78,7 @@ Json live_json(const runtime::RunResult& run) {
   if (const auto emulated = runtime::emulated_topology())
     json["emulated_topology"] = Json::parse(JsonDocument::from_file(*emulated).json().dump());
   if (run.overhead) json["instrumentation_overhead"] = *run.overhead;
+  if (run.interrupted) json["interrupted"] = interrupted_json(loaded, run);
   return json;
 }
 
@@ -136,28 +158,34 @@ using Gpus = std::optional<runtime::cuda::CudaRunResult>;
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, const Gpus& gpus,
             std::ostream& out) {
+  if (run.interrupted && run.headline.steps == 0) end_interrupted(loaded, run);
   require_idle_cores(run.busy, options.busy_max);
-  if (!options.routing_out.empty()) {
+  if (!options.routing_out.empty() && (run.routing || loaded.plan.routing.known())) {
     if (!run.routing) throw input_error("--routing-out", "", "the plan knows the routing beforehand", "leave it out");
     write_file(options.routing_out, plan::text_of(*run.routing));
   }
-  Result result = make_result(*run.trace, "");
+  Result result;
+  if (run.trace) result = make_result(*run.trace, "");
+  else result.clock = run.headline.clock;
   result.metrics = run.metrics;
+  if (run.interrupted) result.steps = run.headline.steps;
   result.exchange = decided_exchange(loaded, run);
   Json json = result_json(loaded, options.overrides, result);
   // Of the plan that replays what the model's own router decided, where it did.
   json["plan_hash"] = run.plan_hash;
   json["routing_hash"] = run.routing_hash;
-  json["live"] = live_json(run);
+  json["live"] = live_json(loaded, run);
   if (gpus) json["live"]["cuda"] = gpu_json(*gpus, loaded.topology);
   if (!options.out.empty()) {
     Json whole = json;
     whole["resolved_scenario"] = Json::parse(loaded.document.json().dump());
-    whole["trace"] = trace_json(*run.trace, result.breakdown);
+    if (run.trace) whole["trace"] = trace_json(*run.trace, result.breakdown);
     write_file(options.out, whole.dump() + "\n");
   }
   if (options.json) out << json.dump(2) << "\n";
   else out << result_text(loaded, result) << live_text(run) << (gpus ? gpu_text(*gpus, loaded.topology) : "");
+  out.flush();
+  if (run.interrupted) end_interrupted(loaded, run);
 }
 
 // A result must not claim another network than it had.
@@ -172,12 +200,13 @@ void check_emulated(const Loaded& loaded) {
       fmt::format("give --topology {}", emulated->string()));
 }
 
-runtime::RunOptions runtime_options(const RunOptions& options) {
+runtime::RunOptions runtime_options(const RunOptions& options, const runtime::InterruptFlag& interrupt) {
   if (!std::isfinite(options.deadline_seconds))
     throw input_error("--deadline", "", "is not a number of seconds", "write for example --deadline 30");
   runtime::RunOptions live;
   live.step_deadline = std::chrono::milliseconds(static_cast<std::int64_t>(options.deadline_seconds * 1e3));
   live.build = fmt::format("{} {}", version(), commit());
+  live.interrupted = [&interrupt] { return interrupt.raised(); };
   return live;
 }
 
@@ -193,35 +222,43 @@ runtime::RunOptions runtime_options(const RunOptions& options) {
       .faster();
 }
 
+// SIGTERM of ranks of a launch is MpiWatch's. One rank speaks for all.
+runtime::InterruptFlag::Options of_rank(std::int64_t rank) { return {false, rank == 0 ? kNotice : nullptr}; }
+constexpr runtime::InterruptFlag::Options kAlone{true, kNotice};
+
 void run_on_host(const RunOptions& options, std::ostream& out) {
   const bool launched = run_under_mpi([&](auto& mpi) {
+    const runtime::InterruptFlag interrupt(of_rank(mpi.rank()));
     const Loaded loaded = load(options.scenarios.front(), options);
     check_emulated(loaded);
-    if (const auto run = run_mpi(mpi, loaded.plan, runtime_options(options)))
+    if (const auto run = run_mpi(mpi, loaded.plan, runtime_options(options, interrupt)))
       report(loaded, options, *run, std::nullopt, out);
   });
   if (launched) return;
+  const runtime::InterruptFlag interrupt(kAlone);
   const Loaded loaded = load(options.scenarios.front(), options);
   check_emulated(loaded);
-  report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options)), std::nullopt, out);
+  report(loaded, options, runtime::run_threads(loaded.plan, runtime_options(options, interrupt)), std::nullopt, out);
 }
 
 void run_on_gpus([[maybe_unused]] const RunOptions& options, [[maybe_unused]] std::ostream& out) {
 #ifdef FORETOKEN_CUDA
   if (options.nccl_chooses) setenv("FORETOKEN_NCCL_CHOOSES", "1", 1);  // NOLINT(concurrency-mt-unsafe): no threads yet
-  const auto live_options = [&](const Loaded& loaded) {
-    runtime::RunOptions live = runtime_options(options);
+  const auto live_options = [&](const Loaded& loaded, const runtime::InterruptFlag& interrupt) {
+    runtime::RunOptions live = runtime_options(options, interrupt);
     live.experts = products_of_experts(loaded, options);
     return live;
   };
   const bool launched = run_under_mpi([&](auto& mpi) {
+    const runtime::InterruptFlag interrupt(of_rank(mpi.rank()));
     const Loaded loaded = load(options.scenarios.front(), options);
-    if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, live_options(loaded)))
+    if (const auto result = runtime::cuda::run_cuda_mpi(mpi, loaded.plan, live_options(loaded, interrupt)))
       report(loaded, options, result->run, result, out);
   });
   if (launched) return;
   const Loaded loaded = load(options.scenarios.front(), options);
-  const auto result = runtime::cuda::run_cuda(loaded.plan, live_options(loaded));
+  const runtime::InterruptFlag interrupt(kAlone);
+  const auto result = runtime::cuda::run_cuda(loaded.plan, live_options(loaded, interrupt));
   report(loaded, options, result.run, result, out);
 #else
   throw Error(ErrorCode::invalid_input,

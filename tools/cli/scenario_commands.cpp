@@ -87,7 +87,13 @@ CLI::App* add_run(CLI::App& app, RunOptions& options) {
   CLI::App* run = app.add_subcommand(
       "run",
       "Execute a scenario live on this computer's CPUs: ranks are threads, or processes under mpirun; or on GPUs");
-  run->footer("Example: mpirun -n 16 foretoken run scenario.json --set 'model.dtype={\"weights\":\"fp32\"}'");
+  run->footer(
+      "Example: mpirun -n 16 foretoken run scenario.json --set 'model.dtype={\"weights\":\"fp32\"}'\n"
+      "Ctrl-C, or SIGINT to any rank, ends it between two steps, on all ranks after the same one, with what was "
+      "measured "
+      "until then (exit code 130); a second one ends it at once. mpirun kills its ranks a second after it has told "
+      "them; "
+      "where steps or reports take longer, send SIGINT to a rank instead.");
   add_scenario_options(*run, options);
   run->add_option("--backend", options.backend,
                   "host: on CPUs, in fp32 (default); cuda: on GPUs, one process per GPU, messages by NCCL")

@@ -119,6 +119,8 @@ StoredResult read_result(const JsonDocument& document) {
   const std::int64_t ranks = root.require("ranks").as_integer(1, kRanksMax);
   const auto trace = root.optional("trace");
   const auto scenario = root.optional("resolved_scenario");
+  if (!trace && scenario && root.optional("breakdown") == std::nullopt)
+    root.place().fail("the run was interrupted before it had timed any op", "run it again, to its end");
   if (!trace || !scenario)
     root.place().fail(fmt::format("the result was stored without its {}", trace ? "scenario" : "trace"),
                       "store the whole result with --out FILE; what --json prints is only a part of it");

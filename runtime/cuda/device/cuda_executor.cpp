@@ -299,10 +299,30 @@ void CudaExecutor::run(std::int64_t steps, std::vector<std::int64_t>& ends, Rank
       read(step - window, ends, events);
     }
     if (step >= steps) continue;
+    if (!begins(step)) {
+      steps = step;  // what is under way is still awaited and read
+      continue;
+    }
     if (options_.progress != nullptr)
       options_.progress->store(static_cast<std::uint64_t>(step) << 32U, std::memory_order_relaxed);
     launch(step);
   }
+  const std::size_t made = static_cast<std::size_t>(steps) * role_.ops.size();
+  ends.resize(made);
+  if (events == nullptr) return;
+  for (auto* times : {&events->posted, &events->begun, &events->ended, &events->cpu}) times->resize(made);
+}
+
+// Others may be a little behind with their vote.
+bool CudaExecutor::begins(std::int64_t step) {
+  if (options_.vote == nullptr) return true;
+  const auto since = steady_clock::now();
+  StepAnswer answer = options_.vote->may_begin(step);
+  for (; answer == StepAnswer::not_yet; answer = options_.vote->may_begin(step)) {
+    look_after(since, "no verdict has come on whether the run goes on");
+    std::this_thread::sleep_for(kBetweenLooks);
+  }
+  return answer == StepAnswer::yes;
 }
 
 bool CudaExecutor::ended(std::int64_t step) {

@@ -40,8 +40,8 @@ class CudaExecutor {
   /// Runs every routed step once, op by op: libraries load, connect and choose then, and not in what is timed.
   void warm_up();
 
-  /// Runs steps 0 to steps - 1. Arguments as of runtime::Executor::run, but that an op of a device is posted, and a
-  /// communication begun, when its stream comes to it; CPU times stay zero.
+  /// Runs steps 0 to steps - 1, or fewer if the vote says so. Arguments as of runtime::Executor::run, but that an op of
+  /// a device is posted, and a communication begun, when its stream comes to it; CPU times stay zero.
   /// @param look_on  called now and then while steps are under way
   /// @throws Error{rank_failed} if CUDA or NCCL fails, or no step ends for the step deadline
   void run(std::int64_t steps, std::vector<std::int64_t>& ends, RankEvents* events,
@@ -72,6 +72,7 @@ class CudaExecutor {
   void wait_for_counts(const plan::Op& dispatch, std::int64_t routed_step);
   void look_after(std::chrono::steady_clock::time_point since, const std::string& missed) const;
   void capture(std::int64_t routed_step);
+  [[nodiscard]] bool begins(std::int64_t step);
   void launch(std::int64_t step);
   void discard_graphs();
   [[nodiscard]] bool ended(std::int64_t step);

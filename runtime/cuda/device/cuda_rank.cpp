@@ -93,7 +93,7 @@ Prepared prepare(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions&
 }  // namespace
 
 CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions& options,
-                             RankProgress& progress) {
+                             RankProgress& progress, StopVote& vote) {
   const RankId rank(static_cast<std::int32_t>(bootstrap.rank()));
   std::optional<RowTables> tables;  // of a rank that the plan has; a launch of other ranks is refused below
   if (bootstrap.rank() < plan.program.ranks) tables.emplace(plan, rank);
@@ -119,15 +119,26 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     ExecutorOptions how;
     how.step_deadline = options.step_deadline;
     how.progress = &progress;
+    how.vote = &vote;
     if (options.before_op)
       how.before_op = [&](std::int64_t step, const plan::Op& op) { options.before_op(rank, step, op); };
     CudaExecutor executor(plan, rank, *tables, lowering, compute, nccl.get(), std::move(how));
     const std::int64_t steps = plan.scenario.measure.warmup_steps + plan.scenario.measure.steps;
     // The watchdog is for calls that block; a step that does not end is the executor's to tell, and earlier.
-    const auto alive = [&] { watchdog.feed(2 * options.step_deadline); };
+    const auto alive = [&] {
+      watchdog.feed(2 * options.step_deadline);
+      vote.move();
+    };
+    const auto whole = [&](const std::vector<std::int64_t>& ends) {
+      return ends.size() == static_cast<std::size_t>(steps) * plan.program.role_of(rank).ops.size();
+    };
     executor.warm_up();
     if (nccl) result.estimates = nccl->estimates();
     setting_up();
+    // Whoever does not answer is named before the watchdog ends the process.
+    const auto verdict_deadline = options.setup_deadline / 2;
+    result.record.interrupted = vote.stops(verdict_deadline);
+    if (result.record.interrupted) return result;
     bootstrap.all_gather({});
     ConditionSampler sampler(prepared.gpu.pci);
     executor.run(steps, result.record.ends, nullptr, [&] {
@@ -138,18 +149,20 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     result.gpu.conditions = sampler.conditions();
     result.record.began = nanoseconds_of(executor.began());
     result.record.activations = activations_of(plan, rank, compute);
-    if (!plan.routing.known()) {
+    result.record.interrupted = !whole(result.record.ends);
+    if (!plan.routing.known() && decided_all(plan, rank, result.record.ends)) {
       compute.routed_rows().learn_routes();
       result.record.routes = routes_of(plan, rank, *tables);
     } else if (plan.scenario.deployment.dispatch_mode == plan::DispatchMode::capacity) {
       compute.routed_rows().require_planned_arrivals();
     }
-    if (options.instrumented) {
+    if (options.instrumented && !vote.stops(verdict_deadline)) {
       bootstrap.all_gather({});
       executor.run(steps, result.record.instrumented_ends, &result.record.events, alive);
       result.record.instrumented_began = nanoseconds_of(executor.began());
       setting_up();
     }
+    if (options.instrumented && !whole(result.record.instrumented_ends)) result.record.interrupted = true;
     bootstrap.all_gather({});
   } catch (...) {
     if (nccl) nccl->abort();

@@ -136,6 +136,13 @@ class CudaProbeDevice final : public ProbeDevice {
     watchdog_.feed(kBatchMax);
   }
 
+  void connect_all() override {
+    watchdog_.feed(kBatchMax);
+    FORETOKEN_CHECK(messages_ != nullptr, "messages need a launch of several ranks");
+    messages_->connect_all();
+    watchdog_.feed(kBatchMax);
+  }
+
   void prepare(const Probe& probe) override {
     graph_.reset();
     repeat_ = {};
@@ -147,6 +154,9 @@ class CudaProbeDevice final : public ProbeDevice {
     } else if (const auto* const message = std::get_if<MessageProbe>(&probe)) {
       takes_part_ = messages_->prepare(*message);
       if (message->beside_gemm) product_ = work_.make(kBeside);
+      repeat_ = [this](std::int64_t /*repetition*/, cudaStream_t stream) { messages_->queue(stream); };
+    } else if (const auto* const pair = std::get_if<PairProbe>(&probe)) {
+      takes_part_ = messages_->prepare(*pair);
       repeat_ = [this](std::int64_t /*repetition*/, cudaStream_t stream) { messages_->queue(stream); };
     } else {
       repeat_ = work_.make(probe);
@@ -160,7 +170,7 @@ class CudaProbeDevice final : public ProbeDevice {
     sampler_->sample();
     const double seconds = run_now(repetitions);
     sampler_->sample();
-    if (std::holds_alternative<MessageProbe>(probe_)) messages_->poll();
+    if (std::holds_alternative<MessageProbe>(probe_) || std::holds_alternative<PairProbe>(probe_)) messages_->poll();
     return Seconds(seconds);
   }
 
@@ -183,6 +193,7 @@ class CudaProbeDevice final : public ProbeDevice {
       if (message->beside_gemm) return beside(repetitions);
       return in_graph(communication_.get(), repetitions, true);
     }
+    if (std::holds_alternative<PairProbe>(probe_)) return in_graph(communication_.get(), repetitions, true);
     return in_graph(compute_.get(), repetitions, false);
   }
 

@@ -46,6 +46,16 @@ std::vector<NcclCall> calls_of(const MessageProbe& probe, std::int64_t rank) {
   FORETOKEN_CHECK(false, "no such message");
 }
 
+std::vector<NcclCall> calls_of(const PairProbe& probe, RankId rank) {
+  if (rank != probe.from && rank != probe.to) return {};
+  NcclCall call;
+  call.function = rank == probe.from ? NcclFunction::send : NcclFunction::recv;
+  call.dtype = kType;
+  call.count = probe.bytes.value() / bytes_per_element(kType);
+  call.peer = (rank == probe.from ? probe.to : probe.from).value();
+  return {call};
+}
+
 ProbeMessages::ProbeMessages(Bootstrap& bootstrap, LaunchLayout layout)
     : bootstrap_(bootstrap), layout_(std::move(layout)) {
   if (std::getenv(kAlgorithm) != nullptr)  // NOLINT(concurrency-mt-unsafe): before there are threads
@@ -71,22 +81,45 @@ void ProbeMessages::connect(const std::string& algorithm, const std::vector<Mess
   communicator_ = std::make_unique<NcclCommunicator>(library_, families, bootstrap_);
 }
 
+void ProbeMessages::connect_all() {
+  communicator_.reset();
+  groups_.clear();
+  unsetenv(kAlgorithm);  // NOLINT(concurrency-mt-unsafe): NCCL's threads do not read it
+  NcclFamily family;
+  family.name = "all ranks";
+  family.color_of_rank.assign(static_cast<std::size_t>(layout_.ranks()), 0);
+  communicator_ = std::make_unique<NcclCommunicator>(library_, std::vector{family}, bootstrap_);
+}
+
 bool ProbeMessages::prepare(const MessageProbe& probe) {
   in_ = {};
   out_ = {};
   const std::vector<RankId> members = layout_.members(probe);
   const auto own = std::find(members.begin(), members.end(), RankId(static_cast<std::int32_t>(bootstrap_.rank())));
   if (own == members.end()) return false;
-  const auto bytes = static_cast<std::size_t>(probe.bytes.value());
-  if (2 * probe.bytes.value() > device_memory().free)
-    throw Error(ErrorCode::infeasible, fmt::format("buffers of {} bytes are not free on the GPU", probe.bytes.value()));
-  in_ = DeviceArray<std::byte>(bytes);
-  out_ = DeviceArray<std::byte>(bytes);
-  check_cuda(cudaMemset(in_.data(), 0, bytes), "cudaMemset");
+  allocate(probe.bytes);
   const auto family = std::find(groups_.begin(), groups_.end(), group_of(probe));
   FORETOKEN_CHECK(family != groups_.end(), "the group has a communicator");
   operation_ = {static_cast<std::int32_t>(family - groups_.begin()), calls_of(probe, own - members.begin())};
   return true;
+}
+
+bool ProbeMessages::prepare(const PairProbe& probe) {
+  in_ = {};
+  out_ = {};
+  operation_ = {0, calls_of(probe, RankId(static_cast<std::int32_t>(bootstrap_.rank())))};
+  if (operation_.calls.empty()) return false;
+  allocate(probe.bytes);
+  return true;
+}
+
+void ProbeMessages::allocate(Bytes size) {
+  const auto bytes = static_cast<std::size_t>(size.value());
+  if (2 * size.value() > device_memory().free)
+    throw Error(ErrorCode::infeasible, fmt::format("buffers of {} bytes are not free on the GPU", size.value()));
+  in_ = DeviceArray<std::byte>(bytes);
+  out_ = DeviceArray<std::byte>(bytes);
+  check_cuda(cudaMemset(in_.data(), 0, bytes), "cudaMemset");
 }
 
 void ProbeMessages::queue(cudaStream_t stream) { communicator_->queue(operation_, in_.data(), out_.data(), stream); }

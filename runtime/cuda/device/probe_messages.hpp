@@ -26,12 +26,17 @@ class ProbeMessages {
   /// One split per (ranks, nodes) of the probes. NCCL reads NCCL_ALGO whenever a communicator is made.
   void connect(const std::string& algorithm, const std::vector<MessageProbe>& probes);
 
+  /// One communicator of all ranks: NCCL connects two of them when they first send to one another.
+  void connect_all();
+
   /// @return whether this rank takes part
   bool prepare(const MessageProbe& probe);
+  bool prepare(const PairProbe& probe);
   void queue(cudaStream_t stream);
   void poll() { communicator_->poll(); }
 
  private:
+  void allocate(Bytes bytes);
   Bootstrap& bootstrap_;
   LaunchLayout layout_;
   NcclLibrary library_;
@@ -44,5 +49,7 @@ class ProbeMessages {
 
 /// One rank's call. @param rank  within the group
 std::vector<NcclCall> calls_of(const MessageProbe& probe, std::int64_t rank);
+/// @param rank  of the launch; nothing if it is neither end
+std::vector<NcclCall> calls_of(const PairProbe& probe, RankId rank);
 
 }  // namespace foretoken::runtime::cuda

@@ -152,6 +152,7 @@ struct ProbeWork::Maker {
 
   Repeat operator()(const LaunchProbe& /*p*/) const { FORETOKEN_CHECK(false, "launches have no operands"); }
   Repeat operator()(const MessageProbe& /*p*/) const { FORETOKEN_CHECK(false, "messages have buffers of their own"); }
+  Repeat operator()(const PairProbe& /*p*/) const { FORETOKEN_CHECK(false, "messages have buffers of their own"); }
 };
 
 ProbeWork::Repeat ProbeWork::make(const Probe& probe) {

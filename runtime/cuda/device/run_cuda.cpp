@@ -4,7 +4,9 @@
 
 #include <chrono>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "runtime/cuda/device/nccl_communicator.hpp"
 #include "runtime/cuda/nccl_notes.hpp"
 #include "runtime/machine_identity.hpp"
+#include "runtime/stop_vote.hpp"
 #ifdef FORETOKEN_MPI
 #include "runtime/clock_offset.hpp"
 #include "runtime/cuda/device/mpi_bootstrap.hpp"
@@ -26,9 +29,10 @@ namespace foretoken::runtime::cuda {
 CudaRunResult run_cuda(const plan::Plan& plan, const RunOptions& options) {
   AloneBootstrap alone;
   RankProgress progress{kNoProgress};
+  StopVote vote(options.interrupted);
   std::vector<CudaRankRecord> records;
   try {
-    records.push_back(run_cuda_rank(plan, alone, options, progress));
+    records.push_back(run_cuda_rank(plan, alone, options, progress, vote));
   } catch (const Error& error) {
     if (error.code() != ErrorCode::rank_failed) throw;
     throw Error(ErrorCode::rank_failed, fmt::format("on {}: {}", this_machine().host, error.what()));
@@ -39,9 +43,10 @@ CudaRunResult run_cuda(const plan::Plan& plan, const RunOptions& options) {
 #ifdef FORETOKEN_MPI
 namespace {
 
-CudaRankRecord run_or_end(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options, Bootstrap& bootstrap) {
+CudaRankRecord run_or_end(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options, Bootstrap& bootstrap,
+                          StopVote& vote) {
   try {
-    return run_cuda_rank(plan, bootstrap, options, mpi.watch().progress());
+    return run_cuda_rank(plan, bootstrap, options, mpi.watch().progress(), vote);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::invalid_input || error.code() == ErrorCode::infeasible) throw;
     host::fail_rank(mpi, error.what());
@@ -50,11 +55,15 @@ CudaRankRecord run_or_end(MpiProcess& mpi, const plan::Plan& plan, const RunOpti
   }
 }
 
-// Other hosts' clocks beside rank 0's, by MPI's messages.
+// What ranks tell each other by MPI beside NCCL: their clocks, and whether they have been asked to stop.
+constexpr CommunicationId kClockMessages(0);
+constexpr CommunicationId kVoteMessages(1);
+
+// Other hosts' clocks beside rank 0's.
 class Clocks {
  public:
-  Clocks(MpiProcess& mpi, Bootstrap& bootstrap, const RunOptions& options)
-      : mpi_(mpi), deadline_(options.setup_deadline), messages_(std::make_unique<host::MpiMessages>(mpi.ranks())) {
+  Clocks(MpiProcess& mpi, host::MpiMessages& messages, Bootstrap& bootstrap, const RunOptions& options)
+      : mpi_(mpi), deadline_(options.setup_deadline), messages_(messages) {
     const std::string host = this_machine().host;
     std::vector<std::string> hosts;
     for (const Bootstrap::Bytes& name : bootstrap.all_gather({host.begin(), host.end()}))
@@ -64,7 +73,7 @@ class Clocks {
   [[nodiscard]] const std::vector<RankId>& ranks() const { return ranks_; }
   [[nodiscard]] std::vector<ClockOffset> read() const {
     try {
-      BlockingMessages messages(messages_->communicator(), CommunicationId(0), deadline_);
+      BlockingMessages messages(messages_.communicator(), kClockMessages, deadline_);
       return measure_clock_offsets(messages, RankId(static_cast<std::int32_t>(mpi_.rank())), ranks_, [] {
         const auto now = std::chrono::steady_clock::now().time_since_epoch();
         return static_cast<std::int64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(now).count());
@@ -77,7 +86,7 @@ class Clocks {
  private:
   MpiProcess& mpi_;
   std::chrono::milliseconds deadline_;
-  std::unique_ptr<host::MpiMessages> messages_;
+  host::MpiMessages& messages_;
   std::vector<RankId> ranks_;
 };
 
@@ -99,10 +108,19 @@ std::optional<NcclObservation> observed_by_all(const plan::Plan& plan, const Ncc
 std::optional<CudaRunResult> run_cuda_mpi(MpiProcess& mpi, const plan::Plan& plan, const RunOptions& options) {
   MpiBootstrap bootstrap;
   mpi.watch().set_describe([&plan](RankId rank, std::uint64_t progress) { return told_by(plan, rank, progress); });
-  const Clocks clocks(mpi, bootstrap, options);
+  host::MpiMessages messages(mpi.ranks());
+  const Clocks clocks(mpi, messages, bootstrap, options);
+  std::function<bool()> interrupted;
+  std::optional<host::MpiWatch::MayEndEarly> early;
+  if (options.interrupted) {
+    interrupted = [&] { return options.interrupted() || mpi.watch().asked_to_end(); };
+    early.emplace(mpi.watch());
+  }
+  StopVote vote(messages.communicator(), kVoteMessages, RankId(static_cast<std::int32_t>(mpi.rank())), mpi.ranks(),
+                interrupted);
   const std::vector<ClockOffset> before = clocks.read();
   const NcclNotes notes;
-  const CudaRankRecord own = run_or_end(mpi, plan, options, bootstrap);
+  const CudaRankRecord own = run_or_end(mpi, plan, options, bootstrap, vote);
   const std::vector<ClockOffset> after = clocks.read();
   std::vector<CudaRankRecord> records;
   for (const Bootstrap::Bytes& bytes : bootstrap.gather(to_bytes(own))) records.push_back(from_bytes(bytes));
