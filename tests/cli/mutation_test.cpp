@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "foretoken_places.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
@@ -140,13 +141,11 @@ class Mutations : public testing::TestWithParam<std::string> {
  protected:
   // The damaged file stands in a folder as deep as the original's, beside links to what scenarios refer to.
   void SetUp() override {
-    folder_ = fs::temp_directory_path() / ("foretoken_mutation_" + fs::path(GetParam()).stem().string());
-    fs::remove_all(folder_);
+    folder_ = test::scratch_folder();
     fs::create_directories(folder_ / "scenarios/mutated");
     fs::create_directory_symlink(fs::path(FORETOKEN_SOURCE_DIR) / "topologies", folder_ / "topologies");
     file_ = folder_ / "scenarios/mutated/case.json";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   fs::path folder_;
   fs::path file_;

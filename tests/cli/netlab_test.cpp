@@ -10,6 +10,7 @@
 
 #include "foretoken_places.hpp"
 #include "tests/cli/command_line.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace foretoken::cli {
 namespace {
@@ -67,8 +68,7 @@ TEST_F(Netlab, NothingIsLeftOfLabsThatAreKilled) {
 
 // No run uses less than a millionth of the cores' time: this one is refused as unhealthy, and stores no result.
 TEST_F(Netlab, ARunThatTheCoresHeldUpIsUnhealthy) {
-  const std::string result = testing::TempDir() + "foretoken_unhealthy.json";
-  std::filesystem::remove(result);
+  const std::string result = (test::scratch_folder() / "unhealthy.json").string();
   const Said said = netlab("exec topologies/lab/2x4.json tools/mpirun -n 8 '" FORETOKEN_BINARY
                            "' run scenarios/lab/baseline-2x4.json --set measure.steps=2 --busy-max 0.000001 --out '" +
                            result + "'");

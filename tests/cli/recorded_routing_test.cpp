@@ -15,6 +15,7 @@
 #include "plan/routing/routing.hpp"
 #include "plan/routing/routing_record.hpp"
 #include "tests/plan/json_schema.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tools/cli/cli.hpp"
 
 namespace foretoken::cli {
@@ -23,12 +24,7 @@ namespace {
 using Json = nlohmann::json;
 using testing::HasSubstr;
 
-std::filesystem::path scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() / "foretoken_recorded_routing" /
-                      testing::UnitTest::GetInstance()->current_test_info()->name();
-  std::filesystem::create_directories(folder);
-  return folder / name;
-}
+std::filesystem::path scratch(const std::string& name) { return test::scratch_folder() / name; }
 
 std::string foretoken(const std::vector<std::string>& arguments, int code = 0) {
   std::ostringstream out;

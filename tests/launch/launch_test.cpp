@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tests/cli/command_line.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/launch/job.hpp"
 
@@ -28,12 +29,7 @@ Answer foretoken(std::vector<std::string> arguments) {
   return test::foretoken_cli(arguments);
 }
 
-std::filesystem::path scratch(const std::string& name) {
-  const auto folder = std::filesystem::temp_directory_path() /
-                      fmt::format("foretoken_launch_{}", testing::UnitTest::GetInstance()->current_test_info()->name());
-  std::filesystem::create_directories(folder);
-  return folder / name;
-}
+std::filesystem::path scratch(const std::string& name) { return test::scratch_folder() / name; }
 
 std::filesystem::path stored(const std::string& text, const std::string& name = "job.sh") {
   const auto path = scratch(name);

@@ -14,6 +14,7 @@
 
 #include "core/error.hpp"
 #include "tests/plan/plan_files.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace foretoken::plan::test {
 namespace {
@@ -208,12 +209,11 @@ TEST(MalformedScenarios, FilesThatAreNone) {
 }
 
 TEST(MalformedScenarios, FileBeyondTheLimit) {
-  const auto path = std::filesystem::temp_directory_path() / "foretoken_too_large.json";
+  const auto path = foretoken::test::scratch_folder() / "foretoken_too_large.json";
   std::ofstream(path, std::ios::binary) << "{";
   // A sparse file: 65 MiB long, one block on disk.
   std::filesystem::resize_file(path, std::uintmax_t{65} << 20);
   EXPECT_THAT(refusal_of_file(path), HasSubstr("foretoken_too_large.json: larger than 64 MiB"));
-  std::filesystem::remove(path);
 }
 
 // ---- --set ---------------------------------------------------------------------------------------------------------

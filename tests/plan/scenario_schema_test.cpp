@@ -23,6 +23,7 @@
 #include "plan/scenario/read_model.hpp"
 #include "tests/plan/json_schema.hpp"
 #include "tests/plan/plan_files.hpp"
+#include "tests/scratch_folder.hpp"
 
 namespace foretoken::plan::test {
 namespace {
@@ -78,9 +79,7 @@ std::string verdict(const std::string& kind, const Json& file) {
     } else if (kind == "model") {
       static_cast<void>(read_model_file(JsonDocument::from_text(file.dump(), "case.json")));
     } else {
-      const std::string test = testing::UnitTest::GetInstance()->current_test_info()->name();
-      const auto folder = std::filesystem::temp_directory_path() / ("foretoken_schema_" + test);
-      std::filesystem::create_directories(folder);
+      const auto folder = foretoken::test::scratch_folder();
       std::filesystem::copy_file(repository_file("tests/data/plan/gpu.json"), folder / "gpu.json",
                                  std::filesystem::copy_options::overwrite_existing);
       const auto path = folder / "case.json";

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/scratch_folder.hpp"
 #include "tests/topology/files.hpp"
 #include "tools/cli/cli.hpp"
 
@@ -104,11 +105,9 @@ double large_ep(const std::string& name) {
   json scenario = json_of(kLargeEp);
   scenario["cluster"] = {{"topology", fs::absolute("topologies/" + name + ".json").string()}};
   scenario["measure"] = {{"warmup_steps", 4}, {"steps", 4}};
-  const fs::path file = fs::temp_directory_path() / ("foretoken_large_ep_" + name + ".json");
+  const fs::path file = test::scratch_folder() / (name + ".json");
   std::ofstream(file) << scenario.dump();
-  const double ms = tpot_ms(file.string(), "topologies/" + name + ".json");
-  fs::remove(file);
-  return ms;
+  return tpot_ms(file.string(), "topologies/" + name + ".json");
 }
 
 double all_to_all_us(const std::string& name) {
