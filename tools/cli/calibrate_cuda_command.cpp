@@ -7,7 +7,6 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <ostream>
 #include <system_error>
@@ -19,6 +18,7 @@
 #include "core/error.hpp"
 #include "runtime/interrupt.hpp"
 #include "runtime/machine_identity.hpp"
+#include "tools/cli/calibration_folder.hpp"
 #include "tools/cli/interrupted.hpp"
 #include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/shipped_data.hpp"
@@ -67,28 +67,13 @@ Calibration base_of(const CalibrateCudaOptions& options, const std::string& gpu)
   return base;
 }
 
-fs::path parts_file(const fs::path& folder, bool whole, std::int64_t ranks) {
-  const std::string launch = ranks == 1 ? "" : fmt::format("-nccl-{}", ranks);
-  return folder / fmt::format("{}{}.jsonl", whole ? "raw-samples" : "unfinished", launch);
-}
+constexpr std::array<const char*, 1> kWritten{"calibration.json"};
 
-std::string today() {
-  const std::time_t now = std::time(nullptr);
-  std::tm date{};
-  gmtime_r(&now, &date);
-  return fmt::format("{:04}-{:02}-{:02}", date.tm_year + 1900, date.tm_mon + 1, date.tm_mday);
-}
+// Each number of processes has parts of its own.
+std::string nccl_launch(std::int64_t ranks) { return ranks == 1 ? "" : fmt::format("-nccl-{}", ranks); }
 
 Seconds steady_now() {
   return Seconds(std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count());
-}
-
-void make_folder(const fs::path& folder) {
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (failed)
-    throw input_error("--out " + folder.string(), "", failed.message(), "name a folder that exists or can be made");
-  require_writable(folder / "calibration.json");
 }
 
 std::string readme_text(const DeviceFit& fit, const DeviceMeasurement& measured, std::int64_t ranks) {
@@ -97,7 +82,7 @@ std::string readme_text(const DeviceFit& fit, const DeviceMeasurement& measured,
       "Written by `foretoken calibrate cuda`. `calibration.json` is what a topology or `--calibration` names, "
       "`samples{}.csv` the\nmedian of every probe, `raw-samples*.jsonl` every time, with the GPU's clock beside "
       "it.\n\n",
-      measured.gpus.size(), measured.machine.gpu.name, ranks == 1 ? "" : fmt::format("-nccl-{}", ranks));
+      measured.gpus.size(), measured.machine.gpu.name, nccl_launch(ranks));
   for (std::size_t r = 0; r < measured.gpus.size(); ++r)
     text += fmt::format("- rank {}: {} on {}\n", r, measured.gpus[r], measured.hosts[r]);
   text += fmt::format("- {}, {}{}\n", measured.machine.driver, measured.machine.blas,
@@ -138,8 +123,8 @@ void report(const DeviceFit& fit, const DeviceMeasurement& measured, const Calib
        {file, text}}};
   write_files(files);
   std::error_code failed;
-  const fs::path raw = parts_file(options.out, true, ranks);
-  fs::rename(parts_file(options.out, false, ranks), raw, failed);
+  const fs::path raw = parts_file(options.out, true, nccl_launch(ranks));
+  fs::rename(parts_file(options.out, false, nccl_launch(ranks)), raw, failed);
   if (failed) throw input_error(raw.string(), "", failed.message(), "the rest is written; check the folder");
   if (options.json)
     out << summary(fit, measured, options).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
@@ -188,7 +173,7 @@ void calibrate_on(runtime::cuda::ProbeDevice& device, runtime::cuda::Bootstrap& 
           "calibrate cuda with the same --out without mpirun first");
     base = launch ? read_calibration(known) : base_of(options, gpu);
     require_calibration_for(base, spec);
-    make_folder(options.out);
+    make_calibration_folder(options.out, kWritten);
   });
 
   std::vector<Probe> probes;
@@ -207,7 +192,7 @@ void calibrate_on(runtime::cuda::ProbeDevice& device, runtime::cuda::Bootstrap& 
   measure.seed = options.seed;
   measure.date = today();
   measure.version = fmt::format("{} ({})", version(), commit());
-  measure.journal = parts_file(options.out, false, bootstrap.ranks());
+  measure.journal = parts_file(options.out, false, nccl_launch(bootstrap.ranks()));
   measure.now = steady_now;
   measure.interrupted = interrupted;
   double told = -1;

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -17,6 +16,7 @@
 #include "core/json_text.hpp"
 #include "runtime/machine_identity.hpp"
 #include "runtime/run.hpp"
+#include "tools/cli/calibration_folder.hpp"
 #include "tools/cli/commands.hpp"
 #include "tools/cli/mpi_launch.hpp"
 #include "tools/cli/version.hpp"
@@ -35,18 +35,8 @@ constexpr std::int64_t kRanks = 64;
 
 constexpr std::array<const char*, 4> kFiles{"samples.csv", "README.md", "topology.json", "calibration.json"};
 
-// A measurement's parts: while it is made, and when it is whole. Threads and each number of processes have their own.
-fs::path parts_file(const fs::path& folder, bool whole, std::int64_t ranks) {
-  const std::string launch = ranks == 0 ? "" : fmt::format("-mpi-{}", ranks);
-  return folder / fmt::format("{}{}.jsonl", whole ? "raw-samples" : "unfinished", launch);
-}
-
-std::string today() {
-  const std::time_t now = std::time(nullptr);
-  std::tm date{};
-  gmtime_r(&now, &date);
-  return fmt::format("{:04}-{:02}-{:02}", date.tm_year + 1900, date.tm_mon + 1, date.tm_mday);
-}
+// Threads and each number of processes have parts of their own.
+std::string mpi_launch(std::int64_t ranks) { return ranks == 0 ? "" : fmt::format("-mpi-{}", ranks); }
 
 std::string text_of(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
@@ -186,7 +176,7 @@ class Progress {
 calibrate::MeasureOptions measure_options(const CalibrateHostOptions& options, std::int64_t ranks, Progress& progress) {
   calibrate::MeasureOptions measure;
   measure.ranks = ranks;
-  measure.journal = parts_file(options.out, false, ranks);
+  measure.journal = parts_file(options.out, false, mpi_launch(ranks));
   measure.budget = Seconds(options.budget_seconds);
   measure.seed = options.seed;
   measure.scenarios = options.scenarios;
@@ -198,14 +188,6 @@ calibrate::MeasureOptions measure_options(const CalibrateHostOptions& options, s
     progress.resumes(known, parts, file);
   };
   return measure;
-}
-
-void make_folder(const fs::path& folder) {
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (failed)
-    throw input_error("--out " + folder.string(), "", failed.message(), "name a folder that exists or can be made");
-  for (const char* name : kFiles) require_writable(folder / name);
 }
 
 // Checked before anything is measured.
@@ -222,8 +204,8 @@ void report(const HostMeasurement& measured, const CalibrateHostOptions& options
             std::ostream& out) {
   write_all(options.out, measured);
   std::error_code failed;
-  const fs::path raw = parts_file(options.out, true, ranks);
-  fs::rename(parts_file(options.out, false, ranks), raw, failed);
+  const fs::path raw = parts_file(options.out, true, mpi_launch(ranks));
+  fs::rename(parts_file(options.out, false, mpi_launch(ranks)), raw, failed);
   if (failed) throw input_error(raw.string(), "", failed.message(), "the rest is written; check the folder");
   if (options.json)
     out << summary_json(measured, options).dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
@@ -243,14 +225,14 @@ void run_calibrate_host(const CalibrateHostOptions& options, std::ostream& out, 
       [&](auto& mpi) {
         calibrate::MeasureOptions measure = measure_options(options, mpi.ranks(), progress);
         measure.leads = mpi.rank() == 0;
-        if (measure.leads) make_folder(options.out);
+        if (measure.leads) make_calibration_folder(options.out, kFiles);
         measure.run = [&](const plan::Plan& plan) { return run_mpi(mpi, plan, live); };
         if (const auto measured = calibrate::measure_host(measure)) report(*measured, options, mpi.ranks(), out);
       },
       2);
   if (launched) return;
   calibrate::MeasureOptions measure = measure_options(options, 0, progress);
-  make_folder(options.out);
+  make_calibration_folder(options.out, kFiles);
   measure.run = [&](const plan::Plan& plan) { return std::optional(runtime::run_threads(plan, live)); };
   const auto measured = calibrate::measure_host(measure);
   report(*measured, options, 0, out);
