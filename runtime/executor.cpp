@@ -15,8 +15,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// How long a rank rests at most before it looks whether it has waited too long.
-
 }  // namespace
 
 Executor::Executor(const plan::Plan& plan, RankId rank, RowTables& tables, ComputeSide& compute,

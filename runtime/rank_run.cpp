@@ -20,9 +20,10 @@ std::int64_t steps_of(const plan::Plan& plan) {
   return plan.scenario.measure.warmup_steps + plan.scenario.measure.steps;
 }
 
-ExecutorOptions executor_options(const RunOptions& options, RankId rank, RankProgress& progress, StopVote& vote) {
+ExecutorOptions executor_options(const plan::Plan& plan, const RunOptions& options, RankId rank, RankProgress& progress,
+                                 StopVote& vote) {
   ExecutorOptions result;
-  result.vote = &vote;
+  if (steps_meet(plan)) result.vote = &vote;
   result.step_deadline = options.step_deadline;
   result.progress = &progress;
   if (options.before_op)
@@ -222,7 +223,7 @@ RankRun::RankRun(const plan::Plan& plan, RankId rank, Communicator& communicator
       compute_(plan, rank, tables_),
       vote_(communicator, CommunicationId(plan.program.communications.size() + 1), rank, plan.program.ranks,
             options.interrupted),
-      executor_(plan, rank, tables_, compute_, communicator, executor_options(options, rank, progress, vote_)) {}
+      executor_(plan, rank, tables_, compute_, communicator, executor_options(plan, options, rank, progress, vote_)) {}
 
 RankRecord RankRun::run() {
   RankRecord record;
@@ -253,6 +254,7 @@ RankRecord RankRun::run() {
     record.instrumented_began = nanoseconds_of(executor_.began() + clock_ahead());
   }
   if (options_.instrumented && !whole(record.instrumented_ends)) record.interrupted = true;
+  vote_.finish(options_.setup_deadline);
   communicator_.meet(options_.setup_deadline);
   if (const std::vector<ClockOffset> later = read_clocks(); !later.empty())
     record.clocks = clock_readings(clocks_, clocks_before, later);
@@ -287,6 +289,13 @@ std::vector<Activations> RankRun::activations() const {
     all.push_back(std::move(one));
   }
   return all;
+}
+
+bool steps_meet(const plan::Plan& plan) {
+  const plan::DeploymentSpec& deployment = plan.scenario.deployment;
+  return deployment.dp == 1 ||
+         (deployment.exchange == plan::ExpertExchange::dispatch && deployment.ep == deployment.tp * deployment.dp &&
+          plan.scenario.model.expert_layers() > 0);
 }
 
 bool decided_all(const plan::Plan& plan, RankId rank, const std::vector<std::int64_t>& ends) {

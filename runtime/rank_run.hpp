@@ -63,6 +63,10 @@ class RankRun {
   Executor executor_;
 };
 
+/// Whether every rank's step waits for all others'. Replicas that never meet run at their own pace, and must not be
+/// held together by a vote on whether they go on: such a run ends early between its two runs alone.
+bool steps_meet(const plan::Plan& plan);
+
 /// Whether a run with these ends of steps has come to every routed step, so that what routers decided is known.
 bool decided_all(const plan::Plan& plan, RankId rank, const std::vector<std::int64_t>& ends);
 

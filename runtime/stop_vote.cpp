@@ -113,27 +113,31 @@ void StopVote::tell() {
     pending_.push_back(communicator_->send(RankId(r), communication_, bytes_of_value(verdict_)));
 }
 
+void StopVote::wait_for_verdict(std::chrono::milliseconds deadline) {
+  const auto begun = Clock::now();
+  for (look(); !told(); look()) {
+    if (communicator_->progress()) continue;
+    if (Clock::now() - begun > deadline)
+      throw Error(ErrorCode::rank_failed, fmt::format("not all ranks have said within {:.0f} s whether the run goes on",
+                                                      std::chrono::duration<double>(deadline).count()));
+    communicator_->rest(kVotePatience);
+  }
+}
+
+void StopVote::finish(std::chrono::milliseconds deadline) {
+  if (asked_ && ranks_ > 1) wait_for_verdict(deadline);
+}
+
 bool StopVote::stops(std::chrono::milliseconds deadline) {
   if (!asked_) return false;
   if (ranks_ == 1) {
     stopped_ = stopped_ || asked_();
     return stopped_;
   }
-  const auto begun = Clock::now();
-  const auto wait = [&] {
-    for (look(); !told(); look()) {
-      if (communicator_->progress()) continue;
-      if (Clock::now() - begun > deadline)
-        throw Error(ErrorCode::rank_failed,
-                    fmt::format("not all ranks have said within {:.0f} s whether the run goes on",
-                                std::chrono::duration<double>(deadline).count()));
-      communicator_->rest(kVotePatience);
-    }
-  };
-  wait();  // for the vote that the last steps left
+  wait_for_verdict(deadline);  // of the vote that the last steps left
   cast_at_ = 0;
   cast(0);
-  wait();
+  wait_for_verdict(deadline);
   stopped_ = stopped_ || verdict_.stops != 0;
   return stopped_;
 }

@@ -49,6 +49,10 @@ class StopVote {
   /// @throws Error{rank_failed} if they have not all answered by the deadline, or one has failed
   bool stops(std::chrono::milliseconds deadline);
 
+  /// Called by all ranks behind their last step: nothing is under way then. Waits for what the last vote left.
+  /// @throws as stops()
+  void finish(std::chrono::milliseconds deadline);
+
  private:
   using Clock = std::chrono::steady_clock;
   struct Ballot {
@@ -62,6 +66,7 @@ class StopVote {
 
   void cast(std::int64_t step);
   void tell();
+  void wait_for_verdict(std::chrono::milliseconds deadline);
   [[nodiscard]] bool leads() const { return rank_ == RankId(0); }
   [[nodiscard]] bool told() const { return pending_.empty() && !gathers_; }
 

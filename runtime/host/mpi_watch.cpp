@@ -164,13 +164,13 @@ void MpiWatch::watch() {
     // A run that is over by now only has to be reported.
     if (alarm == 0 && !may_end_early_) alarm = next_alarm(pipe_[0], kForever);
   }
-  if (alarm == 'q') return;
+  if (alarm != 't' && !(alarm == 0 && asked_to_end_)) return;
   if (take_the_word())
     say_last_word(fmt::format(
         "this run was ended by SIGTERM, which mpirun sends when a rank has died or it is interrupted: {}{}",
         neighbours(),
-        asked_to_end_ ? "; its steps are too long to end within the second that mpirun leaves: SIGINT to one "
-                        "rank (kill -INT) waits for them"
+        asked_to_end_ ? "; either a rank of another computer has died, or it was interrupted and could not end "
+                        "within the second that mpirun leaves: SIGINT to one rank (kill -INT) waits for a step's end"
                       : ""));
   // No destructors: the rank's own thread may be anywhere.
   _exit(static_cast<int>(ErrorCode::rank_failed));

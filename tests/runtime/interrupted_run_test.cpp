@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -19,7 +20,6 @@ namespace {
 using runtime::run_threads;
 using runtime::RunOptions;
 using runtime::RunResult;
-using Settings = std::vector<std::string>;
 
 struct InterruptedCase {
   std::string name;
@@ -133,6 +133,38 @@ TEST(InterruptedRunOf, ARankThatWasAskedBeforehandMeasuresNothing) {
   EXPECT_TRUE(result.interrupted);
   EXPECT_EQ(result.headline.steps, 0);
   EXPECT_TRUE(result.headline.outputs.empty());
+  EXPECT_FALSE(result.trace);
+}
+
+// Two replicas that never meet: the second sleeps in each step, and the first must not wait for it.
+TEST(InterruptedRunOf, ReplicasThatNeverMeetRunAtTheirOwnPace) {
+  const plan::Plan plan = small_plan(planned({R"(deployment.attention={"tp":1,"dp":2})"}, 60));
+  RunOptions options;
+  options.interrupted = [] { return false; };
+  const plan::Op* first = nullptr;
+  options.before_op = [&first](RankId rank, std::int64_t, const plan::Op& op) {
+    if (rank.value() != 1) return;
+    if (first == nullptr) first = &op;
+    if (&op == first) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  };
+  const RunResult result = run_threads(plan, options);
+  EXPECT_FALSE(result.interrupted);
+  std::vector<SimTime> last(2);
+  for (const TokenOutput& output : result.headline.outputs) {
+    auto& time = last[static_cast<std::size_t>(output.batch)];
+    time = std::max(time, output.time);
+  }
+  EXPECT_GE(last[1].value(), 62 * 5'000'000'000LL);
+  EXPECT_LT(last[0].value(), last[1].value() / 2);
+}
+
+// They are whole then: the run ends before its instrumented one.
+TEST(InterruptedRunOf, ReplicasThatNeverMeetEndsBehindTheHeadline) {
+  const plan::Plan plan = small_plan(planned({R"(deployment.attention={"tp":1,"dp":2})"}, 60));
+  Interrupter interrupter(plan, 20, 0);
+  const RunResult result = run_threads(plan, interrupter.options());
+  EXPECT_TRUE(result.interrupted);
+  EXPECT_EQ(result.headline.steps, 60);
   EXPECT_FALSE(result.trace);
 }
 

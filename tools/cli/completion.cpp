@@ -41,7 +41,7 @@ struct Command {
 };
 
 // Help may go on for a page; what a menu shows is the first line.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string menu_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 Words words_in_braces(const std::string& type) {
   const auto begin = type.find('{');
@@ -55,7 +55,7 @@ Argument argument_of(const CLI::Option& option) {
   for (const std::string& name : option.get_snames()) argument.names.push_back("-" + name);
   for (const std::string& name : option.get_lnames()) argument.names.push_back("--" + name);
   if (option.get_positional()) argument.names = {option.get_name(true, false)};
-  argument.description = first_line(option.get_description());
+  argument.description = menu_line(option.get_description());
   argument.type = option.get_type_name();
   argument.words = words_in_braces(argument.type);
   if (option.get_items_expected_max() == 0) argument.takes = Takes::nothing;
@@ -72,7 +72,7 @@ Command command_of(const CLI::App& app, const std::string& above) {  // NOLINT(m
   Command command;
   command.name = app.get_name();
   command.path = above.empty() ? command.name : above + " " + command.name;
-  command.description = first_line(app.get_description());
+  command.description = menu_line(app.get_description());
   for (const CLI::Option* option : app.get_options())
     (option->get_positional() ? command.positionals : command.options).push_back(argument_of(*option));
   for (const CLI::App* one : app.get_subcommands([](const CLI::App*) { return true; }))

@@ -50,14 +50,17 @@ Json interrupted_json(const Loaded& loaded, const runtime::RunResult& run) {
           {"planned_steps", loaded.scenario.measure.steps}};
 }
 
-[[noreturn]] void end_interrupted(const Loaded& loaded, const runtime::RunResult& run) {
+[[noreturn]] void end_interrupted(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run) {
+  const bool routing_lost = !options.routing_out.empty() && !run.routing && !loaded.plan.routing.known();
   const std::int64_t planned = loaded.scenario.measure.steps;
   if (run.headline.steps == 0)
     throw Error(kInterrupted,
                 fmt::format("interrupted before any of {} counted steps had ended: nothing was measured", planned));
-  throw Error(kInterrupted,
-              fmt::format("interrupted: {} of {} counted steps were measured, {} of them with per-op times",
-                          run.headline.steps, planned, run.trace ? run.trace->steps : 0));
+  throw Error(
+      kInterrupted,
+      fmt::format("interrupted: {} of {} counted steps were measured, {} of them with per-op times{}",
+                  run.headline.steps, planned, run.trace ? run.trace->steps : 0,
+                  routing_lost ? "; routers had not decided all routed steps, so --routing-out is not written" : ""));
 }
 
 // What only a live run can say.
@@ -158,8 +161,8 @@ using Gpus = std::optional<runtime::cuda::CudaRunResult>;
 
 void report(const Loaded& loaded, const RunOptions& options, const runtime::RunResult& run, const Gpus& gpus,
             std::ostream& out) {
-  if (run.interrupted && run.headline.steps == 0) end_interrupted(loaded, run);
-  require_idle_cores(run.busy, options.busy_max);
+  if (run.interrupted && run.headline.steps == 0) end_interrupted(loaded, options, run);
+  if (!run.interrupted) require_idle_cores(run.busy, options.busy_max);  // else what there is must not be lost
   if (!options.routing_out.empty() && (run.routing || loaded.plan.routing.known())) {
     if (!run.routing) throw input_error("--routing-out", "", "the plan knows the routing beforehand", "leave it out");
     write_file(options.routing_out, plan::text_of(*run.routing));
@@ -185,7 +188,7 @@ void report(const Loaded& loaded, const RunOptions& options, const runtime::RunR
   if (options.json) out << json.dump(2) << "\n";
   else out << result_text(loaded, result) << live_text(run) << (gpus ? gpu_text(*gpus, loaded.topology) : "");
   out.flush();
-  if (run.interrupted) end_interrupted(loaded, run);
+  if (run.interrupted) end_interrupted(loaded, options, run);
 }
 
 // A result must not claim another network than it had.

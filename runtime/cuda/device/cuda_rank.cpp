@@ -119,7 +119,7 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     ExecutorOptions how;
     how.step_deadline = options.step_deadline;
     how.progress = &progress;
-    how.vote = &vote;
+    if (steps_meet(plan)) how.vote = &vote;
     if (options.before_op)
       how.before_op = [&](std::int64_t step, const plan::Op& op) { options.before_op(rank, step, op); };
     CudaExecutor executor(plan, rank, *tables, lowering, compute, nccl.get(), std::move(how));
@@ -150,9 +150,11 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
     result.record.began = nanoseconds_of(executor.began());
     result.record.activations = activations_of(plan, rank, compute);
     result.record.interrupted = !whole(result.record.ends);
-    if (!plan.routing.known() && decided_all(plan, rank, result.record.ends)) {
-      compute.routed_rows().learn_routes();
-      result.record.routes = routes_of(plan, rank, *tables);
+    if (!plan.routing.known()) {
+      if (decided_all(plan, rank, result.record.ends)) {
+        compute.routed_rows().learn_routes();
+        result.record.routes = routes_of(plan, rank, *tables);
+      }
     } else if (plan.scenario.deployment.dispatch_mode == plan::DispatchMode::capacity) {
       compute.routed_rows().require_planned_arrivals();
     }
@@ -163,6 +165,7 @@ CudaRankRecord run_cuda_rank(const plan::Plan& plan, Bootstrap& bootstrap, const
       setting_up();
     }
     if (options.instrumented && !whole(result.record.instrumented_ends)) result.record.interrupted = true;
+    vote.finish(verdict_deadline);
     bootstrap.all_gather({});
   } catch (...) {
     if (nccl) nccl->abort();
