@@ -294,8 +294,9 @@ TEST(DeviceLayout, HasRoomForAnyRoutingWhereTheRouterDecides) {
 TEST(DeviceLayout, CountsTablesOfRows) {
   for (const char* routing : {R"(routing={"kind":"model","seed":1,"routed_steps":2})",
                               R"(routing={"kind":"uniform","seed":1,"routed_steps":2})"})
-    for (const char* experts : {R"(deployment.experts={"placement":"colocated"})",
-                                R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})"}) {
+    for (const char* experts :
+         {R"(deployment.experts={"placement":"colocated","exchange":"all_reduce"})",
+          R"(deployment.experts={"placement":"round_robin","exchange":"dispatch","dispatch_mode":"capacity"})"}) {
       const plan::Plan plan = small_plan({kBf16, routing, experts});
       for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
         const runtime::RowTables tables(plan, RankId(r));

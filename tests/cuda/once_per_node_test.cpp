@@ -471,7 +471,7 @@ TEST(OncePerNode, HasItsTablesCountedInTheLayout) {
           small_plan({R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
                       R"(deployment.collectives={"exchange":"hierarchical"})",
                       R"(deployment.attention={"tp":1,"dp":4})", cluster, top_k, "workload.sequences=13",
-                      R"(routing={"kind":"uniform","seed":3,"routed_steps":3})", R"(model.dtype={"weights":"bf16"})"});
+                      R"(routing={"kind":"uniform","seed":3,"routed_steps":2})", R"(model.dtype={"weights":"bf16"})"});
       for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
         const runtime::RowTables tables(plan, RankId(r));
         const NodeTables of_nodes(plan, RankId(r));
