@@ -6,8 +6,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdlib>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
+#include <system_error>
 
 namespace foretoken::test {
 
@@ -15,8 +19,14 @@ namespace foretoken::test {
 inline std::filesystem::path scratch_folder() {
   struct OfProcess {
     pid_t owner = ::getpid();
-    std::filesystem::path path = std::filesystem::temp_directory_path() / fmt::format("foretoken_tests_{}", owner);
-    OfProcess() { std::filesystem::remove_all(path); }
+    std::filesystem::path path;
+    // By a name that nobody can know before: what others left or put there is not met.
+    OfProcess() {
+      std::string name = (std::filesystem::temp_directory_path() / "foretoken_tests_XXXXXX").string();
+      if (::mkdtemp(name.data()) == nullptr)
+        throw std::system_error(errno, std::generic_category(), "no folder for the test's files as " + name);
+      path = name;
+    }
     ~OfProcess() {
       std::error_code ignored;
       if (::getpid() != owner) return;  // a child that was forked
@@ -27,6 +37,8 @@ inline std::filesystem::path scratch_folder() {
   };
   static const OfProcess process;
   const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
+  if (test == nullptr)
+    throw std::logic_error("scratch_folder() is a running test's: call it in a test, or its SetUp()");
   std::string name = fmt::format("{}_{}", test->test_suite_name(), test->name());
   std::replace(name.begin(), name.end(), '/', '_');
   std::filesystem::create_directories(process.path / name);

@@ -38,6 +38,8 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
         place(tensor.stack * tables.rows_max(tensor.rows) * tensor.cols * bytes_per_element(tensor.dtype)));
   const StepOrder order = step_order(role);
   for (std::size_t s = 0; s < order.streams.size(); ++s) layout.gemm_workspace.push_back(place(kGemmWorkspaceBytes));
+  std::int64_t numbers = IndexTables::count(plan, rank, tables);
+  std::int64_t columns = 0;
   std::int64_t logits = 0;
   std::int64_t attention = 0;
   std::int64_t batch_in = 0;
@@ -55,9 +57,11 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
       const auto most = [&](std::int64_t& bytes, std::int64_t rows) { bytes = std::max(bytes, rows * row_bytes); };
       most(leaving[queued.stream], slots.places * slots.block_rows + staged.leaving);
       most(coming[queued.stream], slots.places * slots.block_rows + staged.coming);
+      numbers += staged.numbers;
     }
     if (const std::optional<Fp8Product> product = fp8_product(op)) {
       const std::int64_t rows = tables.rows_max(product->rows);
+      columns = std::max(columns, product->n);
       quantised[queued.stream] = std::max(quantised[queued.stream], rows * product->k);
       scales[queued.stream] = std::max(scales[queued.stream], scales_max(product->experts, rows) * 4);
     }
@@ -84,20 +88,22 @@ DeviceLayout device_layout(const plan::Plan& plan, RankId rank, const RowTables&
   }
   layout.batch_in = place(batch_in);
   layout.batch_out = place(batch_out);
+  layout.table_bytes = (numbers + columns) * 4;  // both of 4 bytes
   return layout;
 }
 
 void require_device_memory(const std::string& where, const DeviceLayout& layout, std::int64_t channels,
                            DeviceMemory memory) {
   const std::int64_t more = channels * kChannelBytes + kOtherBytes;
-  if (layout.bytes + more <= memory.free) return;
+  if (layout.bytes + layout.table_bytes + more <= memory.free) return;
   throw Error(
       ErrorCode::infeasible,
-      fmt::format("{}: {:.1f} GB for tensors and work space and about {:.1f} GB for NCCL and graphs are needed, "
-                  "and {:.1f} GB of {:.1f} GB are free; end what else uses the GPU, or lower "
-                  "workload.sequences, workload.context or the model",
-                  where, static_cast<double>(layout.bytes) / 1e9, static_cast<double>(more) / 1e9,
-                  static_cast<double>(memory.free) / 1e9, static_cast<double>(memory.total) / 1e9));
+      fmt::format("{}: {:.1f} GB for tensors and work space, {:.1f} GB for tables of rows and about {:.1f} GB for NCCL "
+                  "and graphs are needed, and {:.1f} GB of {:.1f} GB are free; end what else uses the GPU, or lower "
+                  "workload.sequences, workload.context, routing.routed_steps or the model",
+                  where, static_cast<double>(layout.bytes) / 1e9, static_cast<double>(layout.table_bytes) / 1e9,
+                  static_cast<double>(more) / 1e9, static_cast<double>(memory.free) / 1e9,
+                  static_cast<double>(memory.total) / 1e9));
 }
 
 }  // namespace foretoken::runtime::cuda

@@ -40,6 +40,8 @@ struct DeviceLayout {
   DevicePlace batch_in;
   DevicePlace batch_out;
   std::int64_t bytes = 0;
+  // What is allocated beside it: IndexTables, NodeTables, and scales of columns of weights in fp8.
+  std::int64_t table_bytes = 0;
 };
 
 /// Messages of a dispatch or combine by capacity: a block from or to every rank of the group. No places for others.
@@ -58,12 +60,12 @@ struct DeviceMemory {
 };
 
 /// What NCCL allocates per communicator (FIFOs of its channels, assumed from NCCL's defaults of 16 channels with 4 MiB
-/// each and both directions) and what graphs and tables take.
+/// each and both directions) and what graphs take, assumed; and small things like angles of positions.
 inline constexpr std::int64_t kChannelBytes = std::int64_t{128} << 20;
 inline constexpr std::int64_t kOtherBytes = std::int64_t{256} << 20;
 
 /// @param where "rank 3 on node7, GPU 3 (NVIDIA H100 80GB HBM3)"
-/// @throws Error{infeasible} if tensors, work space and what NCCL and graphs take are more than is free
+/// @throws Error{infeasible} if tensors, work space, tables and what NCCL and graphs take are more than is free
 void require_device_memory(const std::string& where, const DeviceLayout& layout, std::int64_t channels,
                            DeviceMemory memory);
 

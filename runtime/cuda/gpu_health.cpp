@@ -66,13 +66,20 @@ class GpuHealthProbe {
     if (at_) at_(stage);
   }
 
+  // All that ranks tell each other. In most turns some ranks take no part, and do nothing but wait here.
+  std::vector<Bootstrap::Bytes> all_gather(const Bootstrap::Bytes& own) {
+    device_.wait();
+    std::vector<Bootstrap::Bytes> all = bootstrap_.all_gather(own);
+    device_.wait();
+    return all;
+  }
   template <class T>
   std::vector<T> all_values(const T& own) {
     static_assert(std::is_trivially_copyable_v<T>);
     Bootstrap::Bytes bytes(sizeof own);
     std::memcpy(bytes.data(), &own, sizeof own);
     std::vector<T> all;
-    for (const Bootstrap::Bytes& one : bootstrap_.all_gather(bytes)) {
+    for (const Bootstrap::Bytes& one : all_gather(bytes)) {
       FORETOKEN_CHECK(one.size() == sizeof own, "ranks tell each other different things");
       std::memcpy(&all.emplace_back(), one.data(), sizeof own);
     }
@@ -80,7 +87,7 @@ class GpuHealthProbe {
   }
   std::vector<std::string> all_texts(const std::string& own) {
     std::vector<std::string> all;
-    for (const Bootstrap::Bytes& bytes : bootstrap_.all_gather({own.begin(), own.end()}))
+    for (const Bootstrap::Bytes& bytes : all_gather({own.begin(), own.end()}))
       all.emplace_back(bytes.begin(), bytes.end());
     return all;
   }
@@ -141,7 +148,7 @@ class GpuHealthProbe {
     for (int batch = 0; batch < options_.batches; ++batch)
       if (probe) fastest = std::min(fastest, device_.run(repetitions).value() / static_cast<double>(repetitions));
     // Nobody begins the next one while another is at this one.
-    static_cast<void>(bootstrap_.all_gather({}));
+    static_cast<void>(all_gather({}));
     return probe ? std::max(fastest, 1e-12) : 0;
   }
 

@@ -1,6 +1,7 @@
 #include "runtime/cuda/index_tables.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/error.hpp"
@@ -12,7 +13,15 @@ bool dispatches(const plan::Plan& plan) { return plan.scenario.deployment.exchan
 
 }  // namespace
 
-IndexTables::IndexTables(const plan::Plan& plan, RankId rank, const RowTables& tables) : plan_(plan) {
+IndexTables::IndexTables(const plan::Plan& plan, RankId rank, const RowTables& tables)
+    : IndexTables(plan, rank, tables, true) {}
+
+std::int64_t IndexTables::count(const plan::Plan& plan, RankId rank, const RowTables& tables) {
+  return IndexTables(plan, rank, tables, false).count_;
+}
+
+IndexTables::IndexTables(const plan::Plan& plan, RankId rank, const RowTables& tables, bool kept)
+    : plan_(plan), kept_(kept) {
   std::int64_t choices = 0;
   std::int64_t pairs = 0;
   for (const plan::Op& op : plan.program.role_of(rank).ops) {
@@ -100,14 +109,16 @@ IndexTables::Offsets IndexTables::room(const RoutedRowTable& table, const Layer&
 }
 
 std::size_t IndexTables::append(std::span<const std::int32_t> table) {
-  const std::size_t offset = all_.size();
-  all_.insert(all_.end(), table.begin(), table.end());
+  const auto offset = static_cast<std::size_t>(count_);
+  count_ += std::ssize(table);
+  if (kept_) all_.insert(all_.end(), table.begin(), table.end());
   return offset;
 }
 
 std::size_t IndexTables::reserve(std::int64_t count) {
-  const std::size_t offset = all_.size();
-  all_.resize(offset + static_cast<std::size_t>(count), 0);
+  const auto offset = static_cast<std::size_t>(count_);
+  count_ += count;
+  if (kept_) all_.resize(static_cast<std::size_t>(count_), 0);
   return offset;
 }
 

@@ -20,6 +20,9 @@ class IndexTables {
   /// Keeps a reference to the plan. @throws Error{internal} if experts are reached in chunks
   IndexTables(const plan::Plan& plan, RankId rank, const RowTables& tables);
 
+  /// How many numbers all() would have, for which none is kept.
+  static std::int64_t count(const plan::Plan& plan, RankId rank, const RowTables& tables);
+
   /// Offsets into all(), of one routed step, layer and micro-batch. A place is an expert whose rows this rank orders:
   /// by (host, expert) where it dispatches, else an expert of its own. Where first rows of some are told, one number
   /// more tells the rows of all.
@@ -54,6 +57,7 @@ class IndexTables {
   [[nodiscard]] std::span<const std::int32_t> all() const { return all_; }
 
  private:
+  IndexTables(const plan::Plan& plan, RankId rank, const RowTables& tables, bool kept);
   std::size_t append(std::span<const std::int32_t> table);
   std::size_t reserve(std::int64_t count);
   std::size_t append_first(std::span<const std::int64_t> rows);
@@ -62,7 +66,9 @@ class IndexTables {
   [[nodiscard]] Offsets room(const RoutedRowTable& table, const Layer& layer, std::int64_t rows_max);
 
   const plan::Plan& plan_;
-  std::vector<std::int32_t> all_;
+  bool kept_;
+  std::int64_t count_ = 0;
+  std::vector<std::int32_t> all_;  // empty unless kept_
   std::size_t place_of_choice_ = 0;
   std::size_t pairs_ = 0;
   std::map<std::int64_t, Layer> layers_;

@@ -106,6 +106,26 @@ ExpertProducts expert_products(const plan::Plan& plan, ExpertProducts wanted) {
   return device_counts(plan) ? ExpertProducts::batch : wanted;
 }
 
+void require_fp8_support(const plan::Plan& plan, Fp8Support support) {
+  constexpr std::int64_t kCublasLtMin = 120'900;
+  if (plan.scenario.model.weight_dtype != DType::fp8) return;
+  const auto refuse = [&](const std::string& found, const std::string& mend) {
+    throw Error(ErrorCode::invalid_input,
+                fmt::format("{}: weights are fp8, and {}; {}, or {}", plan.scenario.name, found, mend, kOneType));
+  };
+  if (support.capability_major != 9 || support.capability_minor != 0)
+    refuse(
+        fmt::format("the GPU is of compute capability {}.{}, while cuBLASLt multiplies rows with scales of their own "
+                    "on 9.0 alone",
+                    support.capability_major, support.capability_minor),
+        "run it on an H100 or H200");
+  if (support.cublaslt < kCublasLtMin)
+    refuse(fmt::format("cuBLASLt here is {}.{}.{}, while rows with scales of their own need 12.9 or newer",
+                       support.cublaslt / 10'000, support.cublaslt / 100 % 100, support.cublaslt % 100),
+           "install the CUDA toolkit that foretoken was built with, and have its libraries found first "
+           "(LD_LIBRARY_PATH)");
+}
+
 bool captures_steps(const plan::Plan& plan) {
   if (plan.scenario.execution) return plan.scenario.execution->mode == plan::LaunchMode::graph;
   return plan.scenario.deployment.schedule == plan::PipelineSchedule::flush && !host_counts(plan);

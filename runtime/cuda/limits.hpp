@@ -38,6 +38,18 @@ std::optional<Fp8Product> fp8_product(const plan::Op& op);
 /// Rows and columns of matrices in fp8 are multiples of it: cuBLASLt wants whole 16 bytes.
 inline constexpr std::int64_t kFp8Multiple = 16;
 
+/// What a product of weights in fp8 depends on, beside the plan.
+struct Fp8Support {
+  std::int64_t capability_major = 0;  // of the GPU
+  std::int64_t capability_minor = 0;
+  std::int64_t cublaslt = 0;  // as cublasLtGetVersion() says: 120905 is 12.9.5
+};
+/// @throws Error{invalid_input} if weights are fp8, and the GPU or cuBLASLt has no product of them with a scale for
+/// each
+///         row (CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F: compute capability 9.0 alone, cuBLASLt 12.9 or newer).
+/// Source: documentation of cuBLAS 13.0, cublasLtMatmulMatrixScale_t
+void require_fp8_support(const plan::Plan& plan, Fp8Support support);
+
 /// Whether a step is captured in a graph and launched whole. Unless the scenario says, it is, but for plans whose steps
 /// overlap, as a graph starts when the one before has ended, and for those where host_counts().
 bool captures_steps(const plan::Plan& plan);

@@ -12,6 +12,32 @@ namespace {
 
 using Integers = std::vector<std::int32_t>;
 
+// What tables_of() appends, where rows have been exchanged already to learn how many there are.
+std::int64_t numbers_of(const NodeExchange& exchange, std::int32_t own, std::int64_t tokens) {
+  const std::int64_t leaving = rows_of(exchange.leaving);
+  const std::int64_t passing = rows_of(exchange.passing);
+  const auto rows = std::ssize(exchange.uses);
+  std::vector<bool> used(static_cast<std::size_t>(exchange.visitors), false);
+  for (const NodeExchange::Use& use : exchange.uses) used[static_cast<std::size_t>(use.visitor)] = true;
+  std::int64_t visits = 0;  // by other ranks' tokens: each has a sum, which may begin with its experts here
+  std::int64_t begun = 0;
+  for (const NodeExchange::Arrival& arrival : exchange.arriving) {
+    if (arrival.peer == own) continue;
+    visits += arrival.direct + arrival.forwarded;
+    for (std::int64_t i = arrival.first; i < arrival.first + arrival.direct + arrival.forwarded; ++i)
+      begun += used[static_cast<std::size_t>(i)] ? 1 : 0;
+  }
+  const std::int64_t on_the_way = leaving + passing + 3 * rows + exchange.visitors + 1;
+  // Of each of the three sums: targets, first terms and one number more, terms.
+  const std::int64_t before_and_between = 2 * visits + 2 + begun + passing;
+  const std::int64_t after = 2 * tokens + 1 + leaving;
+  return on_the_way + before_and_between + after;
+}
+
+std::int64_t tokens_of(const plan::Plan& plan, RankId rank, const plan::Op& op) {
+  return plan.placement.slice(plan.placement.replica_of(rank), op.micro_batch, plan.placement.tp_index_of(rank)).size();
+}
+
 void append_to(Integers& all, const Integers& more) { all.insert(all.end(), more.begin(), more.end()); }
 
 }  // namespace
@@ -23,8 +49,7 @@ NodeTables::NodeTables(const plan::Plan& plan, RankId rank) {
   for (const plan::Op& op : plan.program.role_of(rank).ops) {
     if (op.kind != plan::OpKind::dispatch) continue;
     FORETOKEN_CHECK(op.chunk < 0, "rows of chunks are not told to a device");
-    const std::int64_t tokens =
-        plan.placement.slice(plan.placement.replica_of(rank), op.micro_batch, plan.placement.tp_index_of(rank)).size();
+    const std::int64_t tokens = tokens_of(plan, rank, op);
     for (std::int64_t step = 0; step < plan.routing.routed_steps(); ++step)
       of_.emplace(std::tuple(step, op.layer, op.micro_batch),
                   tables_of(node_exchange(plan, rank, step, op.layer, op.micro_batch, op.chunk), own, tokens));
@@ -140,6 +165,7 @@ NodeStaging node_staging_max(const plan::Plan& plan, RankId rank, const plan::Op
     std::int64_t others = rows_of(exchange.passing);
     for (const NodeExchange::Lot& lot : exchange.leaving) others += lot.peer == own ? 0 : std::ssize(lot.rows);
     most.leaving = std::max(most.leaving, returns ? exchange.visitors : others);
+    if (!returns) most.numbers += numbers_of(exchange, own, tokens_of(plan, rank, op));
     most.coming = std::max(most.coming, returns ? others : exchange.visitors);
   }
   return most;

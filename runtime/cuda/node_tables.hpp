@@ -81,12 +81,13 @@ class NodeTables {
   std::map<std::tuple<std::int64_t, std::int64_t, std::int64_t>, Of> of_;
 };
 
-/// Rows of the staging buffers of an op.
+/// Rows of the staging buffers of an op, and numbers of its tables.
 struct NodeStaging {
-  std::int64_t leaving = 0;
-  std::int64_t coming = 0;
+  std::int64_t leaving = 0;  // the most of any routed step
+  std::int64_t coming = 0;   // likewise
+  std::int64_t numbers = 0;  // in NodeTables::all(), of all routed steps; a combine's are its dispatch's
 };
-/// The most of any routed step; none if the op is no dispatch or combine, or tokens do not go once per node.
+/// None if the op is no dispatch or combine, or tokens do not go once per node.
 NodeStaging node_staging_max(const plan::Plan& plan, RankId rank, const plan::Op& op);
 
 /// The two groups of an op's calls. Precondition: its tokens go once per node; a rank without messages has no calls

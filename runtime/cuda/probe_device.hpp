@@ -47,14 +47,24 @@ class ProbeDevice {
   /// Repeats the prepared work, back to back. @return time of all repetitions; zero at a rank that takes no part
   virtual Seconds run(std::int64_t repetitions) = 0;
 
+  /// Called before and after this rank waits for others, which may be at probes in which it takes no part: that nothing
+  /// comes back from its own GPU meanwhile does not mean that a call hangs.
+  virtual void wait() = 0;
+
   /// Clocks, power, throttling since it was asked last.
   virtual GpuConditions conditions() = 0;
 };
 
 #ifdef FORETOKEN_CUDA
+/// What messages are to be measured: `calibrate cuda` names algorithms to NCCL, one after the other, which the
+/// environment may then not do. Messages between pairs have no algorithm.
+enum class ProbedMessages { every_algorithm, between_pairs };
+
 /// Takes a GPU for this process, as a run does.
-/// @throws Error{invalid_input}, the same at every rank, if there is no GPU, or a library is missing
-std::unique_ptr<ProbeDevice> open_probe_device(Bootstrap& bootstrap);
+/// @throws Error{invalid_input}, the same at every rank, if there is no GPU, a library is missing, or every algorithm
+/// is
+///         to be measured by several ranks and NCCL_ALGO is set
+std::unique_ptr<ProbeDevice> open_probe_device(Bootstrap& bootstrap, ProbedMessages messages);
 
 /// An MpiBootstrap, over MPI that is initialised; for builds with MPI.
 std::unique_ptr<Bootstrap> open_mpi_bootstrap();

@@ -1,7 +1,6 @@
 // foretoken doctor --live --backend cuda on GPUs and links that are made up: what is slow by design is named.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -21,6 +20,7 @@
 #include "runtime/cuda/nearest_nic.hpp"
 #include "tests/measure/invented_gpu.hpp"
 #include "tests/plan/json_schema.hpp"
+#include "tests/scratch_folder.hpp"
 #include "tools/cli/cli.hpp"
 #include "tools/cli/doctor_live_command.hpp"
 #include "tools/cli/interrupted.hpp"
@@ -120,6 +120,43 @@ TEST(DoctorGpus, NothingLooksWrongWhereAllAreAlike) {
   EXPECT_EQ(all.json.at("gpus")[5].at("nic"), "mlx5_1");
   EXPECT_THAT(all.text,
               AllOf(HasSubstr("12 x NVIDIA H100 80GB HBM3"), HasSubstr("by nccl"), HasSubstr("Nothing looks wrong.")));
+}
+
+// Counts a rank's waits for others before which nothing has told its watchdog that it is alive.
+class ListeningBootstrap final : public runtime::cuda::Bootstrap {
+ public:
+  ListeningBootstrap(test::ThreadsBootstrap& threads, const test::InventedGpu& gpu) : threads_(threads), gpu_(gpu) {}
+  [[nodiscard]] std::int64_t rank() const override { return threads_.rank(); }
+  [[nodiscard]] std::int64_t ranks() const override { return threads_.ranks(); }
+  [[nodiscard]] std::int64_t rank_on_node() const override { return threads_.rank_on_node(); }
+  std::vector<Bytes> all_gather(const Bytes& own) override {
+    silent += gpu_.heard == heard_ ? 1 : 0;
+    heard_ = gpu_.heard;
+    return threads_.all_gather(own);
+  }
+  std::vector<Bytes> gather(const Bytes& own) override { return threads_.gather(own); }
+  std::int64_t silent = 0;
+
+ private:
+  test::ThreadsBootstrap& threads_;
+  const test::InventedGpu& gpu_;
+  std::int64_t heard_ = 0;
+};
+
+// Three GPUs of a node: one sits out of each pair's turn. As long as the others measured, their watchdogs were fed, and
+// its own was not: it ended the rank.
+TEST(DoctorGpus, RanksThatSitTurnsOutAreAlive) {
+  constexpr std::int64_t ranks = 3;
+  test::ThreadsBootstrap::Shared shared(ranks);
+  std::vector<std::jthread> threads;
+  for (std::int64_t r = 0; r < ranks; ++r)
+    threads.emplace_back([&, r] {
+      test::InventedGpu gpu(test::InventedPhysics::of_h100(), r, ranks);
+      test::ThreadsBootstrap bootstrap(shared, r);
+      ListeningBootstrap listening(bootstrap, gpu);
+      static_cast<void>(runtime::cuda::probe_gpu_health(gpu, listening, "node0", "", {}));
+      EXPECT_EQ(listening.silent, 0) << "rank " << r;
+    });
 }
 
 // By the invented physics: 64 MiB at 330 GB/s within a node, at 44 GB/s between them, 8 and 16 us in front.
@@ -264,8 +301,7 @@ TEST(DoctorGpus, IsRefusedWithoutALaunch) {
 class NearestNic : public testing::Test {
  protected:
   void SetUp() override {
-    sys_ = fs::temp_directory_path() / ("foretoken_nearest_nic_" + std::to_string(getpid()));
-    fs::remove_all(sys_);
+    sys_ = test::scratch_folder();
     fs::create_directories(sys_ / "bus/pci/devices");
     fs::create_directories(sys_ / "class/infiniband");
     add_gpu("pci0000:00/0000:00:01.0/0000:01:00.0/0000:1b:00.0");
@@ -276,7 +312,6 @@ class NearestNic : public testing::Test {
     add_nic("pci0000:80/0000:80:01.0/0000:98:00.0", "mlx5_3");
     add_nic("pci0000:80/0000:80:01.0/0000:99:00.0", "mlx5_2");
   }
-  void TearDown() override { fs::remove_all(sys_); }
   void add_gpu(const fs::path& place) {
     fs::create_directories(sys_ / "devices" / place);
     fs::create_directory_symlink(sys_ / "devices" / place, sys_ / "bus/pci/devices" / place.filename());
@@ -296,6 +331,12 @@ TEST_F(NearestNic, SharesTheLongestWayFromTheRoot) {
   EXPECT_EQ(nearest_nics("0000:2b:00.0", sys_), "mlx5_1");
   EXPECT_EQ(nearest_nics("0000:9b:00.0", sys_), "mlx5_2, mlx5_3");
   EXPECT_EQ(nearest_nics("0000:ff:00.0", sys_), "");
+  // All NICs are below other host bridges, and /sys/devices is what they share with this one.
+  add_gpu("pci0000:c0/0000:c0:01.0/0000:c1:00.0");
+  EXPECT_EQ(nearest_nics("0000:c1:00.0", sys_), "");
+  // Below its host bridge there are some, none of them on its way: as far away as from any device there.
+  add_gpu("pci0000:80/0000:80:02.0/0000:a1:00.0");
+  EXPECT_EQ(nearest_nics("0000:a1:00.0", sys_), "");
   fs::remove_all(sys_ / "class");
   EXPECT_EQ(nearest_nics("0000:1b:00.0", sys_), "");
 }

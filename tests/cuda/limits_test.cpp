@@ -4,11 +4,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <iterator>
 #include <string>
 #include <vector>
 
 #include "core/error.hpp"
 #include "runtime/cuda/device_layout.hpp"
+#include "runtime/cuda/index_tables.hpp"
 #include "runtime/cuda/launch_check.hpp"
 #include "tests/runtime/small_plan.hpp"
 
@@ -204,6 +207,19 @@ TEST(Launch, ClaimsSurviveAsBytes) {
   EXPECT_EQ(read.error_code, claim.error_code);
 }
 
+TEST(Limits, WeightsInFp8NeedAHopperAndACuBlasLtThatScalesRows) {
+  const plan::Plan fp8 = small_plan({R"(model.dtype={"weights":"fp8","activations":"bf16","kv_cache":"bf16"})"});
+  EXPECT_NO_THROW(require_fp8_support(fp8, {9, 0, 120'900}));
+  EXPECT_NO_THROW(require_fp8_support(fp8, {9, 0, 130'000}));
+  const Error newer = error_of([&] { require_fp8_support(fp8, {10, 0, 130'000}); });
+  EXPECT_EQ(newer.code(), ErrorCode::invalid_input);
+  EXPECT_THAT(newer.what(), AllOf(HasSubstr("10.0"), HasSubstr("H100"), HasSubstr("--set")));
+  const Error older = error_of([&] { require_fp8_support(fp8, {9, 0, 120'805}); });
+  EXPECT_EQ(older.code(), ErrorCode::invalid_input);
+  EXPECT_THAT(older.what(), AllOf(HasSubstr("cuBLASLt here is 12.8.5"), HasSubstr("12.9 or newer")));
+  EXPECT_NO_THROW(require_fp8_support(small_plan({kBf16}), {10, 0, 120'805}));
+}
+
 TEST(Launch, ChoosesTheGpuOfThePlaceOnTheNode) {
   EXPECT_EQ(choose_gpu(8, 5, false), 5);
   EXPECT_EQ(choose_gpu(1, 5, false), 0);  // srun --gpus-per-task=1 shows every process its own
@@ -274,6 +290,24 @@ TEST(DeviceLayout, HasRoomForAnyRoutingWhereTheRouterDecides) {
   }
 }
 
+// Whether the plan or the router decides where rows go; of the model's two layers and two routed steps.
+TEST(DeviceLayout, CountsTablesOfRows) {
+  for (const char* routing : {R"(routing={"kind":"model","seed":1,"routed_steps":2})",
+                              R"(routing={"kind":"uniform","seed":1,"routed_steps":2})"})
+    for (const char* experts :
+         {R"(deployment.experts={"placement":"colocated","exchange":"all_reduce"})",
+          R"(deployment.experts={"placement":"round_robin","exchange":"dispatch","dispatch_mode":"capacity"})"}) {
+      const plan::Plan plan = small_plan({kBf16, routing, experts});
+      for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
+        const runtime::RowTables tables(plan, RankId(r));
+        const IndexTables indices(plan, RankId(r), tables);
+        EXPECT_EQ(IndexTables::count(plan, RankId(r), tables), std::ssize(indices.all()));
+        EXPECT_EQ(device_layout(plan, RankId(r), tables, 132, ExpertProducts::batch).table_bytes,
+                  4 * std::ssize(indices.all()));
+      }
+    }
+}
+
 TEST(DeviceLayout, IsRefusedBeforeTheFirstAllocation) {
   DeviceLayout layout;
   layout.bytes = 70'000'000'000;
@@ -281,6 +315,12 @@ TEST(DeviceLayout, IsRefusedBeforeTheFirstAllocation) {
   const Error error = error_of([&] { require_device_memory("GPU 0", layout, 2, {70'100'000'000, 85'000'000'000}); });
   EXPECT_EQ(error.code(), ErrorCode::infeasible);
   EXPECT_THAT(error.what(), AllOf(HasSubstr("GPU 0: 70.0 GB"), HasSubstr("70.1 GB of 85.0 GB are free")));
+  // 2 channels and what graphs take are 0.54 GB: with them and 9 GB of tables it is 79.54 GB.
+  layout.table_bytes = 9'000'000'000;
+  EXPECT_NO_THROW(require_device_memory("GPU 0", layout, 2, {79'600'000'000, 85'000'000'000}));
+  const Error tables = error_of([&] { require_device_memory("GPU 0", layout, 2, {79'500'000'000, 85'000'000'000}); });
+  EXPECT_EQ(tables.code(), ErrorCode::infeasible);
+  EXPECT_THAT(tables.what(), AllOf(HasSubstr("9.0 GB for tables"), HasSubstr("routing.routed_steps")));
 }
 
 }  // namespace

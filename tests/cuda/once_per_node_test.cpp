@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <cstring>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <random>
 #include <span>
@@ -18,6 +19,7 @@
 
 #include "plan/program/node_rows.hpp"
 #include "runtime/cuda/device_layout.hpp"
+#include "runtime/cuda/index_tables.hpp"
 #include "runtime/cuda/limits.hpp"
 #include "runtime/cuda/node_tables.hpp"
 #include "runtime/schedule.hpp"
@@ -459,6 +461,25 @@ TEST(OncePerNode, HasRoomInTheLayout) {
   ASSERT_EQ(layout.leaving.size(), 1u);
   EXPECT_EQ(layout.leaving.front().bytes, 8 * 64);  // of the combine; the dispatch has 6 x 80
   EXPECT_EQ(layout.coming.front().bytes, 8 * 80);   // of the dispatch; the combine has 6 x 64
+}
+
+// Where tokens go to few of the experts, so that some visitors are only passed on, and some nodes are not visited.
+TEST(OncePerNode, HasItsTablesCountedInTheLayout) {
+  for (const char* top_k : {"model.top_k=1", "model.top_k=2", "model.top_k=4"})
+    for (const char* cluster : {"cluster.nodes=32", "cluster.nodes=1"}) {
+      const plan::Plan plan =
+          small_plan({R"(deployment.experts={"placement":"round_robin","exchange":"dispatch"})",
+                      R"(deployment.collectives={"exchange":"hierarchical"})",
+                      R"(deployment.attention={"tp":1,"dp":4})", cluster, top_k, "workload.sequences=13",
+                      R"(routing={"kind":"uniform","seed":3,"routed_steps":2})", R"(model.dtype={"weights":"bf16"})"});
+      for (std::int32_t r = 0; r < plan.program.ranks; ++r) {
+        const runtime::RowTables tables(plan, RankId(r));
+        const NodeTables of_nodes(plan, RankId(r));
+        EXPECT_EQ(device_layout(plan, RankId(r), tables, 132, ExpertProducts::each).table_bytes,
+                  4 * (IndexTables::count(plan, RankId(r), tables) + std::ssize(of_nodes.all())))
+            << top_k << ", " << cluster << ", rank " << r;
+      }
+    }
 }
 
 }  // namespace

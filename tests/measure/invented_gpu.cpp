@@ -125,11 +125,13 @@ InventedGpu::InventedGpu(InventedPhysics physics, std::int64_t rank, std::int64_
 }
 
 void InventedGpu::connect(const std::string& algorithm, const std::vector<MessageProbe>& /*probes*/) {
+  ++heard;
   connected.push_back(algorithm);
 }
 
 void InventedGpu::prepare(const Probe& probe) {
   probe_ = probe;
+  ++heard;
   ++prepared;
   clock_ += Seconds(1e-3);
   if (const auto* const a = std::get_if<AttentionProbe>(&probe);
@@ -138,6 +140,7 @@ void InventedGpu::prepare(const Probe& probe) {
 }
 
 Seconds InventedGpu::run(std::int64_t repetitions) {
+  ++heard;
   ++runs;
   state_ = state_ * 6364136223846793005ULL + 1442695040888963407ULL;
   const double uniform = static_cast<double>(state_ >> 11U) / 9007199254740992.0 - 0.5;

@@ -43,9 +43,13 @@ class InventedGpu final : public runtime::cuda::ProbeDevice {
 
   [[nodiscard]] const runtime::cuda::ProbedMachine& machine() const override { return machine_; }
   void connect(const std::string& algorithm, const std::vector<runtime::cuda::MessageProbe>& probes) override;
-  void connect_all() override { connected.emplace_back("all"); }
+  void connect_all() override {
+    ++heard;
+    connected.emplace_back("all");
+  }
   void prepare(const runtime::cuda::Probe& probe) override;
   Seconds run(std::int64_t repetitions) override;
+  void wait() override { ++heard; }
   runtime::cuda::GpuConditions conditions() override;
 
   /// Time that all of it has taken.
@@ -53,6 +57,7 @@ class InventedGpu final : public runtime::cuda::ProbeDevice {
   std::int64_t memory_max = std::int64_t{1} << 40;  ///< of KV caches
   std::int64_t prepared = 0;
   std::int64_t runs = 0;
+  std::int64_t heard = 0;  ///< calls that tell a real one's watchdog that this rank is alive
   std::vector<std::string> connected;
 
  private:

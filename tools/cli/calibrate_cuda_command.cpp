@@ -223,14 +223,15 @@ void run_calibrate_cuda([[maybe_unused]] const CalibrateCudaOptions& options, [[
   const bool launched = run_under_mpi(
       [&](auto& /*mpi*/) {
         const auto bootstrap = runtime::cuda::open_mpi_bootstrap();
-        const auto device = runtime::cuda::open_probe_device(*bootstrap);
+        const auto device =
+            runtime::cuda::open_probe_device(*bootstrap, runtime::cuda::ProbedMessages::every_algorithm);
         calibrate_on(*device, *bootstrap, options, interrupted, out, err);
       },
       2);
   if (launched) return;
 #endif
   runtime::cuda::AloneBootstrap alone;
-  const auto device = runtime::cuda::open_probe_device(alone);
+  const auto device = runtime::cuda::open_probe_device(alone, runtime::cuda::ProbedMessages::every_algorithm);
   calibrate_on(*device, alone, options, interrupted, out, err);
 #else
   throw Error(ErrorCode::invalid_input,

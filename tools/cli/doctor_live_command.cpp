@@ -187,7 +187,7 @@ void diagnose_gpus([[maybe_unused]] Mpi& mpi, [[maybe_unused]] bool json,
   bool interrupted = false;
   {
     const auto bootstrap = runtime::cuda::open_mpi_bootstrap();
-    const auto device = runtime::cuda::open_probe_device(*bootstrap);
+    const auto device = runtime::cuda::open_probe_device(*bootstrap, runtime::cuda::ProbedMessages::between_pairs);
     runtime::cuda::GpuHealthOptions health;
     health.interrupted = [&] { return interrupt.raised() || mpi.asked_to_end(); };
     readings = runtime::cuda::probe_gpu_health(*device, *bootstrap, runtime::this_machine().host,

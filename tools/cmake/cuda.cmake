@@ -30,6 +30,11 @@ set(minimum ${CMAKE_MINIMUM_REQUIRED_VERSION})
 set(CMAKE_MINIMUM_REQUIRED_VERSION 3.24)
 find_package(CUDAToolkit REQUIRED)
 set(CMAKE_MINIMUM_REQUIRED_VERSION ${minimum})
+if(CUDAToolkit_VERSION VERSION_LESS 12.9)
+  # cublasLt.h of older ones does not name scales of rows (runtime/cuda/device/gemm.cpp).
+  message(FATAL_ERROR "FORETOKEN_CUDA is ON, and the CUDA toolkit here is ${CUDAToolkit_VERSION} (${CUDAToolkit_BIN_DIR}); "
+                      "products in fp8 need 12.9 or newer. Install it and set CUDACXX to the path of its nvcc.")
+endif()
 
 # CMake 3.25 does not know CUDA C++20, so the flag is passed by hand; the check shows that it arrives. The standard is
 # nvcc's own, for which CMake passes no flag; unset, it would be that of C++.

@@ -26,6 +26,17 @@ AttentionShape attention_of(const plan::Role& role) {
 
 }  // namespace
 
+void require_fp8_on_device(const plan::Plan& plan) {
+  if (plan.scenario.model.weight_dtype != DType::fp8) return;
+  int device = 0;
+  int major = 0;
+  int minor = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  check_cuda(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  check_cuda(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+  require_fp8_support(plan, {major, minor, Gemm().version_number()});
+}
+
 CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables, const DeviceLayout& layout,
                          std::int64_t multiprocessors, ExpertProducts experts)
     : plan_(plan),
@@ -39,6 +50,7 @@ CudaCompute::CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables,
       rows_(plan, rank, tables),
       once_per_node_(plan, rank),
       attention_(attention_of(role_)) {
+  require_fp8_on_device(plan);
   const host::RopeAngles angles = host::rope_angles(plan.scenario.model.head_dim, plan.scenario.workload.context);
   cos_ = DeviceArray<float>(std::span<const float>(angles.cos));
   sin_ = DeviceArray<float>(std::span<const float>(angles.sin));

@@ -25,10 +25,14 @@
 
 namespace foretoken::runtime::cuda {
 
+/// require_fp8_support() of the current device and the cuBLASLt that is found. Nothing but for weights in fp8.
+void require_fp8_on_device(const plan::Plan& plan);
+
 class CudaCompute {
  public:
   /// Allocates everything on the current device and draws weights and KV caches there. Keeps references to plan and
   /// tables. @param layout  as device_layout() says for this device and `experts`; its memory must be free
+  /// @throws Error as require_fp8_on_device() does
   CudaCompute(const plan::Plan& plan, RankId rank, RowTables& tables, const DeviceLayout& layout,
               std::int64_t multiprocessors, ExpertProducts experts);
 

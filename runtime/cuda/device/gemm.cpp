@@ -242,8 +242,10 @@ void Gemm::run_grouped_fp8(Queue queue, GemmWorkspace workspace, std::span<const
   }
 }
 
+std::int64_t Gemm::version_number() const { return static_cast<std::int64_t>(library_->version()); }
+
 std::string Gemm::version() const {
-  const std::size_t version = library_->version();
+  const std::int64_t version = version_number();
   return fmt::format("cuBLASLt {}.{}.{}", version / 10'000, version / 100 % 100, version % 100);
 }
 

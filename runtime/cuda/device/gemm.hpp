@@ -57,14 +57,15 @@ class Gemm {
     const float* ones = nullptr;           // [n], of all columns
     float alpha = 1;                       // the weight's scale
   };
-  /// As run(). n and k are multiples of 16. Needs compute capability 9.0: scales of rows and columns
-  /// (CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F).
+  /// As run(). n and k are multiples of 16. Precondition: require_fp8_support()
   void run_fp8(Queue queue, GemmWorkspace workspace, std::int64_t rows, std::int64_t n, std::int64_t k,
                const Fp8& factors, void* out);
   /// As run_grouped(): factors of the first expert, with scales as first_scale() places them.
   void run_grouped_fp8(Queue queue, GemmWorkspace workspace, std::span<const std::int64_t> rows_of_expert,
                        std::int64_t n, std::int64_t k, Fp8 factors, void* out);
 
+  /// As cublasLtGetVersion() says: 130000
+  [[nodiscard]] std::int64_t version_number() const;
   /// "cuBLASLt 13.0.0"
   [[nodiscard]] std::string version() const;
 

@@ -30,6 +30,9 @@ using std::chrono::steady_clock;
 
 // A batch that takes longer hangs: the largest message of the slowest link takes some ten milliseconds.
 constexpr std::chrono::seconds kBatchMax{120};
+// Others may be preparing, at a first repetition, or at some batches, and may take that long for each: whose call hangs
+// ends first, and is named.
+constexpr std::chrono::seconds kWaitMax{5 * kBatchMax};
 // What computes while a message is measured beside it.
 constexpr GemmProbe kBeside{DType::bf16, 4096, 4096, 4096};
 constexpr double kBesideMargin = 2;
@@ -174,6 +177,8 @@ class CudaProbeDevice final : public ProbeDevice {
     return Seconds(seconds);
   }
 
+  void wait() override { watchdog_.feed(kWaitMax); }
+
   GpuConditions conditions() override {
     const GpuConditions found = sampler_->conditions();
     sampler_.emplace(machine_.gpu.pci);
@@ -297,11 +302,12 @@ std::vector<std::string> tell_all(Bootstrap& bootstrap, const std::string& own) 
 
 }  // namespace
 
-std::unique_ptr<ProbeDevice> open_probe_device(Bootstrap& bootstrap) {
+std::unique_ptr<ProbeDevice> open_probe_device(Bootstrap& bootstrap, ProbedMessages messages) {
   ProbedMachine machine;
   std::string refused;
   const bool shared = gpus_may_be_shared();
   try {
+    if (messages == ProbedMessages::every_algorithm && bootstrap.ranks() > 1) ProbeMessages::require_free_choice();
     machine.gpu = take_gpu(bootstrap.rank_on_node(), shared);
     machine.driver = driver_version();
     int device = 0;

@@ -57,7 +57,9 @@ std::vector<NcclCall> calls_of(const PairProbe& probe, RankId rank) {
 }
 
 ProbeMessages::ProbeMessages(Bootstrap& bootstrap, LaunchLayout layout)
-    : bootstrap_(bootstrap), layout_(std::move(layout)) {
+    : bootstrap_(bootstrap), layout_(std::move(layout)) {}
+
+void ProbeMessages::require_free_choice() {
   if (std::getenv(kAlgorithm) != nullptr)  // NOLINT(concurrency-mt-unsafe): before there are threads
     throw Error(ErrorCode::invalid_input,
                 "NCCL_ALGO is set in the environment, and every algorithm is to be measured; unset it");

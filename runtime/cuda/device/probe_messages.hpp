@@ -18,8 +18,11 @@ namespace foretoken::runtime::cuda {
 
 class ProbeMessages {
  public:
-  /// @throws Error{invalid_input} if NCCL cannot be loaded, or the environment says NCCL_ALGO
+  /// @throws Error{invalid_input} if NCCL cannot be loaded
   ProbeMessages(Bootstrap& bootstrap, LaunchLayout layout);
+
+  /// Before connect() with an algorithm. @throws Error{invalid_input} if the environment says NCCL_ALGO
+  static void require_free_choice();
 
   [[nodiscard]] std::string version() const { return library_.version(); }
 

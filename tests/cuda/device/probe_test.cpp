@@ -40,7 +40,7 @@ class ProbesOnAGpu : public testing::Test {
  protected:
   void SetUp() override {
     FORETOKEN_NEED_GPU();
-    device_ = open_probe_device(alone_);
+    device_ = open_probe_device(alone_, ProbedMessages::every_algorithm);
   }
   // Of one repetition, once all is loaded.
   double seconds(const Probe& probe, std::int64_t repetitions = 20) {
