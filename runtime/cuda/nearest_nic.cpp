@@ -34,7 +34,7 @@ std::string nearest_nics(const std::string& pci, const fs::path& sys) {
   const fs::path gpu = fs::canonical(sys / "bus/pci/devices" / pci, error);
   if (error) return "";
   std::vector<std::string> nearest;
-  std::size_t most = folders_to_host_bridge(gpu) + 1;
+  std::size_t most = folders_to_host_bridge(gpu);
   for (const fs::directory_entry& entry : fs::directory_iterator(sys / "class/infiniband", error)) {
     std::error_code unknown;
     const fs::path nic = fs::canonical(entry.path() / "device", unknown);

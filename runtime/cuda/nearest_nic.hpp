@@ -9,8 +9,7 @@ namespace foretoken::runtime::cuda {
 
 /// Names of the RDMA devices that share the longest way from the root of the PCI tree with the GPU, ascending:
 /// "mlx5_3", or "mlx5_0, mlx5_1" where no one is nearer. Empty where there is none, where all are below other host
-/// bridges than the GPU, or directly below its own in ways of their own, so that none is nearer than any other device
-/// there, or where the system does not tell.
+/// bridges than the GPU, or where the system does not tell.
 /// @param pci  "0000:1b:00.0"
 /// @param sys  of another computer, for tests
 std::string nearest_nics(const std::string& pci, const std::filesystem::path& sys = "/sys");

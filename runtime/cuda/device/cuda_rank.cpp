@@ -66,6 +66,7 @@ Prepared prepare(const plan::Plan& plan, Bootstrap& bootstrap, const RunOptions&
     require_cuda_can_run(plan);
     prepared.gpu = take_gpu(bootstrap.rank_on_node(), shared);
     claim.gpu = prepared.gpu.uuid;
+    require_fp8_on_device(plan);
     if (tables) {
       const RankId rank(static_cast<std::int32_t>(bootstrap.rank()));
       prepared.layout = device_layout(plan, rank, *tables, prepared.gpu.multiprocessors, prepared.experts);
