@@ -15,6 +15,7 @@
 #include "sim/communication/fault_timeline.hpp"
 #include "sim/communication/host_transport.hpp"
 #include "sim/communication/memory_fabric.hpp"
+#include "sim/communication/scaled_transport.hpp"
 #include "sim/cost/compute_cost.hpp"
 #include "sim/cost/host_cost.hpp"
 #include "sim/cost/network_cost.hpp"
@@ -119,8 +120,17 @@ struct GpuRun {
   FaultTimeline* faults = nullptr;
 };
 
-Trace run(const plan::Plan& plan, const Transport& transport, plan::RowCounter& counter, const SimulateOptions& options,
-          const DurationOf& duration, plan::NodeRows::Legs legs, const GpuRun& gpu = {}) {
+Trace run(const plan::Plan& plan, const Transport& machine, plan::RowCounter& counter, const SimulateOptions& options,
+          const DurationOf& predicted, plan::NodeRows::Legs legs, const GpuRun& gpu = {}) {
+  const ScaledTransport scaled(machine, options.time_factor);
+  const DurationOf longer = [&](RankId rank, OpId op, std::int64_t routed_step) {
+    Estimate estimate = predicted(rank, op, routed_step);
+    const plan::OpKind kind = plan.program.role_of(rank).ops[op.index()].kind;
+    estimate.time = estimate.time * options.time_factor(name_of(kind), estimate.provenance);
+    return estimate;
+  };
+  const Transport& transport = options.time_factor ? static_cast<const Transport&>(scaled) : machine;
+  const DurationOf& duration = options.time_factor ? longer : predicted;
   plan::WireRows rows(plan, counter, legs);
   const std::int64_t routed_steps = plan.routing.routed_steps();
   return run_engine({plan.program, transport, duration,

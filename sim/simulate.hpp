@@ -13,6 +13,7 @@
 #include "plan/machine/machine.hpp"
 #include "plan/plan.hpp"
 #include "sim/network/sharing_time.hpp"
+#include "sim/time_factor.hpp"
 
 namespace foretoken::sim {
 
@@ -35,6 +36,8 @@ struct SimulateOptions {
   std::size_t link_samples = 0;
   /// Simulates also steps that are known to recur, rather than copying them: slower, and the same trace.
   bool every_step = false;
+  /// Ops take so many times what they are predicted to take; empty: what is predicted.
+  TimeFactor time_factor;
 };
 
 /// Simulates scenario.measure's warm-up and counted steps. Same arguments, same trace, to the bit.

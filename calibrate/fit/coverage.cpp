@@ -54,4 +54,14 @@ double binomial_p_value(std::int64_t successes, std::int64_t trials, double chan
   return std::min(1.0, sum);
 }
 
+std::int64_t rejected_together(std::vector<double> p_values, double level) {
+  std::sort(p_values.begin(), p_values.end());
+  std::int64_t rejected = 0;
+  for (const double p : p_values) {
+    if (p * static_cast<double>(std::ssize(p_values) - rejected) > level) break;
+    ++rejected;
+  }
+  return rejected;
+}
+
 }  // namespace foretoken::calibrate

@@ -71,7 +71,7 @@ CalibrationSource launch_times() {
 FitReport fit_published(const std::filesystem::path& sources, const DeviceSpec& device, const std::string& name,
                         const FoldOptions& folds) {
   ComputeFit compute = fit_compute(sources, device, folds);
-  NetworkFit network = fit_network(sources, device.sms);
+  NetworkFit network = fit_network(sources, device.sms, folds);
   network.sources.push_back(kernel_settings());
   network.sources.push_back(launch_times());
   FitReport report;

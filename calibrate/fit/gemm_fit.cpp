@@ -16,12 +16,12 @@ namespace foretoken::calibrate {
 
 namespace {
 
-// Dense in m where tiles fill up (16 to 4096 rows), sparse where a GEMM is a stream of weights or plainly compute
-// bound.
-constexpr std::array<double, 10> kRowKnots{2, 4, 5, 6, 7, 8, 9, 10, 11, 12};
-constexpr std::array<double, 6> kWeightKnots{8, 10, 11, 12, 13, 14};
-// Held-out error is flat between 0.1 and 1 on every sweep that was tried; it is not tuned further.
-constexpr double kGemmSmoothness = 0.3;
+// Every doubling of rows; of weights also their halves from 512 to 16384, where models' widths lie (1536 = 3/2 x 1024).
+constexpr std::array<double, 13> kRowKnots{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13};
+constexpr double kHalf = 0.5849625007211562;  // log2(3 / 2)
+constexpr std::array<double, 14> kWeightKnots{6,  7,          8,  9,          9 + kHalf, 10,         10 + kHalf,
+                                              11, 11 + kHalf, 12, 12 + kHalf, 13,        13 + kHalf, 14};
+constexpr double kGemmSmoothness = 0.03;
 
 GemmFit fit_to(std::span<const GemmSample> samples, const sim::MachineRates& rates) {
   GemmFit fit;

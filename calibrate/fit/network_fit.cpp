@@ -36,7 +36,7 @@ void set_links(NetworkCalibration& network, const std::filesystem::path& points)
 
 }  // namespace
 
-NetworkFit fit_network(const std::filesystem::path& sources, int sms) {
+NetworkFit fit_network(const std::filesystem::path& sources, int sms, const FoldOptions& folds) {
   const NetworkMeasurements all = read_network_measurements(sources);
   NetworkReport report;
   NetworkCalibration network = network_first_guess();
@@ -113,7 +113,7 @@ NetworkFit fit_network(const std::filesystem::path& sources, int sms) {
   network.combine.source = "deepep-one-node";
 
   const std::vector<ExchangeSample> normal_two_nodes = keep(all.normal_legacy, across);
-  hold_out_hierarchical(report, network, all.normal, normal_two_nodes);
+  hold_out_hierarchical(report, network, all.normal, normal_two_nodes, folds);
   fit_hierarchical_in_node(network, all.normal);
   fit_hierarchical_across_nodes(network, normal_two_nodes);
   report.add("normal, 1 node, all rows", false, NetworkCost(network), all.normal);
@@ -122,7 +122,7 @@ NetworkFit fit_network(const std::filesystem::path& sources, int sms) {
   network.hierarchical_dispatch->source = "deepep-normal";
   network.hierarchical_combine->source = "deepep-normal";
 
-  hold_out_messages(report, network, all.messages);
+  hold_out_messages(report, network, all.messages, folds);
   fit_messages(network, all.messages);
   network.message_in_node.source = "vidur-send-recv";
   network.message_across_nodes.source = "vidur-send-recv";

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "calibrate/fit/held_out.hpp"
 #include "calibrate/fit/network_report.hpp"
 #include "calibrate/fit/network_score.hpp"
 #include "core/calibration.hpp"
@@ -29,6 +30,6 @@ struct NetworkFit {
 ///   vidur_h100_dgx_all_reduce.csv, vidur_h100_dgx_send_recv.csv
 /// @param sms of the GPUs that were measured
 /// @throws Error{invalid_input} naming file and place for missing or damaged files
-NetworkFit fit_network(const std::filesystem::path& sources, int sms);
+NetworkFit fit_network(const std::filesystem::path& sources, int sms, const FoldOptions& folds);
 
 }  // namespace foretoken::calibrate

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "calibrate/fit/held_out.hpp"
@@ -28,6 +29,17 @@ Shape shape_of(const ExchangeSample& row) { return {row.hidden, row.top_k, row.e
 std::int64_t size_of(const CollectiveSample& row) { return row.bytes.value(); }
 std::int64_t size_of(const MessageSample& row) { return row.bytes.value(); }
 std::int64_t size_of(const ExchangeSample& row) { return row.tokens; }
+
+// Which fold each group of rows is held out in, by what `group_of` says of a row.
+template <class Row, class GroupOf>
+auto folds_of_groups(const std::vector<Row>& rows, const GroupOf& group_of, const FoldOptions& folds) {
+  std::map<std::decay_t<decltype(group_of(rows.front()))>, std::int64_t> number;
+  std::vector<std::int64_t> groups;
+  for (const Row& row : rows) groups.push_back(number.try_emplace(group_of(row), std::ssize(number)).first->second);
+  const std::vector<std::int64_t> fold_of = deal_folds(groups, folds);
+  for (std::size_t i = 0; i < rows.size(); ++i) number[group_of(rows[i])] = fold_of[i];
+  return number;
+}
 
 // The largest and the smallest sizes from the others. `tell` takes the fit, the rows and what is said of them.
 template <class Row, class Fit, class Tell>
@@ -133,7 +145,8 @@ void hold_out_exchange_across(NetworkReport& report, const NetworkCalibration& b
 }
 
 void hold_out_hierarchical(NetworkReport& report, const NetworkCalibration& before,
-                           const std::vector<ExchangeSample>& in_node, const std::vector<ExchangeSample>& across) {
+                           const std::vector<ExchangeSample>& in_node, const std::vector<ExchangeSample>& across,
+                           const FoldOptions& folds) {
   std::set<int> sizes;
   for (const ExchangeSample& row : across) sizes.insert(row.sms);
   for (const int sms : sizes) {
@@ -145,17 +158,11 @@ void hold_out_hierarchical(NetworkReport& report, const NetworkCalibration& befo
     report.add(fmt::format("normal, 2 nodes, {} SMs", sms), true, NetworkCost(trial), keep(across, held_out));
   }
 
-  std::map<Shape, std::int64_t> number;
-  for (const ExchangeSample& row : in_node) number.try_emplace(shape_of(row), std::ssize(number));
-  std::vector<std::int64_t> groups;
-  for (const ExchangeSample& row : in_node) groups.push_back(number.at(shape_of(row)));
-  const std::vector<std::int64_t> fold_of = deal_folds(groups, {});
-  std::map<Shape, std::int64_t> fold_of_shape;
-  for (std::size_t i = 0; i < in_node.size(); ++i) fold_of_shape[shape_of(in_node[i])] = fold_of[i];
+  const std::map<Shape, std::int64_t> fold_of = folds_of_groups(in_node, shape_of, folds);
   std::vector<double> dispatch;
   std::vector<double> combine;
-  for (const std::int64_t fold : std::set<std::int64_t>(fold_of.begin(), fold_of.end())) {
-    const auto own = [&](const ExchangeSample& row) { return fold_of_shape.at(shape_of(row)) == fold; };
+  for (std::int64_t fold = 0; fold < folds.folds; ++fold) {
+    const auto own = [&](const ExchangeSample& row) { return fold_of.at(shape_of(row)) == fold; };
     NetworkCalibration trial = before;
     fit_hierarchical_in_node(trial, keep(in_node, std::not_fn(own)));
     const NetworkCost cost(trial);
@@ -168,30 +175,39 @@ void hold_out_hierarchical(NetworkReport& report, const NetworkCalibration& befo
                    fold, errors);
     }
   }
-  report.add("dispatch", "normal, 1 node, (hidden, top-k, experts) in five folds", true, dispatch);
-  report.add("combine", "normal, 1 node, (hidden, top-k, experts) in five folds", true, combine);
+  report.add("dispatch", "normal, 1 node, (hidden, top-k, experts) in folds", true, dispatch);
+  report.add("combine", "normal, 1 node, (hidden, top-k, experts) in folds", true, combine);
   hold_out_beyond(before, in_node, fit_hierarchical_in_node,
                   [&](const NetworkCost& cost, const std::vector<ExchangeSample>& held_out, const char* what) {
                     report.add(fmt::format("normal, 1 node, {} (tokens)", what), true, cost, held_out);
                   });
 }
 
-void hold_out_messages(NetworkReport& report, const NetworkCalibration& before,
-                       const std::vector<MessageSample>& rows) {
+void hold_out_messages(NetworkReport& report, const NetworkCalibration& before, const std::vector<MessageSample>& rows,
+                       const FoldOptions& folds) {
   const auto name_of_span = [](bool across) { return across ? "message across nodes" : "message in a node"; };
   const auto of_span = [](const std::vector<MessageSample>& all, bool across) {
     return keep(all, [across](const MessageSample& row) { return row.across_nodes == across; });
   };
-  for (const bool seen_odd : {true, false}) {
-    const auto seen = [seen_odd](const MessageSample& row) { return odd_size(row.bytes) == seen_odd; };
+  const auto cost_from = [&](const std::vector<MessageSample>& seen) {
     NetworkCalibration trial = before;
-    fit_messages(trial, keep(rows, seen));
-    const NetworkCost cost(trial);
-    for (const bool across : {false, true}) {
-      const std::vector<double> errors = errors_of(cost, of_span(keep(rows, std::not_fn(seen)), across));
-      if (seen_odd) report.add(name_of_span(across), "every other octave of sizes", true, errors);
-      report.cover(std::string(name_of_span(across)) + ", by octave of sizes", seen_odd ? 0 : 1, errors);
-    }
+    fit_messages(trial, seen);
+    return NetworkCost(trial);
+  };
+  const auto odd = [](const MessageSample& row) { return odd_size(row.bytes); };
+  const NetworkCost from_odd = cost_from(keep(rows, odd));
+  for (const bool across : {false, true})
+    report.add(name_of_span(across), "every other octave of sizes", true,
+               errors_of(from_odd, of_span(keep(rows, std::not_fn(odd)), across)));
+
+  const auto octave_of = [](const MessageSample& row) { return octave(row.bytes); };
+  const std::map<int, std::int64_t> fold_of = folds_of_groups(rows, octave_of, folds);
+  for (std::int64_t fold = 0; fold < folds.folds; ++fold) {
+    const auto own = [&](const MessageSample& row) { return fold_of.at(octave_of(row)) == fold; };
+    const NetworkCost cost = cost_from(keep(rows, std::not_fn(own)));
+    for (const bool across : {false, true})
+      report.cover(std::string(name_of_span(across)) + ", by octave of sizes", fold,
+                   errors_of(cost, of_span(keep(rows, own), across)));
   }
   hold_out_beyond(before, rows, fit_messages,
                   [&](const NetworkCost& cost, const std::vector<MessageSample>& held_out, const char* what) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "calibrate/fit/held_out.hpp"
 #include "calibrate/fit/network_report.hpp"
 #include "calibrate/import/network_samples.hpp"
 #include "core/calibration_network.hpp"
@@ -37,12 +38,14 @@ void hold_out_exchange(NetworkReport& report, const NetworkCalibration& before,
 /// The same across nodes: many tokens from few and the other way round.
 void hold_out_exchange_across(NetworkReport& report, const NetworkCalibration& before,
                               const std::vector<ExchangeSample>& rows);
-/// Normal kernels: each number of SMs from the others; in one node also (hidden, top-k, experts) in five folds, and
-/// many and few tokens from the rest.
+/// Normal kernels: each number of SMs from the others; in one node also (hidden, top-k, experts) in folds, and many and
+/// few tokens from the rest.
 void hold_out_hierarchical(NetworkReport& report, const NetworkCalibration& before,
-                           const std::vector<ExchangeSample>& in_node, const std::vector<ExchangeSample>& across);
+                           const std::vector<ExchangeSample>& in_node, const std::vector<ExchangeSample>& across,
+                           const FoldOptions& folds);
 
-/// Every other octave of sizes, each half from the other; the three octaves above and below from the rest.
-void hold_out_messages(NetworkReport& report, const NetworkCalibration& before, const std::vector<MessageSample>& rows);
+/// Every other octave of sizes from the others; octaves in folds; the three octaves above and below from the rest.
+void hold_out_messages(NetworkReport& report, const NetworkCalibration& before, const std::vector<MessageSample>& rows,
+                       const FoldOptions& folds);
 
 }  // namespace foretoken::calibrate

@@ -17,11 +17,13 @@ NetworkMeasurements read_network_measurements(const std::filesystem::path& sourc
   return all;
 }
 
-bool odd_size(Bytes bytes) {
+int octave(Bytes bytes) {
   int log2 = 0;
   for (std::int64_t rest = bytes.value(); rest > 1; rest /= 2) ++log2;
-  return log2 % 2 == 1;
+  return log2;
 }
+
+bool odd_size(Bytes bytes) { return octave(bytes) % 2 == 1; }
 
 std::vector<CollectiveSample> rows_of_run(const std::vector<CollectiveSample>& samples, std::string_view name) {
   return keep(samples, [&](const CollectiveSample& sample) { return sample.group == name; });

@@ -34,6 +34,8 @@ std::vector<Sample> keep(const std::vector<Sample>& samples, const Keep& conditi
   return out;
 }
 
+/// floor(log2(bytes)); 0 for none.
+int octave(Bytes bytes);
 /// Every other power of two, so that a fit has to bridge a factor of two or four.
 bool odd_size(Bytes bytes);
 

@@ -28,12 +28,19 @@ void add_sources(std::string& out, const std::vector<CalibrationSource>& sources
 void add_coverage(std::string& out, const std::vector<Coverage>& all) {
   constexpr std::int64_t rows_min = 200;
   constexpr double doubtful = 0.05;
-  for (const Coverage& c : all)
+  std::vector<double> p_values;
+  for (const Coverage& c : all) {
     out += fmt::format("| {} | {} | {} | {} | {:.2g} | {} |\n", c.family, c.rows, c.folds,
                        percent(static_cast<double>(c.covered) / static_cast<double>(c.rows)), c.p_value,
                        c.rows < rows_min       ? "too few rows to tell"
                        : c.p_value >= doubtful ? "yes"
                                                : "no");
+    if (c.rows >= rows_min) p_values.push_back(c.p_value);
+  }
+  const std::size_t families = p_values.size();
+  out += fmt::format(
+      "\nOf {} tests at 5 % one in 20 fails by chance. All together at 5 % (Holm's method), {} are not compatible.\n",
+      families, rejected_together(std::move(p_values), doubtful));
 }
 
 }  // namespace
@@ -70,8 +77,9 @@ std::string residual_markdown(const ComputeFit& compute, const NetworkFit& netwo
       "not, so that it rejects more than it should.\n\n"
       "| family | rows | folds | covered | p | compatible with 90 % |\n"
       "|---|---|---|---|---|---|\n";
-  add_coverage(out, compute.coverage);
-  add_coverage(out, network.coverage);
+  std::vector<Coverage> coverage = compute.coverage;
+  coverage.insert(coverage.end(), network.coverage.begin(), network.coverage.end());
+  add_coverage(out, coverage);
 
   out +=
       "\n## Network: score by family\n\n"

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -221,6 +222,7 @@ PublishedFigures read_published(const JsonReader& place) {
   published.source = object.require("source").as_string();
   if (const auto tps = object.optional("tps")) published.tps = tps->as_number(1e-9, 1e15);
   if (const auto tpot = object.optional("tpot")) published.tpot = tpot->as_duration(Seconds(1e-12), Seconds(1e6));
+  if (const auto digits = object.optional("digits")) published.digits = digits->as_integer(1, 15);
   if (!published.tps && !published.tpot) place.fail("no figure is given", "add \"tps\", \"tpot\" or both");
   object.finish();
   return published;
@@ -256,6 +258,13 @@ OpenChoice read_open_choice(const JsonReader& place) {
 }
 
 }  // namespace
+
+double PublishedFigures::rounding(double figure) const {
+  if (digits == 0) return 0;
+  // Of 1.0000000000000002e-3, which is 1 ms, the exponent is -3 as well.
+  const double exponent = std::floor(std::log10(figure) + 1e-12);
+  return 0.5 * std::pow(10.0, exponent - static_cast<double>(digits - 1));
+}
 
 Scenario parse_scenario(const JsonDocument& document) {
   JsonObject root(document.root());

@@ -129,6 +129,11 @@ struct PublishedFigures {
   std::string source;
   std::optional<double> tps;
   std::optional<Seconds> tpot;
+  std::int64_t digits = 0;  // significant ones, to which they were rounded; 0: as they stand
+
+  /// By how much a figure may differ from what was rounded: half of its last digit's unit. 2.2 with two: 0.05.
+  /// @param figure  > 0, in any unit that is a power of ten of the one it was rounded in
+  [[nodiscard]] double rounding(double figure) const;
 };
 
 /// One way in which an open choice may have been made.

@@ -78,7 +78,7 @@ ActivityStart Communicator::load_of(const Flow& flow) {
   const RankId to = participants[static_cast<std::size_t>(message.to)].rank;
   const MessageLoad load = on_behalf_of(
       flow.meeting, flow.step, [&] { return transport_.message(pattern.op(), from, to, message.bytes, uses_); });
-  return {load.demand, 1.0, load.ceiling, uses_, 0};
+  return {load.demand * pattern.stretch(), 1.0, load.ceiling, uses_, 0};
 }
 
 // Routes stay what they are until a link of theirs dies, so a flow under way uses what it would use if it started now.

@@ -90,7 +90,8 @@ void ExchangePattern::find_latencies(const Transport& transport, const std::vect
   const ExchangeTraits traits = transport.exchange(op_, ranks, first, experts, sent_max, units);
   latencies_.push_back(traits.latency);
   provenance_ = traits.provenance;
-  for (const auto& messages : later) latencies_.push_back(transport.next_round(ranks, messages));
+  stretch_ = traits.stretch;
+  for (const auto& messages : later) latencies_.push_back(transport.next_round(ranks, messages) * stretch_);
 }
 
 void ExchangePattern::find_cpu_times(const Transport& transport) {

@@ -34,6 +34,8 @@ class ExchangePattern {
   [[nodiscard]] std::int32_t rounds() const { return static_cast<std::int32_t>(latencies_.size()); }
   [[nodiscard]] Seconds latency(std::int32_t round) const { return latencies_[static_cast<std::size_t>(round)]; }
   [[nodiscard]] Provenance provenance() const { return provenance_; }
+  /// What the demand of its messages is multiplied by.
+  [[nodiscard]] double stretch() const { return stretch_; }
   /// CPU time of a participant, where ranks are threads.
   [[nodiscard]] Seconds cpu(std::int32_t participant) const { return cpu_[static_cast<std::size_t>(participant)]; }
 
@@ -45,6 +47,7 @@ class ExchangePattern {
   sim::ExchangeOp op_;
   std::vector<Seconds> latencies_;  // [round]
   Provenance provenance_ = Provenance::measured;
+  double stretch_ = 1;
   std::vector<ExchangeMessage> messages_;
   std::vector<std::int32_t> begin_;  // [participant] -> offset into of_participant_
   std::vector<std::int32_t> of_participant_;

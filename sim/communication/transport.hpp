@@ -43,6 +43,7 @@ struct ExchangeMessage {
 struct ExchangeTraits {
   Seconds latency;
   Provenance provenance = Provenance::measured;
+  double stretch = 1;  // what later rounds' latencies and messages' demands are multiplied by
 };
 
 /// A resource that reports show: a link.

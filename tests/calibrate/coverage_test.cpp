@@ -24,6 +24,14 @@ TEST(BinomialTest, IsTheSumOfOutcomesThatAreNotLikelier) {
   EXPECT_EQ(binomial_p_value(0, 0, 0.9), 1);
 }
 
+// Three tests at 5 %: 0.01 is below 0.05 / 3, 0.03 is not below 0.05 / 2, and then no other one is looked at.
+TEST(Coverage, ManyTestsTogetherRejectLess) {
+  EXPECT_EQ(rejected_together({0.04, 0.01, 0.03}, 0.05), 1);
+  EXPECT_EQ(rejected_together({0.04, 0.01, 0.02}, 0.05), 3);
+  EXPECT_EQ(rejected_together({0.02, 0.5, 0.03}, 0.05), 0);
+  EXPECT_EQ(rejected_together({}, 0.05), 0);
+}
+
 TEST(Coverage, WidthsComeFromTheOtherFolds) {
   // Fold 0 has errors of 1 %, fold 1 of 2 %: by the width of 2 % all of fold 0 is covered, by that of 1 % none of
   // fold 1.

@@ -51,11 +51,12 @@ TEST_F(Derive, WhatIsBoundByMemoryFollowsTheMemory) {
   const ComputeCost h100(measured_.compute, h100_);
   const ComputeCost h200(for_h200_.compute, h200_);
   // 1 GB of weights for 64 rows: 2 m = 128 FLOP per weight element, far below the ridge of 590. The roofline falls by
-  // 3.35 / 4.8 = 0.698; what arithmetic there is, in root of squares, keeps it a little above.
+  // 3.35 / 4.8 = 0.698; what arithmetic there is, in root of squares, keeps it a little above, as does
+  // that 256 padded rows take less time than 64 did in the sweep.
   const double gemm =
       seconds(h200.gemm(DType::bf16, 64, 32768, 16384)) / seconds(h100.gemm(DType::bf16, 64, 32768, 16384));
   EXPECT_GT(gemm, 0.698);
-  EXPECT_LT(gemm, 0.73);
+  EXPECT_LT(gemm, 0.74);
   sim::AttentionShape decode;
   decode.batch = 256;
   decode.context = 8192;

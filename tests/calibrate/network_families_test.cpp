@@ -256,7 +256,7 @@ TEST(NetworkFamilies, TooFewSamplesAreAnError) {
   NetworkCalibration network = network_first_guess();
   EXPECT_THROW(fit_ring(network, {}), Error);
   EXPECT_THROW(fit_messages(network, {}), Error);
-  EXPECT_THROW((void)fit_network("no/such/folder", 132), Error);
+  EXPECT_THROW((void)fit_network("no/such/folder", 132, {}), Error);
 }
 
 }  // namespace

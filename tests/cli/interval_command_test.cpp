@@ -51,6 +51,25 @@ TEST(Interval, DrawsAgreeWithFirstOrder) {
   EXPECT_NEAR(shares, 1, 1e-9);
 }
 
+// Each draw simulated: the same draws as of a trace timed anew, whose figures those of a run that shares links little
+// are.
+TEST(Interval, SimulatedDrawsAgreeWithRetimedOnes) {
+  const auto drawn = [](const char* method) {
+    const Answer answer =
+        simulate({"scenarios/laptop/large-ep-r16.json", "--set",
+                  "cluster.topology=../../topologies/hgx-h100-2nodes-ndr400.json", "--interval", method, "--json"});
+    EXPECT_EQ(answer.code, 0) << answer.err;
+    return Json::parse(answer.out)["interval"]["monte_carlo"];
+  };
+  const Json retimed = drawn("mc:100:3"), simulated = drawn("sim:100:3");
+  EXPECT_FALSE(retimed["simulated"].get<bool>());
+  EXPECT_TRUE(simulated["simulated"].get<bool>());
+  for (const int end : {0, 1}) {
+    const double other = retimed["tpot_ms"][end];
+    EXPECT_NEAR(simulated["tpot_ms"][end].get<double>(), other, 0.05 * other);
+  }
+}
+
 TEST(Interval, IsSaidWithoutBeingAskedFor) {
   const Answer answer = simulate({kBaseline});
   ASSERT_EQ(answer.code, 0) << answer.err;
@@ -71,13 +90,14 @@ TEST(Interval, SaysWhyThereIsNone) {
 }
 
 TEST(Interval, RefusesOtherMethods) {
-  for (const char* method : {"mc", "mc:", "mc:99", "mc:1000001", "mc:100:", "mc:100:-1", "mc:1e3", "second-order"}) {
+  for (const char* method : {"mc", "mc:", "mc:99", "mc:1000001", "mc:100:", "mc:100:-1", "mc:1e3", "sim",
+                             "sim:", "sim:99", "second-order"}) {
     const Answer answer = simulate({kBaseline, "--interval", method});
     EXPECT_EQ(answer.code, 2) << method;
     EXPECT_THAT(answer.err, HasSubstr("write first-order, or mc:N"));
   }
   EXPECT_THAT(simulate({kBaseline, "--interval", "mc:100", "--layers-sampled", "2"}).err,
-              HasSubstr("--interval mc is given too"));
+              HasSubstr("--interval mc:100 is given too"));
 }
 
 }  // namespace

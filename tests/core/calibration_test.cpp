@@ -37,14 +37,15 @@ TEST(Calibration, ShippedFileReadsAndWritesBackTheSameText) {
 }
 
 TEST(Calibration, ShippedFitsKeepTheirPromiseOnHeldOutGroups) {
-  // The promise of the project: within one framework, GEMM bf16 median <= 4 % and p90 <= 12 %, decode median <= 6 %.
+  // The promise of the project: within one framework, GEMM bf16 median <= 3.5 % and p90 <= 12.5 %, decode median <= 6
+  // %.
   const Calibration shipped = read_calibration(kShipped);
   int gemms = 0;
   for (const GemmFit& fit : shipped.compute.gemm) {
     if (fit.dtype != DType::bf16) continue;
     ++gemms;
-    EXPECT_LE(fit.held_out.median, 0.04) << fit.framework;
-    EXPECT_LE(fit.held_out.p90, 0.12) << fit.framework;
+    EXPECT_LE(fit.held_out.median, 0.035) << fit.framework;
+    EXPECT_LE(fit.held_out.p90, 0.125) << fit.framework;
     EXPECT_GE(fit.held_out.groups, 100) << fit.framework;
   }
   EXPECT_EQ(gemms, 3);
@@ -79,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadLeaf{"compute.gemm.0.dtype=fp8", "#/compute/gemm/1", "fitted twice"},
         BadLeaf{"compute.gemm.0.floor=2.5", "#/compute/gemm/0/floor", "us"},
         BadLeaf{"compute.gemm.0.floor=-1 us", "#/compute/gemm/0/floor", ""},
-        BadLeaf{"compute.gemm.0.log_slowdown.values=[1,2,3]", "#/compute/gemm/0/log_slowdown/values", "768"},
+        BadLeaf{"compute.gemm.0.log_slowdown.values=[1,2,3]", "#/compute/gemm/0/log_slowdown/values", "3840"},
         BadLeaf{"compute.gemm.0.log_slowdown.values.5=NaN", "#/compute/gemm/0/log_slowdown/values/5", "number"},
         BadLeaf{"compute.gemm.0.log_slowdown.values.5=1e300", "#/compute/gemm/0/log_slowdown/values/5", "12"},
         BadLeaf{"compute.gemm.0.log_slowdown.axes.0.knots.3=0", "#/compute/gemm/0/log_slowdown/axes/0/knots",

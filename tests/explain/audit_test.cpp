@@ -102,6 +102,24 @@ TEST(Audit, FindsWhatAgreesAndTheBestRuns) {
   EXPECT_NEAR(result.by_option[3].most, 4, 1e-12);
 }
 
+// 2.05 ms off by 10 % begins at 1.864; 1.8 ms with two digits may be 1.85, with one 1.5 to 2.5 and so within.
+TEST(Audit, PublishedFiguresMayBeRounded) {
+  plan::PublishedFigures figures = published(1.8);
+  const Sample sample = outcome(2.05, 16).sample;
+  const auto agrees_with = [&](std::int64_t digits) {
+    figures.digits = digits;
+    return agrees(sample, figures, ten_percent());
+  };
+  EXPECT_FALSE(agrees_with(0));
+  EXPECT_FALSE(agrees_with(2));
+  EXPECT_TRUE(agrees_with(1));
+  EXPECT_NEAR(figures.rounding(2.2e-3), 0.5e-3, 1e-15);
+  figures.digits = 2;
+  EXPECT_NEAR(figures.rounding(2.2e-3), 0.05e-3, 1e-15);
+  EXPECT_NEAR(figures.rounding(450'000), 5'000, 1e-9);
+  EXPECT_NEAR(figures.rounding(1e-3), 0.05e-3, 1e-15);
+}
+
 // Both rest on the same row of errors alike, so that it cancels in ratios.
 TEST(Audit, VerdictsSayWhatAStatementRestsOn) {
   Invented invented;

@@ -4,7 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "core/breakdown.hpp"
 #include "tests/sim/tiny_program.hpp"
 #include "tools/explain/interval.hpp"
 
@@ -57,7 +61,7 @@ TEST(MonteCarlo, AgreesWithFirstOrderOnAChain) {
   const Trace trace = chain();
   const ModelErrors table = errors(kGemmAndAll);
   const Span expected = first_order(trace, table);
-  const DrawnInterval drawn = draw_interval(trace, table, {20'000, 1});
+  const DrawnInterval drawn = draw_interval(retimed(trace, table), table, {20'000, 1});
   EXPECT_NEAR(drawn.span.low, expected.low, 0.006);
   EXPECT_NEAR(drawn.span.high, expected.high, 0.006);
   EXPECT_NEAR(drawn.median, 1, 0.004);
@@ -81,7 +85,7 @@ TEST(MonteCarlo, SeesThatAnotherPathTakesOver) {
       R"({"ops": ["gemm"], "p90": "10 %", "source": "invented"}, {"ops": ["attention"], "p90": "20 %", "source": "invented"},
          {"ops": ["*"], "p90": "0.1 %", "source": "invented"})");
   const Span expected = first_order(trace, table);
-  const DrawnInterval drawn = draw_interval(trace, table, {20'000, 1});
+  const DrawnInterval drawn = draw_interval(retimed(trace, table), table, {20'000, 1});
   // Both have to be short for the step to be: P(max < x) = P(gemm < x) P(attention < x).
   EXPECT_GT(drawn.span.low, expected.low + 0.02);
   EXPECT_GT(drawn.median, 1.02);
@@ -90,14 +94,67 @@ TEST(MonteCarlo, SeesThatAnotherPathTakesOver) {
 TEST(MonteCarlo, TheSameSeedGivesTheSameInterval) {
   const Trace trace = chain();
   const ModelErrors table = errors(kGemmAndAll);
-  const DrawnInterval one = draw_interval(trace, table, {500, 7});
-  const DrawnInterval same = draw_interval(trace, table, {500, 7});
-  const DrawnInterval other = draw_interval(trace, table, {500, 8});
+  const DrawnInterval one = draw_interval(retimed(trace, table), table, {500, 7});
+  const DrawnInterval same = draw_interval(retimed(trace, table), table, {500, 7});
+  const DrawnInterval other = draw_interval(retimed(trace, table), table, {500, 8});
   EXPECT_EQ(one.span.low, same.span.low);
   EXPECT_EQ(one.span.high, same.span.high);
   EXPECT_EQ(one.median, same.median);
   EXPECT_NE(one.span.low, other.span.low);
 }
+
+struct Subject {
+  plan::Machine machine;
+  plan::Plan plan;
+  Calibration calibration;
+
+  [[nodiscard]] Trace trace() const { return sim::simulate(plan, machine, calibration); }
+  [[nodiscard]] WindowOf simulated(const ModelErrors& errors, const sim::SimulateOptions& options) const {
+    return explain::simulated(plan, machine, calibration, options, errors);
+  }
+};
+
+Subject load(const std::string& file, const std::vector<std::string>& settings = {}) {
+  JsonDocument document = JsonDocument::from_file(file);
+  for (const std::string& setting : settings) document.set(setting);
+  const plan::Scenario scenario = plan::parse_scenario(document);
+  const plan::Topology topology =
+      plan::read_topology(scenario.cluster.topology, {scenario.cluster.nodes, scenario.cluster.nic});
+  plan::Machine machine = plan::build_machine(topology);
+  plan::Plan plan = plan::make_plan(scenario, machine);
+  return {std::move(machine), std::move(plan), read_calibration(topology.calibration)};
+}
+
+// Every op 1.7 times as long, alone and in company: so is the run, whatever shares links and whoever waits for whom.
+// But kernels that take longer ask less of their GPU's memory, and where they share it they gain a little.
+class SimulatedDraw : public testing::TestWithParam<const char*> {};
+
+TEST_P(SimulatedDraw, ScalesAllOrNothing) {
+  const Subject subject = load(GetParam(), {"measure.steps=4"});
+  const ModelErrors one = errors(R"({"ops": ["*"], "p90": "10 %", "source": "invented"})");
+  const sim::SimulateOptions options;
+  const WindowOf window = subject.simulated(one, options);
+  const SimTime predicted = break_down(subject.trace()).window();
+  EXPECT_EQ(window({1.0}), predicted);
+  EXPECT_NEAR(ratio(window({1.7}), predicted), 1.7, 1e-3);
+}
+
+// GEMMs alone, 1.4 times as long: as the trace timed anew.
+TEST_P(SimulatedDraw, AgreesWithTheTraceTimedAnew) {
+  const Subject subject = load(GetParam(), {"measure.steps=4"});
+  const ModelErrors two = errors(kGemmAndAll);
+  const sim::SimulateOptions options;
+  const std::vector<double> factors{1.4, 1.0};
+  const WindowOf simulated = subject.simulated(two, options);
+  const Trace trace = subject.trace();
+  const SimTime predicted = break_down(trace).window();
+  const SimTime again = simulated(factors);
+  EXPECT_GT(ratio(again, predicted), 1.01);
+  EXPECT_NEAR(ratio(again, retimed(trace, two)(factors)), 1, 0.01);
+}
+
+INSTANTIATE_TEST_SUITE_P(Deployments, SimulatedDraw,
+                         testing::Values("scenarios/paper/baseline-tp8-pp2.json", "scenarios/paper/large-ep64.json"));
 
 }  // namespace
 }  // namespace foretoken::explain

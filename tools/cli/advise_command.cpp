@@ -46,7 +46,7 @@ Span tpot_ms(const Advice& advice, double relative) {
 
 Advice advise(const AdviseOptions& options, const Loaded& loaded, const Calibration& calibration) {
   const Trace trace = sim::simulate(loaded.plan, loaded.machine, calibration, simulation_options(options));
-  Advice advice{compute_metrics(trace), report_interval(trace, calibration, options.errors, std::nullopt), {}, {}};
+  Advice advice{compute_metrics(trace), report_interval(trace, calibration, options.errors), {}, {}};
   if (!advice.interval.errors)
     throw input_error(loaded.scenario.name, "", advice.interval.why_not,
                       "give --errors FILE, of which `foretoken schema model-errors` says what is in it");

@@ -298,9 +298,10 @@ std::string audit_text(const planning::AuditSpec& spec, const AuditResult& resul
   text += fmt::format("  {:<26}{:>10} {:>9}{:>22}\n", "published", "TPS", "TPOT, ms", "agree, of all");
   text += published_text(result.baseline, errors, result) + published_text(result.method, errors, result);
   text += fmt::format(
-      "  {} of {} combinations agree with both rows. A figure agrees if it is in the 90 % interval of the prediction: "
-      "what\n"
-      "  is on the critical path, op by op, as uncertain as such ops are on measurements that no fit saw\n",
+      "  {} of {} combinations agree with both rows. A figure agrees if what rounds to it is in the 90 % interval of "
+      "the\n"
+      "  prediction: what is on the critical path, op by op, as uncertain as such ops are on measurements that no fit "
+      "saw\n",
       result.agreeing.size(), result.combinations);
   if (!result.agreeing.empty()) text += agreeing_text(result);
   return text + settlements_text(result) + options_text(result) + statements_text(result);

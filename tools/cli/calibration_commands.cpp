@@ -41,6 +41,9 @@ CLI::App* add_fit(CLI::App& calibrate, FitOptions& options) {
   add_file(*fit, "--device", options.device, "Datasheet of the GPU that was measured")->required();
   add_file(*fit, "--out", options.out, "Calibration to write")->required();
   add_file(*fit, "--report", options.report, "Residual tables to write, in Markdown");
+  fit->add_option("--seed", options.seed, "Deals groups of measurements to the folds that are held out (default: 1)")
+      ->type_name("N")
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 53));
   return fit;
 }
 

@@ -134,6 +134,7 @@ struct FitOptions {
   std::filesystem::path device;
   std::filesystem::path out;
   std::filesystem::path report;
+  std::int64_t seed = 1;  // deals groups to folds
 };
 
 struct DoctorOptions {

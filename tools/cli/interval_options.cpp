@@ -29,27 +29,31 @@ void add_interval_options(CLI::App& command, IntervalOptions& options) {
       ->type_name("FILE")
       ->check(kNotEmpty);
   command
-      .add_option("--interval", options.interval,
-                  "How the 90 % interval is found: first-order (default), from shares of the critical path; mc:N or "
-                  "mc:N:SEED, also by N draws of the errors, each of which times the run anew (seed 1)")
+      .add_option(
+          "--interval", options.interval,
+          "How the 90 % interval is found: first-order (default), from shares of the critical path; mc:N or "
+          "mc:N:SEED, also by N draws of the errors, each of which times the run anew (seed 1); sim:N or "
+          "sim:N:SEED, by draws each of which is simulated again: slower, and also right where links are shared")
       ->type_name("METHOD")
       ->check(kNotEmpty);
 }
 
-std::optional<explain::Draws> draws_of(const std::string& interval) {
+std::optional<DrawnMethod> drawn_method(const std::string& interval) {
   if (interval == "first-order") return std::nullopt;
   std::string_view rest = interval;
-  if (rest.starts_with("mc:")) {
-    rest.remove_prefix(3);
+  const bool simulated = rest.starts_with("sim:");
+  if (simulated || rest.starts_with("mc:")) {
+    rest.remove_prefix(rest.find(':') + 1);
     const std::size_t colon = rest.find(':');
     const auto count = whole_number(rest.substr(0, colon), explain::kDrawsMin, explain::kDrawsMax);
     const auto seed = colon == std::string_view::npos ? std::optional<std::int64_t>(1)
                                                       : whole_number(rest.substr(colon + 1), 0, std::int64_t{1} << 53);
-    if (count && seed) return explain::Draws{*count, *seed};
+    if (count && seed) return DrawnMethod{{*count, *seed}, simulated};
   }
-  throw input_error("--interval " + interval, "", "is not known",
-                    fmt::format("write first-order, or mc:N or mc:N:SEED with N from {} to {}", explain::kDrawsMin,
-                                explain::kDrawsMax));
+  throw input_error(
+      "--interval " + interval, "", "is not known",
+      fmt::format("write first-order, or mc:N or mc:N:SEED (sim:N to simulate each draw) with N from {} to {}",
+                  explain::kDrawsMin, explain::kDrawsMax));
 }
 
 }  // namespace foretoken::cli

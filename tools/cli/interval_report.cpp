@@ -10,6 +10,7 @@
 #include "core/error.hpp"
 #include "tools/cli/evaluation.hpp"
 #include "tools/cli/numbers.hpp"
+#include "tools/cli/progress.hpp"
 #include "tools/cli/report_json.hpp"
 #include "tools/explain/critical_path.hpp"
 
@@ -69,8 +70,8 @@ std::string provenance_text(const IntervalReport& report) {
 
 }  // namespace
 
-IntervalReport report_interval(const Trace& trace, const Calibration& calibration, const std::filesystem::path& errors,
-                               const std::optional<explain::Draws>& draws) {
+IntervalReport report_interval(const Trace& trace, const Calibration& calibration,
+                               const std::filesystem::path& errors) {
   IntervalReport report;
   const explain::CriticalPath path = explain::find_critical_path(trace);
   report.provenance = explain::provenance_shares(path, trace);
@@ -79,13 +80,32 @@ IntervalReport report_interval(const Trace& trace, const Calibration& calibratio
   report.errors = model_errors_of(calibration, options);
   if (!report.errors) {
     report.why_not = fmt::format("it is not known how far calibration {} is off (--errors FILE)", calibration.name);
-    if (draws) throw input_error("--interval mc", "", report.why_not, "give --errors FILE");
     return report;
   }
   report.file = errors.empty() ? "errors/" + calibration.name + ".json" : errors.string();
   report.first_order = explain::uncertainty_of(path, trace, *report.errors);
-  if (draws) report.drawn = explain::draw_interval(trace, *report.errors, *draws);
   return report;
+}
+
+void draw(IntervalReport& report, const DrawnMethod& method, const DrawnSubject& subject, std::ostream& err) {
+  if (!report.errors)
+    throw input_error(method.simulated ? "--interval sim" : "--interval mc", "", report.why_not, "give --errors FILE");
+  report.simulated = method.simulated;
+  if (!method.simulated) {
+    report.drawn =
+        explain::draw_interval(explain::retimed(subject.trace, *report.errors), *report.errors, method.draws);
+    return;
+  }
+  Progress progress(err, "draws", static_cast<std::size_t>(method.draws.count) + 1, 0);
+  const explain::WindowOf window =
+      explain::simulated(subject.plan, subject.machine, subject.calibration, subject.options, *report.errors);
+  report.drawn = explain::draw_interval(
+      [&](const std::vector<double>& factors) {
+        const SimTime length = window(factors);
+        progress.step();
+        return length;
+      },
+      *report.errors, method.draws);
 }
 
 Json interval_json(const IntervalReport& report, const Metrics& metrics) {
@@ -110,7 +130,8 @@ Json interval_json(const IntervalReport& report, const Metrics& metrics) {
   first_order["parts"] = std::move(parts);
   if (!report.drawn) return json;
   const explain::DrawnInterval& drawn = *report.drawn;
-  Json& monte_carlo = json["monte_carlo"] = {{"draws", drawn.draws.count}, {"seed", drawn.draws.seed}};
+  Json& monte_carlo =
+      json["monte_carlo"] = {{"draws", drawn.draws.count}, {"seed", drawn.draws.seed}, {"simulated", report.simulated}};
   monte_carlo.update(figures_json({drawn.span, metrics}));
   monte_carlo["tpot_median_ms"] = drawn.median * metrics.tpot.mean.value() * 1e3;
   return json;
@@ -132,9 +153,9 @@ std::string interval_text(const IntervalReport& report, const Metrics& metrics) 
   if (!report.drawn) return text;
   const explain::DrawnInterval& drawn = *report.drawn;
   const double median_ms = drawn.median * metrics.tpot.mean.value() * 1e3;
-  return text + fmt::format("  Monte Carlo, {} draws, seed {}: {}, median {:.{}f} ms\n",
-                            grouped(static_cast<double>(drawn.draws.count)), drawn.draws.seed,
-                            figures_text({drawn.span, metrics}), median_ms, decimals_for(median_ms));
+  return text + fmt::format("  Monte Carlo, {} {}draws, seed {}: {}, median {:.{}f} ms\n",
+                            grouped(static_cast<double>(drawn.draws.count)), report.simulated ? "simulated " : "",
+                            drawn.draws.seed, figures_text({drawn.span, metrics}), median_ms, decimals_for(median_ms));
 }
 
 }  // namespace foretoken::cli

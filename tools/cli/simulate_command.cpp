@@ -79,7 +79,7 @@ void check_brief(const SimulateOptions& options, const IntervalOptions& interval
         "--brief", "",
         fmt::format("{} is given too, which is all about why", options.explain ? "--explain" : "--sensitivity"),
         "leave one of them out");
-  if (options.brief && !options.json && draws_of(interval.interval))
+  if (options.brief && !options.json && drawn_method(interval.interval))
     throw input_error("--brief", "",
                       fmt::format("--interval {} is given too, and one line has no room for it", interval.interval),
                       "leave one of them out");
@@ -88,7 +88,7 @@ void check_brief(const SimulateOptions& options, const IntervalOptions& interval
 // What looks at single ops of a run has nothing to say of layers that were not simulated.
 void check_sampling(const SimulateOptions& options, const IntervalOptions& interval) {
   if (options.layers_sampled == 0) return;
-  const auto refuse = [&](bool given, const char* other) {
+  const auto refuse = [&](bool given, const std::string& other) {
     if (given)
       throw input_error(fmt::format("--layers-sampled {}", options.layers_sampled), "",
                         fmt::format("{} is given too, which is about all layers", other), "leave one of them out");
@@ -97,7 +97,7 @@ void check_sampling(const SimulateOptions& options, const IntervalOptions& inter
   refuse(options.sensitivity, "--sensitivity");
   refuse(options.choices, "--choices");
   refuse(!options.trace.empty(), "--trace");
-  refuse(draws_of(interval.interval).has_value(), "--interval mc");
+  refuse(drawn_method(interval.interval).has_value(), "--interval " + interval.interval);
 }
 
 Result sampled_result(const SimulateOptions& options, const Loaded& loaded, const Calibration& calibration,
@@ -114,12 +114,14 @@ Result sampled_result(const SimulateOptions& options, const Loaded& loaded, cons
 }
 
 /// Of a run with all its layers.
-std::optional<IntervalReport> interval_of(const IntervalOptions& interval, const Calibration& calibration,
-                                          const Trace& trace, const Result& result) {
+std::optional<IntervalReport> interval_of(const IntervalOptions& interval, const DrawnSubject& subject,
+                                          const Result& result, std::ostream& err) {
   if (result.sampling &&
       result.sampling->sample.sampled.size() < static_cast<std::size_t>(result.sampling->sample.layers))
     return std::nullopt;
-  return report_interval(trace, calibration, interval.errors, draws_of(interval.interval));
+  IntervalReport report = report_interval(subject.trace, subject.calibration, interval.errors);
+  if (const auto method = drawn_method(interval.interval)) draw(report, *method, subject, err);
+  return report;
 }
 
 Json one_or_list(Json list) { return list.size() == 1 ? list.front() : list; }
@@ -170,7 +172,8 @@ void run_simulate(const SimulateOptions& options, const IntervalOptions& interva
     if (calibration.host) result.communicator = calibration.host->communicator(options.communicator).communicator;
     const Explanation explanation = explanation_of(options, loaded, calibration, trace, result, err);
     if (!options.trace.empty()) write_timeline(options, loaded, trace, explanation);
-    const std::optional<IntervalReport> interval = interval_of(interval_options, calibration, trace, result);
+    const std::optional<IntervalReport> interval =
+        interval_of(interval_options, {loaded.plan, loaded.machine, calibration, simulation, trace}, result, err);
     Json json = result_json(loaded, options.overrides, result);
     if (interval) json["interval"] = interval_json(*interval, result.metrics);
     if (!explanation.empty()) json["explanation"] = explanation_json(explanation, trace);

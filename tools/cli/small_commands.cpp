@@ -26,8 +26,10 @@ void run_schema(const std::string& name, std::ostream& out) {
 
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err) {
   err << "fitting; the residuals on held-out groups take most of the time\n";
+  calibrate::FoldOptions folds;
+  folds.seed = options.seed;
   const calibrate::FitReport report =
-      calibrate::fit_to_files(calibrate::FitFiles{options.sources, options.device, options.out, options.report, {}});
+      calibrate::fit_to_files(calibrate::FitFiles{options.sources, options.device, options.out, options.report, folds});
   out << report.residuals;
 }
 

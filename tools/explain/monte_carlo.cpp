@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
+#include <string_view>
 #include <vector>
 
+#include "core/breakdown.hpp"
 #include "core/error.hpp"
 #include "core/random.hpp"
 #include "tools/explain/retiming.hpp"
@@ -41,16 +43,31 @@ double log_deviation(double p90) {
   return low;
 }
 
-DrawnInterval draw_interval(const Trace& trace, const ModelErrors& errors, const Draws& draws) {
-  FORETOKEN_CHECK(draws.count >= kDrawsMin && draws.count <= kDrawsMax, "a number of draws that says something");
+WindowOf retimed(const Trace& trace, const ModelErrors& errors) {
   std::vector<std::size_t> row_of(trace.size());
   for (std::size_t e = 0; e < trace.size(); ++e) row_of[e] = errors.row_of(trace.op_of(e).kind, trace.provenance[e]);
-  const Retiming retiming(trace, row_of);
+  return [retiming = Retiming(trace, row_of)](const std::vector<double>& factors) { return retiming.window(factors); };
+}
 
+WindowOf simulated(const plan::Plan& plan, const plan::Machine& machine, const Calibration& calibration,
+                   const sim::SimulateOptions& options, const ModelErrors& errors) {
+  return [&](const std::vector<double>& factors) {
+    sim::SimulateOptions off = options;
+    off.time_factor = [&](std::string_view kind, Provenance provenance) {
+      return factors[errors.row_of(kind, provenance)];
+    };
+    const Trace trace = sim::simulate(plan, machine, calibration, off);
+    const StepWindow slowest = slowest_of(step_windows(trace));
+    return slowest.end - slowest.begin;
+  };
+}
+
+DrawnInterval draw_interval(const WindowOf& window, const ModelErrors& errors, const Draws& draws) {
+  FORETOKEN_CHECK(draws.count >= kDrawsMin && draws.count <= kDrawsMax, "a number of draws that says something");
   std::vector<double> deviations;
   for (const ModelError& row : errors.rows()) deviations.push_back(log_deviation(row.p90));
   std::vector<double> factors(deviations.size(), 1.0);
-  const SimTime predicted = retiming.window(factors);
+  const SimTime predicted = window(factors);
   std::vector<double> lengths;
   for (std::int64_t draw = 0; draw < draws.count; ++draw) {
     for (std::size_t row = 0; row < factors.size(); ++row) {
@@ -58,7 +75,7 @@ DrawnInterval draw_interval(const Trace& trace, const ModelErrors& errors, const
                                            static_cast<std::uint32_t>(row), 0, 0);
       factors[row] = std::exp(deviations[row] * standard_normal(bits));
     }
-    lengths.push_back(ratio(retiming.window(factors), predicted));
+    lengths.push_back(ratio(window(factors), predicted));
   }
   std::sort(lengths.begin(), lengths.end());
   return {draws, nearest_rank(lengths, 0.5), {nearest_rank(lengths, 0.05), nearest_rank(lengths, 0.95)}};

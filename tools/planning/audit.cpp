@@ -245,9 +245,16 @@ std::string_view name_of(Verdict verdict) {
 
 bool agrees(const Sample& sample, const plan::PublishedFigures& published, const ModelErrors& errors) {
   const double h = explain::relative_error(sample.path_shares, errors);
-  // Of TPS the factors are those of TPOT turned round.
-  if (published.tps && !explain::span_of(1 / sample.metrics.tps, h).holds(1 / *published.tps)) return false;
-  return !published.tpot || explain::span_of(tpot(sample), h).holds(published.tpot->value());
+  const auto meet = [](const explain::Span& a, const explain::Span& b) { return a.low <= b.high && b.low <= a.high; };
+  if (published.tps) {
+    // Of TPS the factors are those of TPOT turned round.
+    const double half = published.rounding(*published.tps);
+    const explain::Span rounded{1 / (*published.tps + half), 1 / (*published.tps - half)};
+    if (!meet(explain::span_of(1 / sample.metrics.tps, h), rounded)) return false;
+  }
+  if (!published.tpot) return true;
+  const double half = published.rounding(published.tpot->value());
+  return meet(explain::span_of(tpot(sample), h), {published.tpot->value() - half, published.tpot->value() + half});
 }
 
 double distance(const Sample& sample, const plan::PublishedFigures& published) {

@@ -108,7 +108,7 @@ using SeriesSamples =
 AuditResult audit(const AuditSpec& spec, const Matching& matching, Swept baseline, Swept method,
                   const explain::ModelErrors& errors, const SeriesSamples& series);
 
-/// Whether the published figures lie in the interval of the prediction.
+/// Whether what rounds to the published figures is in the interval of the prediction.
 bool agrees(const Sample& sample, const plan::PublishedFigures& published, const explain::ModelErrors& errors);
 
 /// The larger of the absolute relative errors of TPS and TPOT against what was published.
