@@ -40,8 +40,10 @@ Coverage coverage_of(std::string family, const HeldOutErrors& held_out);
 /// @param chance in (0, 1)
 double binomial_p_value(std::int64_t successes, std::int64_t trials, double chance);
 
-/// How many of several tests reject together (Holm): of 20 tests of what is true, one is expected below 5 %; here the
-/// chance that any is rejected wrongly is at most `level`.
+/// How many of several tests reject together: of 20 tests of what is true, one is expected below 5 %; here the chance
+/// that any is rejected wrongly is at most `level`, whether or not the tests depend on each other.
+/// Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
+/// @param p_values, level  in [0, 1]
 std::int64_t rejected_together(std::vector<double> p_values, double level);
 
 }  // namespace foretoken::calibrate

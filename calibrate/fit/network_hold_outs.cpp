@@ -41,6 +41,13 @@ auto folds_of_groups(const std::vector<Row>& rows, const GroupOf& group_of, cons
   return number;
 }
 
+template <class Group>
+std::set<std::int64_t> folds_in(const std::map<Group, std::int64_t>& fold_of) {
+  std::set<std::int64_t> folds;
+  for (const auto& [group, fold] : fold_of) folds.insert(fold);
+  return folds;
+}
+
 // The largest and the smallest sizes from the others. `tell` takes the fit, the rows and what is said of them.
 template <class Row, class Fit, class Tell>
 void hold_out_beyond(const NetworkCalibration& before, const std::vector<Row>& rows, const Fit& fit, const Tell& tell) {
@@ -161,7 +168,7 @@ void hold_out_hierarchical(NetworkReport& report, const NetworkCalibration& befo
   const std::map<Shape, std::int64_t> fold_of = folds_of_groups(in_node, shape_of, folds);
   std::vector<double> dispatch;
   std::vector<double> combine;
-  for (std::int64_t fold = 0; fold < folds.folds; ++fold) {
+  for (const std::int64_t fold : folds_in(fold_of)) {
     const auto own = [&](const ExchangeSample& row) { return fold_of.at(shape_of(row)) == fold; };
     NetworkCalibration trial = before;
     fit_hierarchical_in_node(trial, keep(in_node, std::not_fn(own)));
@@ -194,15 +201,19 @@ void hold_out_messages(NetworkReport& report, const NetworkCalibration& before, 
     fit_messages(trial, seen);
     return NetworkCost(trial);
   };
-  const auto odd = [](const MessageSample& row) { return odd_size(row.bytes); };
-  const NetworkCost from_odd = cost_from(keep(rows, odd));
-  for (const bool across : {false, true})
-    report.add(name_of_span(across), "every other octave of sizes", true,
-               errors_of(from_odd, of_span(keep(rows, std::not_fn(odd)), across)));
+  for (const bool seen_odd : {true, false}) {
+    const auto seen = [seen_odd](const MessageSample& row) { return odd_size(row.bytes) == seen_odd; };
+    const NetworkCost cost = cost_from(keep(rows, seen));
+    for (const bool across : {false, true}) {
+      const std::vector<double> errors = errors_of(cost, of_span(keep(rows, std::not_fn(seen)), across));
+      if (seen_odd) report.add(name_of_span(across), "every other octave of sizes", true, errors);
+      report.cover(std::string(name_of_span(across)) + ", every other octave of sizes", seen_odd ? 0 : 1, errors);
+    }
+  }
 
   const auto octave_of = [](const MessageSample& row) { return octave(row.bytes); };
   const std::map<int, std::int64_t> fold_of = folds_of_groups(rows, octave_of, folds);
-  for (std::int64_t fold = 0; fold < folds.folds; ++fold) {
+  for (const std::int64_t fold : folds_in(fold_of)) {
     const auto own = [&](const MessageSample& row) { return fold_of.at(octave_of(row)) == fold; };
     const NetworkCost cost = cost_from(keep(rows, std::not_fn(own)));
     for (const bool across : {false, true})

@@ -44,7 +44,8 @@ void hold_out_hierarchical(NetworkReport& report, const NetworkCalibration& befo
                            const std::vector<ExchangeSample>& in_node, const std::vector<ExchangeSample>& across,
                            const FoldOptions& folds);
 
-/// Every other octave of sizes from the others; octaves in folds; the three octaves above and below from the rest.
+/// Every other octave of sizes, each half from the other; octaves in folds; the three octaves above and below from the
+/// rest.
 void hold_out_messages(NetworkReport& report, const NetworkCalibration& before, const std::vector<MessageSample>& rows,
                        const FoldOptions& folds);
 

@@ -1,9 +1,13 @@
 // The residual tables of topologies/calibrations/README.md, generated so that they cannot drift from the file.
 #include <fmt/format.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "calibrate/fit/coverage.hpp"
 #include "calibrate/fit/fit_published.hpp"
 
 namespace foretoken::calibrate {
@@ -39,7 +43,9 @@ void add_coverage(std::string& out, const std::vector<Coverage>& all) {
   }
   const std::size_t families = p_values.size();
   out += fmt::format(
-      "\nOf {} tests at 5 % one in 20 fails by chance. All together at 5 % (Holm's method), {} are not compatible.\n",
+      "\nEach of the {} tests of 200 rows or more fails with a chance of 5 % if all intervals are right; tested "
+      "together "
+      "(Holm's method, 5 %) {} of\nthem fail.\n",
       families, rejected_together(std::move(p_values), doubtful));
 }
 

@@ -222,7 +222,7 @@ PublishedFigures read_published(const JsonReader& place) {
   published.source = object.require("source").as_string();
   if (const auto tps = object.optional("tps")) published.tps = tps->as_number(1e-9, 1e15);
   if (const auto tpot = object.optional("tpot")) published.tpot = tpot->as_duration(Seconds(1e-12), Seconds(1e6));
-  if (const auto digits = object.optional("digits")) published.digits = digits->as_integer(1, 15);
+  if (const auto digits = object.optional("digits")) published.digits = digits->as_integer(1, 12);
   if (!published.tps && !published.tpot) place.fail("no figure is given", "add \"tps\", \"tpot\" or both");
   object.finish();
   return published;

@@ -74,12 +74,14 @@ ExchangePattern::ExchangePattern(const plan::Program& program, const Transport& 
   if (communication.kind != plan::OpKind::exchange_counts)
     units = {sent_max.value() / std::max<std::int64_t>(1, row_bytes), Bytes(row_bytes)};
   if (communication.kind == plan::OpKind::dispatch) units.count /= rows_per_token(program, meeting);
-  find_latencies(transport, ranks, static_cast<std::int64_t>(rows.rows_of_expert.size()), sent_max, units);
+  find_latencies(transport, name_of(communication.kind), ranks, static_cast<std::int64_t>(rows.rows_of_expert.size()),
+                 sent_max, units);
   find_cpu_times(transport);
 }
 
-void ExchangePattern::find_latencies(const Transport& transport, const std::vector<RankId>& ranks, std::int64_t experts,
-                                     Bytes sent_max, ExchangeUnits units) {
+void ExchangePattern::find_latencies(const Transport& transport, std::string_view kind,
+                                     const std::vector<RankId>& ranks, std::int64_t experts, Bytes sent_max,
+                                     ExchangeUnits units) {
   std::vector<std::vector<ExchangeMessage>> later;  // [round - 1]
   std::vector<ExchangeMessage> first;
   for (const ExchangeMessage& message : messages_) {
@@ -90,8 +92,9 @@ void ExchangePattern::find_latencies(const Transport& transport, const std::vect
   const ExchangeTraits traits = transport.exchange(op_, ranks, first, experts, sent_max, units);
   latencies_.push_back(traits.latency);
   provenance_ = traits.provenance;
-  stretch_ = traits.stretch;
-  for (const auto& messages : later) latencies_.push_back(transport.next_round(ranks, messages) * stretch_);
+  stretch_ = transport.stretch(kind, provenance_);
+  for (const auto& messages : later) latencies_.push_back(transport.next_round(ranks, messages));
+  for (Seconds& latency : latencies_) latency = latency * stretch_;
 }
 
 void ExchangePattern::find_cpu_times(const Transport& transport) {

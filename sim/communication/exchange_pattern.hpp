@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "core/units.hpp"
@@ -40,8 +41,8 @@ class ExchangePattern {
   [[nodiscard]] Seconds cpu(std::int32_t participant) const { return cpu_[static_cast<std::size_t>(participant)]; }
 
  private:
-  void find_latencies(const Transport& transport, const std::vector<RankId>& ranks, std::int64_t experts,
-                      Bytes sent_max, ExchangeUnits units);
+  void find_latencies(const Transport& transport, std::string_view kind, const std::vector<RankId>& ranks,
+                      std::int64_t experts, Bytes sent_max, ExchangeUnits units);
   void find_cpu_times(const Transport& transport);
 
   sim::ExchangeOp op_;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/collective_algorithm.hpp"
@@ -43,7 +44,6 @@ struct ExchangeMessage {
 struct ExchangeTraits {
   Seconds latency;
   Provenance provenance = Provenance::measured;
-  double stretch = 1;  // what later rounds' latencies and messages' demands are multiplied by
 };
 
 /// A resource that reports show: a link.
@@ -95,6 +95,10 @@ class Transport {
   /// @param uses  out, replaced
   [[nodiscard]] virtual MessageLoad message(ExchangeOp op, RankId from, RankId to, Bytes bytes,
                                             std::vector<ResourceUse>& uses) const = 0;
+
+  /// What the latencies and demands above are to be multiplied by, > 0: scaled_transport.hpp.
+  /// @param kind  of the op, as in the trace; a send and its recv are one, "send"
+  [[nodiscard]] virtual double stretch(std::string_view kind, Provenance provenance) const;
 
   /// What a compute op uses per second of its own time, where it shares anything.
   /// @param uses  out, replaced

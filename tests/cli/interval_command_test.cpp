@@ -86,16 +86,20 @@ TEST(Interval, SaysWhyThereIsNone) {
   EXPECT_EQ(without.code, 0) << without.err;
   EXPECT_THAT(without.out, HasSubstr("No 90 % interval: it is not known how far calibration "));
   EXPECT_EQ(simulate({kBaseline, "--calibration", file.string(), "--interval", "mc:100"}).code, 2);
+  EXPECT_EQ(simulate({kBaseline, "--calibration", file.string(), "--interval", "sim:100"}).code, 2);
   std::filesystem::remove(file);
 }
 
 TEST(Interval, RefusesOtherMethods) {
   for (const char* method : {"mc", "mc:", "mc:99", "mc:1000001", "mc:100:", "mc:100:-1", "mc:1e3", "sim",
-                             "sim:", "sim:99", "second-order"}) {
+                             "sim:", "sim:99", "sim:100:-1", "sim:1000001", "second-order"}) {
     const Answer answer = simulate({kBaseline, "--interval", method});
     EXPECT_EQ(answer.code, 2) << method;
     EXPECT_THAT(answer.err, HasSubstr("write first-order, or mc:N"));
   }
+  for (const char* digits : {"0", "13", "1.5", "\"2\""})
+    EXPECT_EQ(simulate({kBaseline, "--set", std::string("published.digits=") + digits}).code, 2) << digits;
+  EXPECT_THAT(simulate({kBaseline, "--interval", "sim:100", "--brief"}).err, HasSubstr("one line has no room"));
   EXPECT_THAT(simulate({kBaseline, "--interval", "mc:100", "--layers-sampled", "2"}).err,
               HasSubstr("--interval mc:100 is given too"));
 }

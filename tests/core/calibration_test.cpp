@@ -37,15 +37,16 @@ TEST(Calibration, ShippedFileReadsAndWritesBackTheSameText) {
 }
 
 TEST(Calibration, ShippedFitsKeepTheirPromiseOnHeldOutGroups) {
-  // The promise of the project: within one framework, GEMM bf16 median <= 3.5 % and p90 <= 12.5 %, decode median <= 6
+  // The promise of the project: within one framework, GEMM bf16 median <= 3 % and p90 <= 9 % (SGLang's, whose times
+  // jump more between neighbours: 3.5 and 12.5 %), decode median <= 6
   // %.
   const Calibration shipped = read_calibration(kShipped);
   int gemms = 0;
   for (const GemmFit& fit : shipped.compute.gemm) {
     if (fit.dtype != DType::bf16) continue;
     ++gemms;
-    EXPECT_LE(fit.held_out.median, 0.035) << fit.framework;
-    EXPECT_LE(fit.held_out.p90, 0.125) << fit.framework;
+    EXPECT_LE(fit.held_out.median, fit.framework == "sglang" ? 0.035 : 0.03) << fit.framework;
+    EXPECT_LE(fit.held_out.p90, fit.framework == "sglang" ? 0.125 : 0.09) << fit.framework;
     EXPECT_GE(fit.held_out.groups, 100) << fit.framework;
   }
   EXPECT_EQ(gemms, 3);

@@ -1,6 +1,7 @@
 // The interval by draws, held to what can be worked out, and the first-order one held to it.
 #include "tools/explain/monte_carlo.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -139,18 +140,26 @@ TEST_P(SimulatedDraw, ScalesAllOrNothing) {
   EXPECT_NEAR(ratio(window({1.7}), predicted), 1.7, 1e-3);
 }
 
-// GEMMs alone, 1.4 times as long: as the trace timed anew.
-TEST_P(SimulatedDraw, AgreesWithTheTraceTimedAnew) {
+// One kind of op after the other, 1.4 times as long: as the trace timed anew, so no kind has the factor of another. By
+// 1 % of what it adds and a little of the run, for links that are shared otherwise.
+TEST_P(SimulatedDraw, AgreesWithTheTraceTimedAnewKindByKind) {
   const Subject subject = load(GetParam(), {"measure.steps=4"});
-  const ModelErrors two = errors(kGemmAndAll);
-  const sim::SimulateOptions options;
-  const std::vector<double> factors{1.4, 1.0};
-  const WindowOf simulated = subject.simulated(two, options);
   const Trace trace = subject.trace();
   const SimTime predicted = break_down(trace).window();
-  const SimTime again = simulated(factors);
-  EXPECT_GT(ratio(again, predicted), 1.01);
-  EXPECT_NEAR(ratio(again, retimed(trace, two)(factors)), 1, 0.01);
+  const sim::SimulateOptions options;
+  int kinds = 0;
+  for (const char* kind : {"gemm", "grouped_gemm", "all_reduce", "all_gather", "send", "dispatch", "combine"}) {
+    const std::string ops = kind == std::string("send") ? R"("send", "recv")" : fmt::format("\"{}\"", kind);
+    const ModelErrors two = errors(fmt::format(
+        R"({{"ops": [{}], "p90": "10 %", "source": "invented"}}, {{"ops": ["*"], "p90": "20 %", "source": "invented"}})",
+        ops));
+    const std::vector<double> factors{1.4, 1.0};
+    const double again = ratio(subject.simulated(two, options)(factors), predicted) - 1;
+    const double anew = ratio(retimed(trace, two)(factors), predicted) - 1;
+    EXPECT_NEAR(again, anew, 0.02 * anew + 1e-3) << kind;
+    if (again > 0.002) ++kinds;
+  }
+  EXPECT_GE(kinds, 3);
 }
 
 INSTANTIATE_TEST_SUITE_P(Deployments, SimulatedDraw,

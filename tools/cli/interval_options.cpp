@@ -29,11 +29,11 @@ void add_interval_options(CLI::App& command, IntervalOptions& options) {
       ->type_name("FILE")
       ->check(kNotEmpty);
   command
-      .add_option(
-          "--interval", options.interval,
-          "How the 90 % interval is found: first-order (default), from shares of the critical path; mc:N or "
-          "mc:N:SEED, also by N draws of the errors, each of which times the run anew (seed 1); sim:N or "
-          "sim:N:SEED, by draws each of which is simulated again: slower, and also right where links are shared")
+      .add_option("--interval", options.interval,
+                  "How the 90 % interval is found: first-order (default), from shares of the critical path; mc:N or "
+                  "mc:N:SEED, also by N draws of the errors, each of which times the run anew (seed 1); sim:N or "
+                  "sim:N:SEED, by draws each of which is simulated again: some hundred times slower, and follows how "
+                  "links are shared and who waits")
       ->type_name("METHOD")
       ->check(kNotEmpty);
 }

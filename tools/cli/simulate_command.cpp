@@ -147,6 +147,7 @@ void run_simulate(const SimulateOptions& options, const IntervalOptions& interva
     run_simulate(chosen, interval_options, out, err);
     return;
   }
+  static_cast<void>(drawn_method(interval_options.interval));  // refused before anything is done
   check_out(options);
   refuse_to_replace(options.out, options.calibration);
   check_trace(options);

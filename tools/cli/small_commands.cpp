@@ -25,7 +25,7 @@ void run_schema(const std::string& name, std::ostream& out) {
 }
 
 void run_fit(const FitOptions& options, std::ostream& out, std::ostream& err) {
-  err << "fitting; the residuals on held-out groups take most of the time\n";
+  err << fmt::format("fitting; the residuals on held-out groups (seed {}) take most of the time\n", options.seed);
   calibrate::FoldOptions folds;
   folds.seed = options.seed;
   const calibrate::FitReport report =

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/math/distributions/normal.hpp>
 #include <cmath>
+#include <cstdint>
 #include <string_view>
 #include <vector>
 
@@ -53,6 +54,7 @@ WindowOf simulated(const plan::Plan& plan, const plan::Machine& machine, const C
                    const sim::SimulateOptions& options, const ModelErrors& errors) {
   return [&](const std::vector<double>& factors) {
     sim::SimulateOptions off = options;
+    off.link_samples = 0;  // nobody looks at a draw's links
     off.time_factor = [&](std::string_view kind, Provenance provenance) {
       return factors[errors.row_of(kind, provenance)];
     };
